@@ -1,0 +1,37 @@
+/**
+ * The driver port: what any binding to the kernel must offer. Two implementations: `fuse-native.ts`
+ * (libfuse 2 through the npm package) and `kernel/` (the /dev/fuse protocol). One suite judges both.
+ */
+import type { Log } from '../log.js';
+import type { Operations } from '../operations.js';
+
+export interface MountSettings {
+  /** absolute path of an existing directory */
+  readonly mountPoint: string;
+  /** what mount(8) and df(1) show as the device */
+  readonly source: string;
+  /** let users other than the mounting one in */
+  readonly allowOther: boolean;
+  readonly readOnly: boolean;
+  readonly log: Log;
+}
+
+/** A live mount. */
+export interface Mounted {
+  /** What the driver cannot do or know, for `status` and the log. */
+  readonly limits: readonly string[];
+  /** Settles when the kernel has let the mount go, by whoever's hand. */
+  readonly unmounted: Promise<void>;
+  /**
+   * Unmounts.
+   * @param options.lazy detach now even if the mount is busy (umount2(2) MNT_DETACH)
+   * @throws FsError EBUSY where it is in use and `lazy` is not set
+   */
+  unmount(options: { lazy: boolean }): Promise<void>;
+}
+
+export interface Driver {
+  readonly name: 'kernel' | 'fuse-native';
+  /** Resolves when the mount answers requests. @throws Error with a sentence for the operator */
+  mount(operations: Operations, settings: MountSettings): Promise<Mounted>;
+}

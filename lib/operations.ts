@@ -1,0 +1,150 @@
+/**
+ * What the core offers to a driver: the file system in path and handle terms.
+ *
+ * Laws for both sides:
+ * - Every method answers by promise; a failure rejects, and the driver answers with
+ *   `toFsError(error).errno`. Drivers never invent an errno for a rejected call.
+ * - Paths come checked (`parsePath`, `childPath`); the driver is the edge where that happens.
+ * - Bytes given to `write` are only read before its promise settles; bytes returned by `read` are
+ *   not changed afterwards and may be kept.
+ * - Handles are positive integers below 2^31 (fuse-native stores them in an int32 and cannot tell 0
+ *   from "none").
+ * - Facts a driver may not know (caller, flags, how a flush came about) are optional, and the core
+ *   takes the safe reading where they are missing.
+ */
+import type { Path } from './path.js';
+
+/** Identifies one open(2), create or opendir(3) until its release. */
+export type HandleId = number;
+
+/** Who asks; each field only where the driver knows it. */
+export interface Caller {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly pid?: number;
+}
+
+/**
+ * How a FLUSH came about: `close` a close(2) by the program, `exit` by the kernel in a process that
+ * calls exit(2) with the file still open, `killed` the same for a process ended by a signal.
+ */
+export type Closing = 'close' | 'exit' | 'killed';
+
+/** Facts about one request. */
+export interface RequestContext {
+  readonly caller?: Caller;
+  /** aborts when the caller was interrupted (FUSE_INTERRUPT) */
+  readonly signal?: AbortSignal;
+  readonly closing?: Closing;
+  /** name of the calling program (comm), where `closing` is known */
+  readonly program?: string;
+}
+
+/** What stat(2) shows. */
+export interface Attributes {
+  readonly kind: 'file' | 'directory';
+  /** bytes */
+  readonly size: number;
+  /** permission bits */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtimeMs: number;
+  /**
+   * Changes when the path comes to hold another object. A driver that lets the kernel cache pages
+   * gives another version another inode while the old one is open, so that no reader gets a mix.
+   */
+  readonly version: string;
+}
+
+/** Open flags as open(2) has them, decoded; `undefined` members are not known to the driver. */
+export interface OpenFlags {
+  readonly access: 'read' | 'write' | 'readwrite';
+  readonly append?: boolean;
+  readonly truncate?: boolean;
+  readonly exclusive?: boolean | undefined;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly attributes: Attributes;
+}
+
+/** File times of utimens(2): `now`, `omit`, or milliseconds since the epoch. */
+export type FileTime = 'now' | 'omit' | number;
+
+export interface FileSystemStats {
+  readonly blockSize: number;
+  /** in units of blockSize */
+  readonly blocks: number;
+  readonly blocksFree: number;
+  readonly files: number;
+  readonly filesFree: number;
+  /** bytes */
+  readonly nameMax: number;
+}
+
+/** Something the kernel may have cached is no longer so. */
+export interface Change {
+  readonly path: Path;
+  /** `entry`: the name came, went or is another object now; `attributes`: size or time changed */
+  readonly what: 'entry' | 'attributes';
+}
+
+export interface Operations {
+  /** `handle`: the open file it is asked through, if any. */
+  getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes>;
+
+  /** Answers when the whole listing has come, or rejects: a later readdir cannot fail. */
+  opendir(path: Path, context: RequestContext): Promise<HandleId>;
+  /**
+   * Entries of an open directory from index `offset` on, at most `count`, without `.` and `..`.
+   * The snapshot of opendir: stable offsets, each name once.
+   */
+  readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[];
+  releasedir(handle: HandleId): void;
+
+  open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId>;
+  create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId>;
+  /** At most `length` bytes as consecutive pieces; fewer only at the end of the file. */
+  read(
+    handle: HandleId,
+    offset: number,
+    length: number,
+    context: RequestContext,
+  ): Promise<readonly Uint8Array[]>;
+  /** Takes all of `data`, or rejects. */
+  write(
+    handle: HandleId,
+    data: Uint8Array,
+    offset: number,
+    context: RequestContext,
+  ): Promise<void>;
+  /** close(2) of one descriptor; may come several times per handle (dup), so it is idempotent. */
+  flush(handle: HandleId, context: RequestContext): Promise<void>;
+  fsync(handle: HandleId, context: RequestContext): Promise<void>;
+  /** The last reference is gone. Nobody hears of a failure. */
+  release(handle: HandleId): Promise<void>;
+
+  truncate(path: Path, size: number, context: RequestContext, handle?: HandleId): Promise<void>;
+  unlink(path: Path, context: RequestContext): Promise<void>;
+  rename(from: Path, to: Path, context: RequestContext, flags: RenameFlags): Promise<void>;
+  mkdir(path: Path, context: RequestContext): Promise<void>;
+  rmdir(path: Path, context: RequestContext): Promise<void>;
+
+  symlink(target: string, path: Path, context: RequestContext): Promise<never>;
+  link(from: Path, to: Path, context: RequestContext): Promise<never>;
+  mknod(path: Path, context: RequestContext): Promise<never>;
+  chmod(path: Path, mode: number, context: RequestContext): Promise<void>;
+  chown(path: Path, uid: number, gid: number, context: RequestContext): Promise<void>;
+  utimens(path: Path, atime: FileTime, mtime: FileTime, context: RequestContext): Promise<void>;
+  statfs(): FileSystemStats;
+
+  /** Tells of changes so that a driver can invalidate what the kernel caches. */
+  onChange(listener: (change: Change) => void): void;
+}
+
+export interface RenameFlags {
+  /** RENAME_NOREPLACE of renameat2(2): EEXIST if the target exists */
+  readonly noReplace?: boolean;
+}

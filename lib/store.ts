@@ -1,0 +1,190 @@
+/**
+ * The object store port: what the core asks of S3, in keys relative to the mount's prefix.
+ *
+ * Laws every implementation keeps (test/suites/store.ts checks them on each server):
+ * - A method either does the whole thing and resolves, or rejects with a StoreError and has done
+ *   nothing that a reader could see. Where an answer got lost and it is unknown which, the
+ *   implementation asks the server before it answers; it never guesses.
+ * - Retries of transient failures happen inside; a rejection is final for the caller.
+ * - `signal` aborts the request and its retries; the rejection has kind `aborted`.
+ * - A body handed out by `get` yields exactly the bytes asked for, of the version asked for, or
+ *   throws; a connection that breaks half way is resumed inside.
+ * - Keys that S3 returns outside the prefix are never handed on.
+ */
+import type { Key } from './path.js';
+
+declare const brand: unique symbol;
+/** An entity tag exactly as S3 sends it, quotes included. */
+export type ETag = string & { readonly [brand]: 'ETag' };
+
+/** Attributes of a stored object. HEAD and GET fill all; LIST the first five. */
+export interface ObjectInfo {
+  readonly key: Key;
+  /** bytes */
+  readonly size: number;
+  readonly etag: ETag;
+  /** Last-Modified, milliseconds since the epoch */
+  readonly mtimeMs: number;
+  /** absent for the endpoint's default class */
+  readonly storageClass?: string;
+  readonly contentType?: string;
+  /** user metadata, names in lower case without `x-amz-meta-` */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** true where a GET would be refused until the object is restored from its archive class */
+  readonly archived?: boolean;
+}
+
+/** One page of a listing, in S3's order (UTF-8 bytes). */
+export interface ListPage {
+  readonly objects: readonly ObjectInfo[];
+  /** with a delimiter: the common prefixes, each ending in `/` */
+  readonly prefixes: readonly string[];
+  /** where the next page starts, or undefined on the last page */
+  readonly next?: string;
+}
+
+export interface ListOptions {
+  /** marker key of the directory, or empty for the whole mount */
+  readonly prefix: Key;
+  /** true: one level (delimiter `/`); false: everything below */
+  readonly oneLevel: boolean;
+  /** at most 1,000, the default */
+  readonly maxKeys?: number;
+  /** `next` of the page before */
+  readonly from?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes from `start` up to, not including, `end`. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface GetOptions {
+  /** whole object if absent; never empty */
+  readonly range?: ByteRange;
+  /** the version wanted; another one rejects with kind `changed` */
+  readonly ifMatch?: ETag;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A condition on what the key holds at the instant a write takes effect. */
+export type Condition =
+  /** nothing: If-None-Match: * */
+  | { readonly absent: true }
+  /** this version: If-Match */
+  | { readonly etag: ETag };
+
+/** How a new object is to be stored. */
+export interface WriteOptions {
+  readonly contentType?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** overrides the mount's `--storage-class`, as when a rename keeps the source's */
+  readonly storageClass?: string | undefined;
+  /** rejects with kind `changed` where it does not hold */
+  readonly condition?: Condition | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a completed write made. */
+export interface Stored {
+  readonly etag: ETag;
+}
+
+/**
+ * Local bytes to upload; may be read more than once, and from several places at a time.
+ * `read` fills the whole buffer from `offset` or rejects.
+ */
+export interface Source {
+  /** bytes */
+  readonly size: number;
+  read(into: Uint8Array, offset: number): Promise<void>;
+}
+
+/** An open multipart upload. */
+export interface MultipartUpload {
+  readonly key: Key;
+  readonly uploadId: string;
+}
+
+/** A part the server has acknowledged. */
+export interface UploadedPart {
+  readonly number: number;
+  readonly etag: ETag;
+  /** bytes */
+  readonly size: number;
+  /** CRC32 of the part's bytes; unknown for copied parts of some servers */
+  readonly crc32?: number;
+}
+
+export interface CopySource {
+  readonly key: Key;
+  /** the version to copy; another one rejects with kind `changed` */
+  readonly etag: ETag;
+  /** bytes */
+  readonly size: number;
+}
+
+export interface ObjectStore {
+  /** Where the objects are, for messages: `s3://bucket/prefix/`. */
+  readonly url: string;
+  /** Longest key relative to the prefix, in UTF-8 bytes. */
+  readonly maxKeyBytes: number;
+
+  /** HeadObject. Rejects with `notFound` where there is none. */
+  head(key: Key, signal?: AbortSignal): Promise<ObjectInfo>;
+  /** ListObjectsV2, one page. */
+  list(options: ListOptions): Promise<ListPage>;
+  /** GetObject; resolves once the first bytes are on their way. */
+  get(key: Key, options?: GetOptions): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
+
+  /** PutObject of bytes in memory, in order. */
+  put(key: Key, body: readonly Uint8Array[], options?: WriteOptions): Promise<Stored>;
+  /** A whole local file: one PutObject up to a part, a multipart upload above, parts in parallel. */
+  upload(key: Key, source: Source, options?: WriteOptions): Promise<Stored>;
+  /**
+   * Server-side copy keeping metadata, content type and storage class; by parts where large.
+   * `options.condition` is on the target.
+   */
+  copy(source: CopySource, target: Key, options?: WriteOptions): Promise<Stored>;
+  /**
+   * DeleteObject; resolves too where there was none.
+   * With `ifMatch`, rejects with `changed` if the object is another version (where the server can tell).
+   */
+  delete(key: Key, options?: { ifMatch?: ETag; signal?: AbortSignal }): Promise<void>;
+
+  createUpload(key: Key, options?: WriteOptions): Promise<MultipartUpload>;
+  /** UploadPart; the same number again replaces the part. */
+  uploadPart(
+    upload: MultipartUpload,
+    number: number,
+    body: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<UploadedPart>;
+  /** UploadPartCopy of a range of an object. */
+  copyPart(
+    upload: MultipartUpload,
+    number: number,
+    source: CopySource,
+    range: ByteRange,
+    signal?: AbortSignal,
+  ): Promise<UploadedPart>;
+  /** CompleteMultipartUpload. Parts ascending by number. */
+  completeUpload(
+    upload: MultipartUpload,
+    parts: readonly UploadedPart[],
+    options?: Pick<WriteOptions, 'condition' | 'signal'>,
+  ): Promise<Stored>;
+  /** AbortMultipartUpload; resolves too where the upload is gone already. */
+  abortUpload(upload: MultipartUpload): Promise<void>;
+}
+
+/** S3's limits on multipart uploads (S3 user guide, "Multipart upload limits"). */
+export const multipartLimits = {
+  /** smallest part but the last, bytes */
+  minPart: 5 * 1024 * 1024,
+  /** largest part and largest single PUT or CopyObject, bytes */
+  maxPart: 5 * 1024 * 1024 * 1024,
+  maxParts: 10_000,
+} as const;
