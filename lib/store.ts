@@ -84,6 +84,8 @@ export interface WriteOptions {
   readonly storageClass?: string | undefined;
   /** rejects with kind `changed` where it does not hold */
   readonly condition?: Condition | undefined;
+  /** CRC32 of the body where the caller knows it; S3 refuses a body that differs (`corrupt`) */
+  readonly crc32?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -160,7 +162,7 @@ export interface ObjectStore {
     upload: MultipartUpload,
     number: number,
     body: readonly Uint8Array[],
-    signal?: AbortSignal,
+    options?: { crc32?: number; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart>;
   /** UploadPartCopy of a range of an object. */
   copyPart(
