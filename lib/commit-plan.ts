@@ -21,6 +21,8 @@ export interface PlanLimits {
   /** size aimed at for copied parts */
   readonly copyPart: number;
   readonly maxParts: number;
+  /** whether the last part ends the object, and so may be shorter than `minPart` */
+  readonly shortTail: boolean;
 }
 
 /**
@@ -46,9 +48,10 @@ export function planParts(
   limits: PlanLimits,
 ): PlannedPart[] {
   const runs = runsOf(size, unchanged);
-  dropShortCopies(runs, size, limits.minPart);
+  const tail = limits.shortTail ? size : Infinity;
+  dropShortCopies(runs, tail, limits.minPart);
   for (let at = 0; at < runs.length; at++) {
-    while (growShortRun(runs, at, size, limits.minPart)) {
+    while (growShortRun(runs, at, tail, limits.minPart)) {
       // A swallowed neighbour on the left moves this run one place down.
       at = Math.max(0, at - 1);
     }
@@ -56,9 +59,10 @@ export function planParts(
   const scale = Math.max(1, Math.ceil(partsNeeded(runs, limits) / limits.maxParts));
   return runs.flatMap((run) => {
     const target = (run.changed ? limits.uploadPart : limits.copyPart) * scale;
-    return cut(run, target, limits.minPart).map(
-      (range): PlannedPart => ({ ...range, source: run.changed ? 'upload' : 'copy' }),
-    );
+    return cut(run, target, limits.minPart).map((range): PlannedPart => ({
+      ...range,
+      source: run.changed ? 'upload' : 'copy',
+    }));
   });
 }
 
@@ -77,9 +81,9 @@ function runsOf(size: number, unchanged: readonly ByteRange[]): Run[] {
 }
 
 /** A copy too short to be a part, unless it ends the file, has to be uploaded with its neighbours. */
-function dropShortCopies(runs: Run[], size: number, minPart: number): void {
+function dropShortCopies(runs: Run[], tail: number, minPart: number): void {
   for (const run of runs) {
-    if (!run.changed && run.end !== size && run.end - run.start < minPart) run.changed = true;
+    if (!run.changed && run.end !== tail && run.end - run.start < minPart) run.changed = true;
   }
   mergeChanged(runs);
 }
@@ -99,16 +103,16 @@ function mergeChanged(runs: Run[]): void {
  * Grows the changed run at `at` to `minPart` from the neighbour that costs the fewer bytes.
  * @returns whether a neighbour was swallowed, so that the run has to be looked at again
  */
-function growShortRun(runs: Run[], at: number, size: number, minPart: number): boolean {
+function growShortRun(runs: Run[], at: number, tail: number, minPart: number): boolean {
   const run = runs[at];
-  if (run === undefined || !run.changed || run.end === size) return false;
+  if (run === undefined || !run.changed || run.end === tail) return false;
   const missing = minPart - (run.end - run.start);
   if (missing <= 0) return false;
   const left = runs[at - 1];
   const right = runs[at + 1];
   const leftCost = left === undefined ? Infinity : costOf(left, missing, minPart, false);
   const rightCost =
-    right === undefined ? Infinity : costOf(right, missing, minPart, right.end === size);
+    right === undefined ? Infinity : costOf(right, missing, minPart, right.end === tail);
   if (left !== undefined && leftCost < rightCost) {
     run.start -= leftCost;
     left.end -= leftCost;
@@ -134,8 +138,7 @@ function costOf(neighbour: Run, missing: number, minPart: number, isLast: boolea
 function partsNeeded(runs: readonly Run[], limits: PlanLimits): number {
   return runs.reduce(
     (sum, run) =>
-      sum +
-      Math.ceil((run.end - run.start) / (run.changed ? limits.uploadPart : limits.copyPart)),
+      sum + Math.ceil((run.end - run.start) / (run.changed ? limits.uploadPart : limits.copyPart)),
     0,
   );
 }

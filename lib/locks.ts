@@ -12,7 +12,7 @@ export class Locks {
     const wanted = [...new Set(names)].sort();
     let release: () => void = () => undefined;
     const done = new Promise<void>((resolve) => (release = resolve));
-    const before = wanted.map((name) => this.#tails.get(name));
+    const before = wanted.flatMap((name) => this.#tails.get(name) ?? []);
     // All places are taken in this one step, so no two callers can interleave theirs.
     const tail = Promise.all([...before, done]).then(() => undefined);
     for (const name of wanted) this.#tails.set(name, tail);

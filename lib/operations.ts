@@ -114,12 +114,7 @@ export interface Operations {
     context: RequestContext,
   ): Promise<readonly Uint8Array[]>;
   /** Takes all of `data`, or rejects. */
-  write(
-    handle: HandleId,
-    data: Uint8Array,
-    offset: number,
-    context: RequestContext,
-  ): Promise<void>;
+  write(handle: HandleId, data: Uint8Array, offset: number, context: RequestContext): Promise<void>;
   /** close(2) of one descriptor; may come several times per handle (dup), so it is idempotent. */
   flush(handle: HandleId, context: RequestContext): Promise<void>;
   fsync(handle: HandleId, context: RequestContext): Promise<void>;

@@ -124,7 +124,10 @@ export function normalisePrefix(text: string): string {
   for (const name of bare.split('/')) {
     const fault = nameFault(name);
     if (fault !== undefined) {
-      throw new FsError(fault, `prefix ${JSON.stringify(text)} has the segment ${JSON.stringify(name)}`);
+      throw new FsError(
+        fault,
+        `prefix ${JSON.stringify(text)} has the segment ${JSON.stringify(name)}`,
+      );
     }
   }
   const prefix = `${bare}/`;

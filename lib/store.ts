@@ -139,7 +139,10 @@ export interface ObjectStore {
   /** ListObjectsV2, one page. */
   list(options: ListOptions): Promise<ListPage>;
   /** GetObject; resolves once the first bytes are on their way. */
-  get(key: Key, options?: GetOptions): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
+  get(
+    key: Key,
+    options?: GetOptions,
+  ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
 
   /** PutObject of bytes in memory, in order. */
   put(key: Key, body: readonly Uint8Array[], options?: WriteOptions): Promise<Stored>;

@@ -21,6 +21,13 @@ export default tseslint.config(
     },
   },
   {
+    files: ['**/*.cts'],
+    rules: {
+      // TypeScript's form of require(), the only one that CommonJS modules have.
+      '@typescript-eslint/no-require-imports': ['error', { allowAsImport: true }],
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       // tap's subtests are awaited by their parent, not by the caller.

@@ -1,0 +1,578 @@
+/**
+ * The core: every operation of a mount, over an object store, for whichever driver.
+ *
+ * It owns the handles. A handle on a file that is not being written reads one version of the object
+ * through a Reader; any other handle shares the path's StagedFile. Failures leave as FsError with
+ * the errno chosen; each is logged once, here, with operation and path.
+ */
+import { Budget } from './budget.js';
+import { contentTypeOf } from './content-type.js';
+import { FsError, StoreError, isFsError, toFsError } from './errors.js';
+import type { Errno } from './errors.js';
+import { Locks } from './locks.js';
+import type { Log } from './log.js';
+import { Namespace } from './namespace.js';
+import type { Found } from './namespace.js';
+import type {
+  Attributes,
+  Change,
+  DirectoryEntry,
+  FileSystemStats,
+  FileTime,
+  HandleId,
+  OpenFlags,
+  Operations,
+  RenameFlags,
+  RequestContext,
+} from './operations.js';
+import { childPath, keyOf, nameOf } from './path.js';
+import type { Path } from './path.js';
+import { Presentation } from './presentation.js';
+import type { PresentationSettings } from './presentation.js';
+import { Reader } from './reader.js';
+import type { ReaderSettings } from './reader.js';
+import { StagedFile } from './staged-file.js';
+import type { StagedOrigin, StagingArea } from './staged-file.js';
+import { StagedFiles } from './staged-files.js';
+import type { ObjectInfo, ObjectStore } from './store.js';
+import { TempSpace } from './temp-space.js';
+import { Tree } from './tree.js';
+
+export interface FilesystemSettings extends PresentationSettings {
+  readonly readOnly: boolean;
+  readonly utimens: 'refuse' | 'ignore' | 'store';
+  /** what becomes of an upload whose process died before close(2) */
+  readonly interrupted: 'discard' | 'keep';
+  readonly renameDir: 'refuse' | 'recursive';
+  readonly metadataTtlMs: number;
+  /** store a content type by file name extension */
+  readonly contentType: boolean;
+  /** bytes */
+  readonly partSize: number;
+  readonly equalParts?: boolean;
+  readonly uploadConcurrency: number;
+  readonly downloadConcurrency: number;
+  /** bytes of file content in memory, half for writing and half for reading */
+  readonly memoryLimit: number;
+  readonly tempDir: string;
+  /** bytes */
+  readonly tempLimit: number;
+  /** how long one operation may wait, as for room in the temp directory */
+  readonly timeoutMs: number;
+}
+
+type Handle =
+  | { readonly kind: 'directory'; readonly entries: readonly DirectoryEntry[]; unpin: () => void }
+  | { readonly kind: 'reader'; readonly reader: Reader }
+  | { readonly kind: 'staged'; readonly file: StagedFile; readonly flags: OpenFlags };
+
+/** Handles are int32 in one of the drivers. */
+const maxHandle = 0x7fffffff;
+/** Answers that are part of daily life and not worth a line above debug. */
+const everyday: readonly Errno[] = ['ENOENT', 'EEXIST', 'ENOTEMPTY', 'ENOSYS', 'EINTR', 'EISDIR'];
+
+export interface FilesystemStatus {
+  readonly handles: number;
+  readonly uploads: readonly { path: string; size: number }[];
+  readonly tempBytes: number;
+  readonly tempPeak: number;
+  readonly cachedEntries: number;
+  readonly oddKeys: number;
+}
+
+export class Filesystem implements Operations {
+  readonly #store: ObjectStore;
+  readonly #settings: FilesystemSettings;
+  readonly #log: Log;
+  readonly #tree: Tree;
+  readonly #staged = new StagedFiles();
+  readonly #locks = new Locks();
+  readonly #names: Namespace;
+  readonly #looks: Presentation;
+  readonly #area: StagingArea;
+  readonly #space: TempSpace;
+  readonly #reading: ReaderSettings;
+  readonly #handles = new Map<HandleId, Handle>();
+  #lastHandle = 0;
+  #listener: (change: Change) => void = () => undefined;
+  #isDraining = false;
+
+  constructor(parts: { store: ObjectStore; settings: FilesystemSettings; log: Log }) {
+    const { store, settings, log } = parts;
+    this.#store = store;
+    this.#settings = settings;
+    this.#log = log;
+    this.#looks = new Presentation(settings, Date.now());
+    this.#tree = new Tree(store, {
+      ttlMs: settings.metadataTtlMs,
+      now: Date.now,
+      log,
+      onForeignChange: (path, what) => this.#listener({ path, what }),
+    });
+    const half = Math.floor(settings.memoryLimit / 2);
+    this.#space = new TempSpace(settings.tempDir, settings.tempLimit, settings.timeoutMs);
+    this.#reading = {
+      partSize: settings.partSize,
+      concurrency: settings.downloadConcurrency,
+      memory: new Budget(half),
+    };
+    this.#area = {
+      store,
+      log,
+      space: this.#space,
+      memory: new Budget(half),
+      reading: this.#reading,
+      partSize: settings.partSize,
+      equalParts: settings.equalParts ?? false,
+      uploadConcurrency: settings.uploadConcurrency,
+      contentTypeOf: (path) => (settings.contentType ? contentTypeOf(path) : undefined),
+      onStored: (path, info) => {
+        this.#tree.recordFile(path, info);
+        this.#listener({ path, what: 'attributes' });
+      },
+    };
+    this.#names = new Namespace({
+      store,
+      log,
+      settings,
+      tree: this.#tree,
+      staged: this.#staged,
+      locks: this.#locks,
+    });
+  }
+
+  onChange(listener: (change: Change) => void): void {
+    this.#listener = listener;
+  }
+
+  getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes> {
+    return this.#answer('getattr', path, async () => {
+      const open = handle === undefined ? undefined : this.#handles.get(handle);
+      if (open?.kind === 'staged') return this.#looks.ofStaged(open.file);
+      if (open?.kind === 'reader') return this.#looks.ofObject(open.reader.info);
+      return this.#looks.of(path, await this.#findExisting(path, context.signal));
+    });
+  }
+
+  opendir(path: Path, context: RequestContext): Promise<HandleId> {
+    return this.#answer('opendir', path, async () => {
+      const listing = await this.#tree.list(path, context.signal);
+      const entries: DirectoryEntry[] = [];
+      for (const [name, entry] of listing.entries) {
+        const child = childPath(path, name);
+        if (this.#names.isGuarded(child) || this.#staged.isHidden(child)) continue;
+        if (this.#staged.at(child) === undefined) {
+          entries.push({ name, attributes: this.#looks.of(child, entry) });
+        }
+      }
+      for (const file of this.#staged.within(path)) {
+        entries.push({ name: nameOf(file.path), attributes: this.#looks.ofStaged(file) });
+      }
+      return this.#newHandle({ kind: 'directory', entries, unpin: this.#tree.pin(path) });
+    });
+  }
+
+  readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[] {
+    const open = this.#handles.get(handle);
+    if (open?.kind !== 'directory') throw new FsError('EBADF', 'no such directory handle');
+    return open.entries.slice(offset, offset + count);
+  }
+
+  releasedir(handle: HandleId): void {
+    const open = this.#handles.get(handle);
+    if (open?.kind === 'directory') open.unpin();
+    this.#handles.delete(handle);
+  }
+
+  open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
+    return this.#answer('open', path, () =>
+      this.#locks.hold([path], async () => {
+        this.#refuseWhileDraining();
+        const found = await this.#findExisting(path, context.signal);
+        return await this.#openFound(path, found, flags);
+      }),
+    );
+  }
+
+  create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
+    return this.#answer('create', path, () =>
+      this.#locks.hold([path], async () => {
+        this.#refuseWhileDraining();
+        this.#refuseReadOnly();
+        this.#names.refuseGuarded(path);
+        const found = await this.#names.find(path, context.signal);
+        if (found === undefined) {
+          // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
+          return this.#openStaged(path, flags, { exclusive: flags.exclusive ?? true });
+        }
+        if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
+        return await this.#openFound(path, found, flags);
+      }),
+    );
+  }
+
+  async read(
+    handle: HandleId,
+    offset: number,
+    length: number,
+    context: RequestContext,
+  ): Promise<readonly Uint8Array[]> {
+    const open = this.#openFile(handle);
+    return await this.#answer('read', pathOf(open), async () => {
+      if (open.kind === 'reader') return await open.reader.read(offset, length, context.signal);
+      if (open.flags.access === 'write') throw new FsError('EBADF', 'not open for reading');
+      return await open.file.read(offset, length, context.signal);
+    });
+  }
+
+  async write(handle: HandleId, data: Uint8Array, offset: number): Promise<void> {
+    const open = this.#openFile(handle);
+    await this.#answer('write', pathOf(open), async () => {
+      if (open.kind === 'reader' || open.flags.access === 'read') {
+        throw new FsError('EBADF', 'not open for writing');
+      }
+      // O_APPEND means the end of now; the kernel's idea of it may be older.
+      await open.file.write(data, open.flags.append === true ? 'end' : offset);
+    });
+  }
+
+  async flush(handle: HandleId, context: RequestContext): Promise<void> {
+    const open = this.#openFile(handle);
+    await this.#answer('flush', pathOf(open), async () => {
+      if (open.kind === 'reader' || open.flags.access === 'read') return;
+      await (this.#isInterrupted(open.file, context)
+        ? this.#discard(open.file)
+        : this.#commit(open.file));
+    });
+  }
+
+  async fsync(handle: HandleId): Promise<void> {
+    const open = this.#openFile(handle);
+    await this.#answer('fsync', pathOf(open), async () => {
+      if (open.kind === 'staged') await this.#commit(open.file);
+    });
+  }
+
+  async release(handle: HandleId): Promise<void> {
+    const open = this.#handles.get(handle);
+    this.#handles.delete(handle);
+    if (open?.kind === 'reader') open.reader.close();
+    if (open?.kind !== 'staged') return;
+    const { file } = open;
+    if (this.#staged.handlesOf(file) > 1) {
+      this.#staged.release(file);
+      return;
+    }
+    await this.#answer('release', file.path, async () => {
+      try {
+        // Every close(2) flushed already; this finds only bytes written through mmap after it.
+        if (file.isDirty) await this.#commit(file);
+      } finally {
+        // A new handle may have been opened on it meanwhile.
+        if (this.#staged.release(file)) await file.close();
+      }
+    });
+  }
+
+  truncate(path: Path, size: number, context: RequestContext, handle?: HandleId): Promise<void> {
+    return this.#answer('truncate', path, async () => {
+      this.#refuseReadOnly();
+      const open = handle === undefined ? undefined : this.#handles.get(handle);
+      const file = open?.kind === 'staged' ? open.file : this.#staged.at(path);
+      await (file === undefined ? this.#truncateClosed(path, size, context) : file.truncate(size));
+    });
+  }
+
+  unlink(path: Path): Promise<void> {
+    return this.#change('unlink', path, () => this.#names.unlink(path));
+  }
+
+  rename(from: Path, to: Path, _context: RequestContext, flags: RenameFlags): Promise<void> {
+    return this.#change('rename', from, () => this.#names.rename(from, to, flags));
+  }
+
+  mkdir(path: Path): Promise<void> {
+    return this.#change('mkdir', path, () => this.#names.mkdir(path));
+  }
+
+  rmdir(path: Path): Promise<void> {
+    return this.#change('rmdir', path, () => this.#names.rmdir(path));
+  }
+
+  symlink(_target: string, path: Path): Promise<never> {
+    return this.#refuse('symlink', path);
+  }
+
+  link(from: Path): Promise<never> {
+    return this.#refuse('link', from);
+  }
+
+  mknod(path: Path): Promise<never> {
+    return this.#refuse('mknod', path);
+  }
+
+  /** Succeeds and changes nothing: modes are the mount's. */
+  chmod(path: Path): Promise<void> {
+    return this.#change('chmod', path, () => this.#mustExist(path));
+  }
+
+  /** Succeeds and changes nothing: the owner is the mount's. */
+  chown(path: Path): Promise<void> {
+    return this.#change('chown', path, () => this.#mustExist(path));
+  }
+
+  utimens(path: Path, atime: FileTime, mtime: FileTime): Promise<void> {
+    return this.#change('utimens', path, async () => {
+      // touch(1) and creat(2) wrappers set "now" at once; what S3 shows is near enough to be true.
+      const isExplicit = typeof mtime === 'number' || typeof atime === 'number';
+      if (isExplicit && this.#settings.utimens === 'refuse') {
+        throw new FsError('EPERM', 'S3 keeps no modification times; --utimens ignore or store');
+      }
+      const isKept = typeof mtime === 'number' && this.#settings.utimens === 'store';
+      await (isKept ? this.#storeMtime(path, mtime) : this.#mustExist(path));
+    });
+  }
+
+  statfs(): FileSystemStats {
+    return this.#looks.statfs();
+  }
+
+  get status(): FilesystemStatus {
+    return {
+      handles: this.#handles.size,
+      uploads: this.#staged.all
+        .filter((file) => file.isDirty)
+        .map((file) => ({ path: file.path, size: file.size })),
+      tempBytes: this.#space.used,
+      tempPeak: this.#space.peak,
+      cachedEntries: this.#tree.cachedEntries,
+      oddKeys: this.#tree.oddKeys,
+    };
+  }
+
+  /**
+   * Before the mount goes away: no new opens, and everything written is stored. Files that are still
+   * being written are waited for; one that rests is stored as it is.
+   * @param signal gives up waiting
+   * @param onProgress called about once a second with what is left
+   * @returns paths that were not stored
+   */
+  async drain(
+    signal: AbortSignal,
+    onProgress: (left: FilesystemStatus) => void,
+  ): Promise<string[]> {
+    this.#isDraining = true;
+    const failed = new Set<string>();
+    for (;;) {
+      const dirty = this.#staged.all.filter((file) => file.isDirty && file.isAttached);
+      if (dirty.length === 0) return [...failed];
+      if (signal.aborted) return [...failed, ...dirty.map((file) => file.path)];
+      onProgress(this.status);
+      const resting = dirty.filter((file) => Date.now() - file.mtimeMs > restMs);
+      const stored = Promise.allSettled(
+        resting.map(async (file) => {
+          try {
+            await this.#commit(file);
+          } catch (error) {
+            failed.add(file.path);
+            throw error;
+          }
+        }),
+      );
+      await Promise.race([stored, aborted(signal, 1000)]);
+      if (resting.length === 0) await aborted(signal, 500);
+    }
+  }
+
+  // --- opening ---
+
+  async #openFound(path: Path, found: Found, flags: OpenFlags): Promise<HandleId> {
+    if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
+    if (flags.access === 'read') {
+      if (found.file?.isDirty === true) return this.#shareStaged(found.file, flags);
+      if (found.info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+      await this.#refuseArchived(path, found.info);
+      const reader = new Reader(this.#store, found.info, this.#reading);
+      return this.#newHandle({ kind: 'reader', reader });
+    }
+    this.#refuseReadOnly();
+    if (found.file !== undefined) {
+      if (flags.truncate === true) await found.file.truncate(0);
+      return this.#shareStaged(found.file, flags);
+    }
+    return this.#openStaged(path, flags, flags.truncate === true ? {} : { base: found.info });
+  }
+
+  #openStaged(path: Path, flags: OpenFlags, origin: StagedOrigin): HandleId {
+    const file = new StagedFile(this.#area, path, origin);
+    this.#staged.attach(path, file);
+    return this.#shareStaged(file, flags);
+  }
+
+  #shareStaged(file: StagedFile, flags: OpenFlags): HandleId {
+    this.#staged.acquire(file);
+    return this.#newHandle({ kind: 'staged', file, flags });
+  }
+
+  #newHandle(handle: Handle): HandleId {
+    do {
+      this.#lastHandle = this.#lastHandle === maxHandle ? 1 : this.#lastHandle + 1;
+    } while (this.#handles.has(this.#lastHandle));
+    this.#handles.set(this.#lastHandle, handle);
+    return this.#lastHandle;
+  }
+
+  #openFile(handle: HandleId): Exclude<Handle, { kind: 'directory' }> {
+    const open = this.#handles.get(handle);
+    if (open === undefined || open.kind === 'directory') {
+      throw new FsError('EBADF', `no file handle ${handle}`);
+    }
+    return open;
+  }
+
+  async #findExisting(path: Path, signal?: AbortSignal): Promise<Found> {
+    const found = await this.#names.find(path, signal);
+    if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+    return found;
+  }
+
+  async #mustExist(path: Path): Promise<void> {
+    await this.#findExisting(path);
+  }
+
+  /** Listings show the class but not whether a copy was restored; HEAD does. */
+  async #refuseArchived(path: Path, info: ObjectInfo): Promise<void> {
+    if (info.archived !== true) return;
+    const now = await this.#store.head(info.key);
+    if (now.archived !== true) return;
+    throw new FsError(
+      'EIO',
+      `${path} is archived (${now.storageClass ?? 'unknown class'}): restore it first`,
+    );
+  }
+
+  // --- storing ---
+
+  async #commit(file: StagedFile): Promise<void> {
+    const info = await file.commit();
+    if (info !== undefined) await this.#names.removeObsolete(file);
+  }
+
+  /**
+   * Whether this flush comes from a process that died before it closed the file. A death by signal
+   * counts, and any end of sftp-server or internal-sftp with a file open: they exit 0 when their
+   * connection drops, and close what the client closed.
+   */
+  #isInterrupted(file: StagedFile, context: RequestContext): boolean {
+    if (this.#settings.interrupted === 'keep' || !file.isDirty) return false;
+    const isServer =
+      context.program === 'sftp-server' || context.program?.startsWith('sshd') === true;
+    const isDeath = context.closing === 'killed' || (context.closing === 'exit' && isServer);
+    // Somebody else still has it open: their close decides.
+    return isDeath && this.#staged.handlesOf(file) === 1;
+  }
+
+  async #discard(file: StagedFile): Promise<void> {
+    this.#log.warn(
+      { path: file.path, bytes: file.size },
+      'an upload was interrupted and is not published',
+    );
+    await file.discard();
+    this.#staged.detach(file.path);
+    this.#listener({ path: file.path, what: 'entry' });
+  }
+
+  async #truncateClosed(path: Path, size: number, context: RequestContext): Promise<void> {
+    const handle = await this.open(path, { access: 'write', truncate: size === 0 }, context);
+    try {
+      if (size > 0) await this.truncate(path, size, context, handle);
+      await this.flush(handle, {});
+    } finally {
+      await this.release(handle);
+    }
+  }
+
+  async #storeMtime(path: Path, mtimeMs: number): Promise<void> {
+    const found = await this.#findExisting(path);
+    if (found.kind === 'directory') return;
+    if (found.file?.isDirty === true) {
+      found.file.setMtime(mtimeMs);
+      return;
+    }
+    const info =
+      found.info?.metadata === undefined ? await this.#store.head(keyOf(path)) : found.info;
+    const metadata = { ...info.metadata, mtime: (mtimeMs / 1000).toFixed(9) };
+    const { storageClass, contentType } = info;
+    const { etag } = await this.#store.copy(info, info.key, {
+      metadata,
+      storageClass,
+      contentType,
+    });
+    this.#tree.recordFile(path, { ...info, etag, metadata });
+  }
+
+  // --- refusing and answering ---
+
+  #refuseReadOnly(): void {
+    if (this.#settings.readOnly) throw new FsError('EROFS', 'the mount is read-only');
+  }
+
+  #refuseWhileDraining(): void {
+    if (this.#isDraining) throw new FsError('EBUSY', 'the mount is being taken down');
+  }
+
+  #refuse(operation: string, path: Path): Promise<never> {
+    return this.#answer(operation, path, () => {
+      this.#refuseReadOnly();
+      throw new FsError('ENOSYS', `S3 has nothing like ${operation}`);
+    });
+  }
+
+  #change(operation: string, path: Path, work: () => Promise<void>): Promise<void> {
+    return this.#answer(operation, path, async () => {
+      this.#refuseReadOnly();
+      await work();
+    });
+  }
+
+  /** Runs one operation; what it throws becomes an FsError, logged once with all that is known. */
+  async #answer<T>(operation: string, path: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const failure = toFsError(error);
+      const level = isFsError(failure, ...everyday) ? 'debug' : 'warn';
+      this.#log[level](
+        { operation, path, errno: failure.code, ...storeFacts(failure), cause: failure.message },
+        `${operation} failed`,
+      );
+      throw failure;
+    }
+  }
+}
+
+/** A dirty file nobody has written to for this long rests, when the mount is taken down. */
+const restMs = 2000;
+
+function pathOf(handle: Exclude<Handle, { kind: 'directory' }>): string {
+  return handle.kind === 'reader' ? `/${handle.reader.info.key}` : handle.file.path;
+}
+
+/** What S3 said, for the log. */
+function storeFacts(failure: FsError): Record<string, unknown> {
+  const { cause } = failure;
+  if (!(cause instanceof StoreError)) return {};
+  const { action, status, code, requestId, kind } = cause;
+  return { action, status, code, requestId, kind };
+}
+
+async function aborted(signal: AbortSignal, timeoutMs: number): Promise<void> {
+  if (signal.aborted) return;
+  const timeout = AbortSignal.timeout(timeoutMs);
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      resolve();
+    };
+    AbortSignal.any([signal, timeout]).addEventListener('abort', done, { once: true });
+  });
+}

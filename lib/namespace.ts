@@ -1,0 +1,302 @@
+/**
+ * Names: what a path means to this mount, and every operation that makes a name come or go.
+ *
+ * Staged files stand in front of what S3 has. Names are changed under locks of all paths involved, so
+ * two changes of one name come one after the other; S3 is told first, then the tree, then the caller.
+ */
+import { FsError, isStoreError } from './errors.js';
+import type { Locks } from './locks.js';
+import type { Log } from './log.js';
+import type { RenameFlags } from './operations.js';
+import { classifyKey, isWithin, keyOf, markerOf, nameOf, parentOf, rootPath } from './path.js';
+import type { Key, Path } from './path.js';
+import { isCutOffMove, moveTree } from './rename-directory.js';
+import type { StagedFile } from './staged-file.js';
+import type { StagedFiles } from './staged-files.js';
+import type { ObjectInfo, ObjectStore } from './store.js';
+import type { DirectoryEntry, Tree } from './tree.js';
+
+export interface NamespaceSettings {
+  /** the root is a chroot: names that sshd looks up there are never answered from S3 */
+  readonly chroot: boolean;
+  readonly renameDir: 'refuse' | 'recursive';
+}
+
+export interface NamespaceParts {
+  readonly store: ObjectStore;
+  readonly tree: Tree;
+  readonly staged: StagedFiles;
+  readonly locks: Locks;
+  readonly settings: NamespaceSettings;
+  readonly log: Log;
+}
+
+/** What a path means. `file` is there where it is being written, `info` where S3 has it. */
+export type Found =
+  | { readonly kind: 'file'; readonly file?: StagedFile; readonly info?: ObjectInfo }
+  | ({ readonly kind: 'directory' } & DirectoryEntry);
+
+/**
+ * Looked up by internal-sftp and libc inside the chroot, at every session and for every listed entry.
+ * A user who could create them would be believed: owner names are read from etc/passwd there.
+ */
+const guardedNames = new Set([
+  ...['bin', 'dev', 'etc', 'lib', 'lib32', 'lib64', 'libx32', 'proc', 'run', 'sbin', 'sys', 'usr'],
+]);
+
+const markerType = 'application/x-directory';
+
+export class Namespace {
+  readonly #parts: NamespaceParts;
+
+  constructor(parts: NamespaceParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether a path is answered as absent without asking S3, and never created. */
+  isGuarded(path: Path): boolean {
+    if (!this.#parts.settings.chroot || path === rootPath) return false;
+    const end = path.indexOf('/', 1);
+    return guardedNames.has(end < 0 ? path.slice(1) : path.slice(1, end));
+  }
+
+  /** What `path` means now, or undefined. @throws StoreError, FsError ENAMETOOLONG */
+  async find(path: Path, signal?: AbortSignal): Promise<Found | undefined> {
+    if (this.isGuarded(path)) return undefined;
+    const { staged, tree } = this.#parts;
+    this.refuseLongKey(keyOf(path));
+    const file = staged.at(path);
+    if (file !== undefined) {
+      return { kind: 'file', file, ...(file.base === undefined ? {} : { info: file.base }) };
+    }
+    if (staged.isHidden(path)) return undefined;
+    return await tree.lookup(path, signal);
+  }
+
+  /** @throws FsError ENAMETOOLONG for a key that S3 cannot hold */
+  refuseLongKey(key: Key): void {
+    if (Buffer.byteLength(key) <= this.#parts.store.maxKeyBytes) return;
+    throw new FsError('ENAMETOOLONG', `the key of /${key} would be over 1,024 bytes`);
+  }
+
+  /** @throws FsError EACCES for names that must not exist in a chroot's root */
+  refuseGuarded(path: Path): void {
+    if (!this.isGuarded(path)) return;
+    throw new FsError('EACCES', `${path} is reserved in a chroot: programs inside would trust it`);
+  }
+
+  /** @throws FsError ENOENT, EISDIR; StoreError */
+  async unlink(path: Path): Promise<void> {
+    const { staged, store, tree } = this.#parts;
+    await this.#locked([path], async () => {
+      const found = await this.find(path);
+      if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+      if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
+      await found.file?.discard();
+      staged.detach(path);
+      const isStored = found.file === undefined || (await tree.lookup(path))?.kind === 'file';
+      if (!isStored) return;
+      const stays = this.#staysWithout(path);
+      await store.delete(keyOf(path));
+      tree.recordAbsent(path);
+      if (!stays) await this.#writeMarker(parentOf(path));
+    });
+  }
+
+  /** @throws FsError EEXIST, EACCES, ENAMETOOLONG; StoreError */
+  async mkdir(path: Path): Promise<void> {
+    const { tree } = this.#parts;
+    this.refuseGuarded(path);
+    this.refuseLongKey(markerOf(path));
+    await this.#locked([path], async () => {
+      if ((await this.find(path)) !== undefined) throw new FsError('EEXIST', `${path} exists`);
+      await this.#writeMarker(path);
+      tree.recordNewDirectory(path);
+    });
+  }
+
+  /** @throws FsError ENOENT, ENOTDIR, ENOTEMPTY, EBUSY; StoreError */
+  async rmdir(path: Path): Promise<void> {
+    const { staged, store, tree } = this.#parts;
+    if (path === rootPath) throw new FsError('EBUSY', 'the root of a mount cannot be removed');
+    await this.#locked([path], async () => {
+      const found = await this.find(path);
+      if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+      if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
+      if (staged.hasBelow(path) || (await this.#hasEntries(path))) {
+        throw new FsError('ENOTEMPTY', `${path} is not empty`);
+      }
+      const stays = this.#staysWithout(path);
+      await store.delete(markerOf(path));
+      tree.recordNoDirectory(path);
+      if (!stays) await this.#writeMarker(parentOf(path));
+    });
+  }
+
+  /** @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENOSYS, ESTALE; StoreError */
+  async rename(from: Path, to: Path, flags: RenameFlags): Promise<void> {
+    if (from === to) return;
+    this.refuseGuarded(to);
+    this.refuseLongKey(keyOf(to));
+    await this.#locked([from, to], async () => {
+      const source = await this.find(from);
+      if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
+      const target = await this.find(to);
+      if (target !== undefined && flags.noReplace === true) {
+        throw new FsError('EEXIST', `${to} exists`);
+      }
+      if (source.kind === 'directory') {
+        await this.#renameDirectory(from, to, target);
+        return;
+      }
+      if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
+      await (source.file === undefined
+        ? this.#renameStored(from, to, target)
+        : this.#renameStaged(source.file, to, target));
+    });
+  }
+
+  /** After `file` was stored: removes what its former names still hold in S3. */
+  async removeObsolete(file: StagedFile): Promise<void> {
+    const { staged, store, tree } = this.#parts;
+    for (const path of staged.takeObsolete(file)) {
+      const stays = this.#staysWithout(path);
+      await store.delete(keyOf(path));
+      tree.recordAbsent(path);
+      if (!stays) await this.#writeMarker(parentOf(path));
+    }
+  }
+
+  async #locked<T>(paths: readonly Path[], work: () => Promise<T>): Promise<T> {
+    return await this.#parts.locks.hold(paths, work);
+  }
+
+  async #renameStored(from: Path, to: Path, target: Found | undefined): Promise<ObjectInfo> {
+    const { staged, store, tree } = this.#parts;
+    const stays = this.#staysWithout(from, to);
+    const { source, copy } = await this.#copyCurrent(from, to);
+    await this.#dropTarget(to, target);
+    staged.detach(to);
+    tree.recordFile(to, copy);
+    try {
+      await store.delete(keyOf(from), { ifMatch: source.etag });
+    } catch (error) {
+      // Replaced since the copy: both names exist now, and the caller hears of it.
+      tree.forget(from);
+      throw error;
+    }
+    tree.recordAbsent(from);
+    if (!stays) await this.#writeMarker(parentOf(from));
+    return copy;
+  }
+
+  /**
+   * Copies the object at `from`. What is known of it may be as old as the TTL: where the server says
+   * that it changed since, the version of now is meant, as rename(2) means the file of now.
+   */
+  async #copyCurrent(from: Path, to: Path): Promise<{ source: ObjectInfo; copy: ObjectInfo }> {
+    try {
+      return await this.#copy(await this.#storedAt(from), to);
+    } catch (error) {
+      if (!isStoreError(error, 'changed', 'notFound')) throw error;
+    }
+    this.#parts.tree.forget(from);
+    return await this.#copy(await this.#storedAt(from), to);
+  }
+
+  async #storedAt(path: Path): Promise<ObjectInfo> {
+    const known = await this.#parts.tree.lookup(path);
+    if (known?.kind === 'file') return known.info;
+    throw new FsError('ENOENT', `${path} does not exist`);
+  }
+
+  async #copy(source: ObjectInfo, to: Path): Promise<{ source: ObjectInfo; copy: ObjectInfo }> {
+    const key = keyOf(to);
+    const { etag } = await this.#parts.store.copy(source, key, {
+      storageClass: source.storageClass,
+    });
+    return { source, copy: { ...source, key, etag, mtimeMs: Date.now() } };
+  }
+
+  /** A file being written changes its name; what S3 has under the old one goes when it is stored. */
+  async #renameStaged(file: StagedFile, to: Path, target: Found | undefined): Promise<void> {
+    const { staged, tree } = this.#parts;
+    const from = file.path;
+    if (!file.isDirty) {
+      // Open, but S3 has all of it: the object itself moves, and the handle goes with it.
+      const moved = await this.#renameStored(from, to, target);
+      await file.rename(to, moved);
+    } else {
+      await file.rename(to);
+      await this.#dropTarget(to, target);
+      const old = await tree.lookup(from);
+      if (old?.kind === 'file') staged.hide(from, file);
+    }
+    staged.detach(from);
+    staged.attach(to, file);
+  }
+
+  /** The file being written at a name that something else takes over is written in vain. */
+  async #dropTarget(to: Path, target: Found | undefined): Promise<void> {
+    if (target?.kind !== 'file' || target.file === undefined) return;
+    await target.file.discard();
+    this.#parts.staged.detach(to);
+  }
+
+  async #renameDirectory(from: Path, to: Path, target: Found | undefined): Promise<void> {
+    const { staged, store, tree, settings, log } = this.#parts;
+    if (isWithin(to, from)) throw new FsError('EBUSY', `${to} lies inside ${from}`);
+    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
+    const isEmpty = !staged.hasBelow(from) && !(await this.#hasEntries(from));
+    if (target !== undefined && (staged.hasBelow(to) || (await this.#hasEntries(to)))) {
+      const isResumed =
+        settings.renameDir === 'recursive' &&
+        (await isCutOffMove({ store, from: markerOf(from), to: markerOf(to) }));
+      if (!isResumed) throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    }
+    const stays = this.#staysWithout(from, to);
+    if (isEmpty) {
+      await this.#writeMarker(to);
+      await store.delete(markerOf(from));
+    } else {
+      if (settings.renameDir === 'refuse') {
+        throw new FsError('ENOSYS', `${from} is not empty; --rename-dir recursive would copy it`);
+      }
+      for (const { file, from: was, to: becomes } of staged.moves(from, to)) {
+        await file.rename(becomes);
+        staged.detach(was);
+        staged.attach(becomes, file);
+      }
+      await moveTree({ store, from: markerOf(from), to: markerOf(to), log });
+    }
+    tree.recordNoDirectory(from);
+    tree.forget(to);
+    if (isEmpty) tree.recordNewDirectory(to);
+    else tree.recordDirectory(to, false);
+    if (!stays) await this.#writeMarker(parentOf(from));
+  }
+
+  /** Whether S3 has anything in a directory, asked anew: what is remembered may be out of date. */
+  async #hasEntries(path: Path): Promise<boolean> {
+    const prefix = markerOf(path);
+    const page = await this.#parts.store.list({ prefix, oneLevel: false, maxKeys: 2 });
+    return page.objects.some((object) => classifyKey(prefix, object.key).kind !== 'marker');
+  }
+
+  /**
+   * Whether the directory of `path` is known to go on existing once `path` is gone. Where nothing is
+   * known a marker is written to be sure: it costs no more than asking.
+   * @param target where `path` goes to, if it is renamed
+   */
+  #staysWithout(path: Path, target?: Path): boolean {
+    const directory = parentOf(path);
+    if (target !== undefined && parentOf(target) === directory) return true;
+    return this.#parts.tree.staysWithout(directory, nameOf(path)) ?? false;
+  }
+
+  async #writeMarker(path: Path): Promise<void> {
+    const { store, tree } = this.#parts;
+    await store.put(markerOf(path), [], { contentType: markerType });
+    tree.recordDirectory(path, true);
+  }
+}

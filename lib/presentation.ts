@@ -1,0 +1,89 @@
+/**
+ * How things look to stat(2) and statfs(2): owners and modes are the mount's, sizes and times S3's.
+ *
+ * As a chroot the root itself belongs to root and is closed to others' writing, because sshd accepts
+ * nothing else as ChrootDirectory (session.c, safely_chroot); who may write in it is decided by the
+ * file system alone, so the user still can.
+ */
+import type { Attributes, FileSystemStats } from './operations.js';
+import { rootPath } from './path.js';
+import type { Path } from './path.js';
+import type { StagedFile } from './staged-file.js';
+import type { ObjectInfo } from './store.js';
+
+export interface PresentationSettings {
+  readonly uid: number;
+  readonly gid: number;
+  /** permission bits */
+  readonly fileMode: number;
+  readonly dirMode: number;
+  readonly chroot: boolean;
+  readonly utimens: 'refuse' | 'ignore' | 'store';
+}
+
+/** What a path can be shown from. */
+type Shown =
+  | { readonly kind: 'file'; readonly file?: StagedFile; readonly info?: ObjectInfo }
+  | { readonly kind: 'directory'; readonly mtimeMs: number };
+
+/** One PiB: clients that check for room before an upload must find it. */
+const capacity = 2 ** 50;
+const blockSize = 4096;
+
+export class Presentation {
+  readonly #settings: PresentationSettings;
+  readonly #startedAt: number;
+
+  /** @param startedAt milliseconds; the time of directories that have none of their own */
+  constructor(settings: PresentationSettings, startedAt: number) {
+    this.#settings = settings;
+    this.#startedAt = startedAt;
+  }
+
+  of(path: Path, shown: Shown): Attributes {
+    if (shown.kind === 'directory') return this.#ofDirectory(path, shown.mtimeMs);
+    if (shown.file?.isDirty === true || shown.info === undefined) {
+      return shown.file === undefined
+        ? this.#file({ size: 0, mtimeMs: this.#startedAt, version: 'none' })
+        : this.ofStaged(shown.file);
+    }
+    return this.ofObject(shown.info);
+  }
+
+  ofObject(info: ObjectInfo): Attributes {
+    const { size, etag } = info;
+    return this.#file({ size, mtimeMs: this.#mtimeOf(info), version: etag });
+  }
+
+  /** A file being written shows what was written so far. */
+  ofStaged(file: StagedFile): Attributes {
+    const { size, mtimeMs } = file;
+    return this.#file({ size, mtimeMs, version: file.base?.etag ?? 'new' });
+  }
+
+  statfs(): FileSystemStats {
+    const blocks = capacity / blockSize;
+    // Some clients divide by the number of files, so it must not be zero.
+    const files = 2 ** 32;
+    return { blockSize, blocks, blocksFree: blocks, files, filesFree: files, nameMax: 1024 };
+  }
+
+  #ofDirectory(path: Path, mtimeMs: number): Attributes {
+    const isChroot = path === rootPath && this.#settings.chroot;
+    const { uid, gid, dirMode } = this.#settings;
+    const owner = isChroot ? { uid: 0, gid: 0, mode: 0o755 } : { uid, gid, mode: dirMode };
+    return { kind: 'directory', size: 0, mtimeMs, version: 'directory', ...owner };
+  }
+
+  #file(facts: { size: number; mtimeMs: number; version: string }): Attributes {
+    const { uid, gid, fileMode } = this.#settings;
+    return { kind: 'file', uid, gid, mode: fileMode, ...facts };
+  }
+
+  /** With `--utimens store`, the time rclone and others keep in the metadata, where it is known. */
+  #mtimeOf({ mtimeMs, metadata }: ObjectInfo): number {
+    if (this.#settings.utimens !== 'store') return mtimeMs;
+    const stored = Number(metadata?.['mtime']);
+    return Number.isFinite(stored) && stored > 0 ? stored * 1000 : mtimeMs;
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The local disk that all staged files of a mount share: one directory, one limit.
+ *
+ * Temp files are unlinked the moment they are opened, so that nothing is left behind however the
+ * process ends, and nobody can open them by name. A writer who finds the space full waits while
+ * parts are on their way to S3, and gets ENOSPC when none is.
+ */
+import { randomUUID } from 'node:crypto';
+import { promises as fs } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FsError } from './errors.js';
+
+/** Somebody who can give local bytes back. */
+export interface SpaceHolder {
+  /** Frees what it can at once. */
+  reclaim(): void;
+  /** Whether more can be freed once uploads under way are done. */
+  readonly expectsRelease: boolean;
+}
+
+/**
+ * Left free on the temp file system for everybody else; below it the disk counts as full although
+ * `--temp-limit` is not reached.
+ */
+const keepFree = 64 * 1024 * 1024;
+/** The file system's free space is looked at again after this many bytes. */
+const checkEvery = 32 * 1024 * 1024;
+
+export class TempSpace {
+  readonly directory: string;
+  readonly limit: number;
+  readonly #holders = new Set<SpaceHolder>();
+  readonly #waitMs: number;
+  #used = 0;
+  #peak = 0;
+  #diskFree = 0;
+  #sinceCheck = checkEvery;
+  #wake: (() => void)[] = [];
+
+  /**
+   * @param directory existing directory, only for this mount
+   * @param limit bytes
+   * @param waitMs how long a writer waits for space before ENOSPC
+   */
+  constructor(directory: string, limit: number, waitMs: number) {
+    this.directory = directory;
+    this.limit = limit;
+    this.#waitMs = waitMs;
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  get peak(): number {
+    return this.#peak;
+  }
+
+  join(holder: SpaceHolder): void {
+    this.#holders.add(holder);
+  }
+
+  leave(holder: SpaceHolder): void {
+    this.#holders.delete(holder);
+  }
+
+  /** A new, already unlinked temp file, mode 0600. */
+  async open(): Promise<FileHandle> {
+    const path = join(this.directory, `staged-${randomUUID()}`);
+    const file = await fs.open(path, 'wx+', 0o600);
+    await fs.unlink(path);
+    return file;
+  }
+
+  /**
+   * Claims `bytes`, waiting for others to be released where that may help.
+   * @throws FsError ENOSPC
+   */
+  async reserve(bytes: number): Promise<void> {
+    if (bytes <= 0) return;
+    const deadline = Date.now() + this.#waitMs;
+    while (!(await this.#fits(bytes))) {
+      for (const holder of this.#holders) holder.reclaim();
+      if (await this.#fits(bytes)) break;
+      const left = deadline - Date.now();
+      const hope = [...this.#holders].some((holder) => holder.expectsRelease);
+      if (!hope || left <= 0) {
+        throw new FsError(
+          'ENOSPC',
+          `temp directory ${this.directory} is full: ${this.#used} bytes staged, limit ${this.limit}, ${this.#diskFree} bytes free on its file system`,
+        );
+      }
+      await this.#released(Math.min(left, 1000));
+    }
+    this.#used += bytes;
+    this.#sinceCheck += bytes;
+    this.#diskFree -= bytes;
+    this.#peak = Math.max(this.#peak, this.#used);
+  }
+
+  release(bytes: number): void {
+    if (bytes <= 0) return;
+    this.#used -= bytes;
+    this.#diskFree += bytes;
+    this.nudge();
+  }
+
+  /** Lets waiting writers look again: bytes were released, or nothing is left to wait for. */
+  nudge(): void {
+    const waiting = this.#wake;
+    this.#wake = [];
+    for (const wake of waiting) wake();
+  }
+
+  async #fits(bytes: number): Promise<boolean> {
+    if (this.#used + bytes > this.limit) return false;
+    if (this.#sinceCheck >= checkEvery || this.#diskFree < keepFree + bytes) {
+      const stats = await fs.statfs(this.directory);
+      this.#diskFree = stats.bavail * stats.bsize;
+      this.#sinceCheck = 0;
+    }
+    return this.#diskFree >= keepFree + bytes;
+  }
+
+  async #released(timeoutMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+      this.#wake.push(resolve);
+    });
+    clearTimeout(timer);
+  }
+}
