@@ -1,0 +1,80 @@
+/**
+ * IAM policy documents, as much of them as access to S3 needs: Effect, Action, Resource with `*`
+ * and `?`, and string conditions on `s3:prefix`, `s3:delimiter` and `s3:max-keys`.
+ *
+ * An explicit Deny wins, then an Allow, else the request is refused. A condition key the request
+ * does not have makes a condition false, as in IAM; an operator that is not known makes loading
+ * fail, so that a policy is never read as weaker than it is.
+ */
+
+type OneOrMany = string | readonly string[];
+
+export interface PolicyStatement {
+  readonly Sid?: string;
+  readonly Effect: 'Allow' | 'Deny';
+  readonly Action: OneOrMany;
+  readonly Resource: OneOrMany;
+  readonly Condition?: Readonly<Record<string, Readonly<Record<string, OneOrMany>>>>;
+}
+
+export interface PolicyDocument {
+  readonly Version?: string;
+  readonly Statement: readonly PolicyStatement[];
+}
+
+/** A question to a policy. */
+export interface AccessQuestion {
+  /** `s3:GetObject` and the like */
+  readonly action: string;
+  /** `arn:aws:s3:::bucket/key` */
+  readonly resource: string;
+  /** condition keys such as `s3:prefix` */
+  readonly context: Readonly<Record<string, string>>;
+}
+
+export function isAllowed(policy: PolicyDocument, question: AccessQuestion): boolean {
+  const effects = policy.Statement.filter((statement) => applies(statement, question)).map(
+    (statement) => statement.Effect,
+  );
+  return effects.includes('Allow') && !effects.includes('Deny');
+}
+
+function applies(statement: PolicyStatement, question: AccessQuestion): boolean {
+  return (
+    list(statement.Action).some((pattern) =>
+      matches(pattern.toLowerCase(), question.action.toLowerCase()),
+    ) &&
+    list(statement.Resource).some((pattern) => matches(pattern, question.resource)) &&
+    Object.entries(statement.Condition ?? {}).every(([operator, keys]) =>
+      Object.entries(keys).every(([key, values]) =>
+        conditionHolds(operator, list(values), question.context[key]),
+      ),
+    )
+  );
+}
+
+function conditionHolds(operator: string, values: string[], actual: string | undefined): boolean {
+  switch (operator) {
+    case 'StringEquals':
+      return actual !== undefined && values.includes(actual);
+    case 'StringLike':
+      return actual !== undefined && values.some((pattern) => matches(pattern, actual));
+    case 'StringNotLike':
+      return actual === undefined || !values.some((pattern) => matches(pattern, actual));
+    default:
+      throw new Error(`policy condition ${operator} is not known here`);
+  }
+}
+
+function list(value: OneOrMany): string[] {
+  return typeof value === 'string' ? [value] : [...value];
+}
+
+/** IAM wildcards: `*` for any characters, `/` included, `?` for one. */
+function matches(pattern: string, text: string): boolean {
+  const source = pattern
+    .replace(/[\\^$.+()|[\]{}]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
+  return new RegExp(`^${source}$`, 'su').test(text);
+}

@@ -1,0 +1,151 @@
+/**
+ * HTTP in, HTTP out: one request from its first byte to the last of its answer.
+ *
+ * Every answer has a request id; every failure is a document with S3's code (HEAD has no body, so
+ * only the status). A client that waits for 100 Continue is told to go on only once its request
+ * was found worth it. A read that fails half way breaks the connection, since the status
+ * is out already.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { systemErrorCode } from '../errors.js';
+import { authenticate } from './access.js';
+import { parseTarget, type Call, type Content, type Reply, type Target } from './call.js';
+import { answerCall } from './router.js';
+import { S3Error } from './s3-error.js';
+import type { Service } from './service.js';
+import { answerSts } from './sts.js';
+import { children, plainDocument } from './xml.js';
+
+/** Hears of failures that are the endpoint's own. */
+export type OnInternalError = (error: unknown) => void;
+
+/** @param expectsContinue the client waits for 100 Continue before it sends its body */
+export function createListener(
+  service: Service,
+  onInternalError: OnInternalError,
+  expectsContinue: boolean,
+): RequestListener {
+  return (request, response) => {
+    const exchange = new Exchange(service, request, response, expectsContinue);
+    exchange.run(onInternalError).catch((error: unknown) => {
+      onInternalError(error);
+      response.destroy();
+    });
+  };
+}
+
+class Exchange {
+  readonly #service: Service;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #requestId = randomBytes(8).toString('hex').toUpperCase();
+  readonly #hostId = randomBytes(32).toString('base64');
+  #owesContinue: boolean;
+
+  constructor(
+    service: Service,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectsContinue: boolean,
+  ) {
+    this.#service = service;
+    this.#request = request;
+    this.#response = response;
+    this.#owesContinue = expectsContinue;
+  }
+
+  async run(onInternalError: OnInternalError): Promise<void> {
+    let reply: Reply;
+    try {
+      reply = await this.#answer();
+    } catch (error) {
+      if (!(error instanceof S3Error)) onInternalError(error);
+      reply = this.#failure(error instanceof S3Error ? error : new S3Error('InternalError'));
+    }
+    await this.#send(reply);
+  }
+
+  async #answer(): Promise<Reply> {
+    const request = this.#request;
+    const target = parseTarget(
+      request.url ?? '/',
+      request.headers.host ?? '',
+      this.#service.domains,
+    );
+    if (target.bucket === '' && request.method === 'POST') {
+      this.#askForBody();
+      return answerSts(this.#service, request, target);
+    }
+    return answerCall(this.#service, this.#call(target));
+  }
+
+  #call(target: Target): Call {
+    const request = this.#request;
+    return {
+      ...target,
+      ...authenticate(this.#service, request, target),
+      request,
+      requestId: this.#requestId,
+      header: (name) => {
+        const value = request.headers[name];
+        return Array.isArray(value) ? value.join(', ') : value;
+      },
+      askForBody: () => this.#askForBody(),
+    };
+  }
+
+  #askForBody(): void {
+    if (this.#owesContinue) this.#response.writeContinue();
+    this.#owesContinue = false;
+  }
+
+  #failure(error: S3Error): Reply {
+    const body = plainDocument(
+      'Error',
+      children({
+        Code: error.code,
+        Message: error.message,
+        ...error.elements,
+        RequestId: this.#requestId,
+        HostId: this.#hostId,
+      }),
+    );
+    return { status: error.status, headers: error.headers, body };
+  }
+
+  async #send({ status, headers = {}, body, content }: Reply): Promise<void> {
+    const response = this.#response;
+    response.statusCode = status;
+    response.setHeader('x-amz-request-id', this.#requestId);
+    response.setHeader('x-amz-id-2', this.#hostId);
+    response.setHeader('server', 's3jail');
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    // A client that was never told to send its body may send it all the same: no next request
+    // can be told from it.
+    if (this.#owesContinue) response.setHeader('connection', 'close');
+    if (content !== undefined) return this.#sendContent(content);
+    if (body !== undefined) {
+      if (!response.hasHeader('content-type'))
+        response.setHeader('content-type', 'application/xml');
+      response.setHeader('content-length', Buffer.byteLength(body));
+    } else if (status !== 204 && status !== 304) response.setHeader('content-length', 0);
+    response.end(this.#request.method === 'HEAD' ? undefined : body);
+  }
+
+  async #sendContent({ segments, start, end }: Content): Promise<void> {
+    const response = this.#response;
+    const { blobs } = this.#service.folder;
+    try {
+      response.setHeader('content-length', end - start);
+      if (this.#request.method === 'HEAD') response.end();
+      else await pipeline(blobs.read(segments, start, end), response);
+    } catch (error) {
+      // The client went away before the last byte; a failed read has broken the connection too.
+      if (systemErrorCode(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+    } finally {
+      blobs.release(segments);
+    }
+  }
+}
