@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+import launch = require('./launch.cjs');
+
+launch('s3jail');

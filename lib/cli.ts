@@ -1,0 +1,318 @@
+/**
+ * The commands: reads arguments, prints, exits. Nothing else of the program does either.
+ *
+ * Every line on stderr starts with `s3jail: `. A stack trace appears only at `--log-level debug`.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { systemErrorCode } from './errors.js';
+import { Failure, messageOf, type ExitCode } from './failure.js';
+import { planMount, type MountPlan, type MountRequest } from './mount-request.js';
+import { nearest } from './nearest.js';
+import { optionGroups, optionRows, type Ambient } from './option-table.js';
+import { isSwitch, oppositeName, UsageError, type WrittenOption } from './options.js';
+import { reportToParent } from './parent-channel.js';
+
+export type Program = 's3jail' | 'mount.s3jail';
+
+/** Set once options are read: at debug level failures show where they arose. */
+let showsStacks = false;
+
+/**
+ * Runs one command and ends the process with its exit code.
+ * @param args arguments without program and script
+ */
+export async function main(program: Program, args: readonly string[]): Promise<void> {
+  let exitCode: number;
+  try {
+    exitCode = await (program === 's3jail' ? runCommand(args) : runMountHelper(args));
+  } catch (error) {
+    exitCode = await reportFailure(error);
+  }
+  process.exit(exitCode);
+}
+
+async function reportFailure(error: unknown): Promise<number> {
+  // Help and version come as such an error too.
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const { lines, exitCode } = explain(error);
+  for (const line of lines) complain(line);
+  if (showsStacks && error instanceof Error) process.stderr.write(`${withCauses(error)}\n`);
+  await reportToParent({ kind: 'failed', lines, exitCode });
+  return exitCode;
+}
+
+function explain(error: unknown): { lines: readonly string[]; exitCode: Exclude<ExitCode, 0> } {
+  if (error instanceof UsageError) return { lines: error.faults, exitCode: 1 };
+  if (error instanceof Failure) return { lines: [error.message], exitCode: error.exitCode };
+  if (error instanceof CommanderError) {
+    const [fault = '', hint] = error.message.replace(/^error: /, '').split('\n');
+    const cure = hint === undefined ? '' : `; ${hint.replace(/^\(D(.*)\)$/, 'd$1')}`;
+    return { lines: [fault + cure], exitCode: 1 };
+  }
+  if (systemErrorCode(error) === 'ERR_MODULE_NOT_FOUND') {
+    const missing = messageOf(error).split('\n', 1).join();
+    const line = `the installation is incomplete: ${missing}; run npm ci && npm run build`;
+    return { lines: [line], exitCode: 2 };
+  }
+  const cure = showsStacks ? '' : '; --log-level debug shows where it arose';
+  return { lines: [`unexpected failure: ${messageOf(error)}${cure}`], exitCode: 2 };
+}
+
+function withCauses(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${withCauses(error.cause)}` : '';
+  return `${error.stack ?? error.message}${cause}`;
+}
+
+function complain(line: string): void {
+  process.stderr.write(`s3jail: ${line}\n`);
+}
+
+/** Commands that later versions will have; said so instead of guessing at a slip. */
+const plannedCommands = ['check', 'policy', 'status'];
+
+async function runCommand(args: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = baseCommand('s3jail')
+    .description('Mounts one S3 prefix as a directory that sshd can serve to a chrooted SFTP user.')
+    .usage('COMMAND [options]')
+    .version(readVersion(), '--version', 'print the version')
+    .helpOption('--help', 'print this help; s3jail COMMAND --help explains a command')
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .enablePositionalOptions()
+    .action(() => refuseCommand(program));
+
+  program.addCommand(
+    mountCommand(async (request, foreground) => {
+      exitCode = await mount(request, foreground);
+    }),
+  );
+  program
+    .command('unmount')
+    .description('finish the uploads, then unmount')
+    .argument('<mountpoint>')
+    .usage('MOUNTPOINT')
+    .helpOption('--help', 'print this help')
+    .action(async (mountPoint: string) => {
+      const { runUnmount } = await import('./unmount.js');
+      exitCode = await runUnmount(mountPoint, complain);
+    });
+  program
+    .command('demo')
+    .description('SFTP over S3 on this machine, with an S3 server, a mount and an sshd of its own')
+    .usage('[--script FILE]')
+    .option('--script <FILE>', 'run this sftp batch, take everything down, exit with its status')
+    .helpOption('--help', 'print this help')
+    .action(async (options: { script?: string }) => {
+      const { runDemo } = await import('./demo.js');
+      exitCode = await runDemo(options);
+    });
+  await program.parseAsync(args, { from: 'user' });
+  return exitCode;
+}
+
+/** A commander command that throws instead of printing and exiting. */
+function baseCommand(name: string): Command {
+  return new Command(name).exitOverride().configureOutput({ writeErr: () => undefined });
+}
+
+function refuseCommand(program: Command): never {
+  const known = program.commands.map((command) => command.name());
+  const word = program.args[0];
+  if (word === undefined)
+    throw new UsageError([`a command is missing: ${known.join(', ')}; see s3jail --help`]);
+  if (word.startsWith('-')) {
+    const name = word.replace(/=.*$/s, '');
+    throw new UsageError([`there is no option ${name} before the command; see s3jail --help`]);
+  }
+  if (plannedCommands.includes(word)) {
+    throw new UsageError([`this version has no command ${word}; it has ${known.join(', ')}`]);
+  }
+  const looksLikeSource = word.includes('/');
+  if (looksLikeSource) {
+    throw new UsageError(['the first word has to be a command: s3jail mount SOURCE MOUNTPOINT']);
+  }
+  const meant = nearest(word.toLowerCase(), known);
+  const cure = meant === undefined ? `there are ${known.join(', ')}` : `did you mean ${meant}?`;
+  throw new UsageError([`there is no command ${word}; ${cure}`]);
+}
+
+type MountAction = (request: MountRequest, foreground: boolean) => Promise<void>;
+
+/** `mount` with one commander option for each row of the table and its opposite. */
+function mountCommand(action: MountAction): Command {
+  const commandLine: WrittenOption[] = [];
+  const command = baseCommand('mount')
+    .description(
+      'mount SOURCE, s3://bucket/prefix/ or bucket[/prefix], on the directory MOUNTPOINT',
+    )
+    .usage('SOURCE MOUNTPOINT [options]')
+    .helpOption('--help', 'print this help')
+    .argument('[operands...]')
+    .allowUnknownOption()
+    .configureHelp({
+      optionTerm: (option) => option.flags.replace(/[[\]<>]/g, ''),
+      visibleArguments: () => [],
+    })
+    .addOption(new Option('-f, --foreground', 'stay in the foreground and log to stderr'))
+    .addOption(listOption())
+    .addOption(new Option('--sloppy').hideHelp())
+    .addHelpText('after', mountHelpEnd);
+  for (const group of optionGroups) {
+    for (const row of optionRows.filter((each) => each.group === group)) {
+      const fallback = row.defaultText === undefined ? '' : ` (${row.defaultText})`;
+      // The value is optional to commander so that its absence is told with all other faults.
+      const flags = isSwitch(row) ? `--${row.name}` : `--${row.name} [${row.value ?? ''}]`;
+      const option = new Option(flags, `${row.help}${fallback}`).helpGroup(`${group}:`);
+      listen(command, option, row.name, commandLine);
+      if (!isSwitch(row)) continue;
+      const opposite = oppositeName(row.name);
+      listen(command, new Option(`--${opposite}`).hideHelp(), opposite, commandLine);
+    }
+  }
+  return command.action(async () => {
+    const { o, foreground, sloppy } = command.opts<MountFlags>();
+    const [operands, unknown] = separate(command.args);
+    const request = {
+      operands,
+      commandLine: [...commandLine, ...unknown],
+      lists: o ?? [],
+      sloppy: sloppy === true,
+    };
+    await action(request, foreground === true);
+  });
+}
+
+interface MountFlags {
+  readonly o?: string[];
+  readonly foreground?: boolean;
+  readonly sloppy?: boolean;
+}
+
+function listen(command: Command, option: Option, name: string, into: WrittenOption[]): void {
+  command.addOption(option);
+  command.on(`option:${option.name()}`, (text: string | null | undefined) => {
+    into.push({ name, text: text ?? undefined });
+  });
+}
+
+function listOption(): Option {
+  return new Option('-o <LIST>', 'options as in fstab: -o name=value,name="a,b",name').argParser(
+    (list: string, before: string[] | undefined) => [...(before ?? []), list],
+  );
+}
+
+/** Operands, and options that commander does not know (it leaves both in one list). */
+function separate(args: readonly string[]): [operands: string[], unknown: WrittenOption[]] {
+  const isOption = (arg: string) => arg.length > 1 && arg.startsWith('-');
+  const unknown = args.filter(isOption).map((arg) => {
+    const equals = arg.indexOf('=');
+    const name = (equals < 0 ? arg : arg.slice(0, equals)).replace(/^--?/, '');
+    return equals < 0 ? { name } : { name, text: arg.slice(equals + 1) };
+  });
+  return [args.filter((arg) => !isOption(arg)), unknown];
+}
+
+const mountHelpEnd = `
+Each option can also be written -o name=value, or set as environment variable S3JAIL_NAME (upper
+case, _ for -). The command line comes first, then -o, then the environment. A switch NAME is turned
+off by --no-NAME. Sizes: 8MiB, 1GiB. Times: 500ms, 5s, 2m.
+
+Credentials come from where the AWS CLI takes them: AWS_… variables, ~/.aws, web identity, container
+and instance roles. SOURCE may also be s3://KEY:SECRET@HOST/BUCKET/prefix, but only in the
+environment variable S3JAIL_SOURCE; then it is left out here.
+
+Without --foreground the command returns when the mount is usable. The mount then logs to --log-file,
+else to /var/log/s3jail/NAME.log for root and ~/.local/state/s3jail/NAME.log for others, NAME being
+the mount point without its first / and with - for each further one.
+
+Exit codes: 0 done, 1 wrong
+call, 2 system failure or data not stored, 32 the mount failed.
+`;
+
+function ambient(): Ambient {
+  const { env } = process;
+  return {
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+    tmpdir: env['TMPDIR'] === '' ? undefined : env['TMPDIR'],
+    hasEndpointVariable: Boolean(env['AWS_ENDPOINT_URL_S3'] ?? env['AWS_ENDPOINT_URL']),
+  };
+}
+
+function plan(request: MountRequest): MountPlan {
+  const planned = planMount(request, { environment: process.env, ambient: ambient() });
+  showsStacks = ['debug', 'trace'].includes(planned.options.logLevel);
+  return planned;
+}
+
+async function mount(request: MountRequest, foreground: boolean): Promise<number> {
+  const planned = plan(request);
+  if (foreground) {
+    const { runMount } = await import('./mount.js');
+    return runMount(planned);
+  }
+  const { mountInBackground } = await import('./background.js');
+  return mountInBackground(request, planned, complain);
+}
+
+/**
+ * `mount.s3jail SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o LIST] [-t TYPE]`, as mount(8) calls
+ * its helpers ("External helpers" in mount(8)).
+ */
+async function runMountHelper(args: readonly string[]): Promise<number> {
+  const command = baseCommand('mount.s3jail')
+    .description('The helper that mount(8) calls for fstab lines of type s3jail.')
+    .usage('SOURCE MOUNTPOINT [-sfnv] [-o LIST]')
+    .version(readVersion(), '--version', 'print the version')
+    .helpOption('--help', 'print this help; s3jail mount --help lists the options for -o')
+    .argument('[operands...]')
+    .allowUnknownOption()
+    .configureHelp({
+      optionTerm: (option) => option.flags.replace(/[[\]<>]/g, ''),
+      visibleArguments: () => [],
+    })
+    .addOption(listOption())
+    .addOption(new Option('-s, --sloppy', 'leave out options of the list that are not known'))
+    .addOption(new Option('-f, --fake', 'check the arguments, mount nothing'))
+    .addOption(new Option('-n, --no-mtab', 'ignored: there is no mtab'))
+    .addOption(new Option('-v, --verbose', 'say what was mounted'))
+    .addOption(
+      new Option('-N, --namespace <NAMESPACE>', 'refused: mount from inside the namespace'),
+    )
+    .addOption(new Option('-t, --types <TYPE>', 'ignored: it is s3jail'))
+    .action(() => undefined);
+  await command.parseAsync(args, { from: 'user' });
+  const flags = command.opts<HelperFlags>();
+  if (flags.namespace !== undefined) {
+    throw new UsageError([
+      '-N: cannot mount into another namespace; run mount inside it (nsenter)',
+    ]);
+  }
+  const [operands, commandLine] = separate(command.args);
+  const request = { operands, commandLine, lists: flags.o ?? [], sloppy: flags.sloppy === true };
+  if (flags.fake === true) {
+    plan(request);
+    return 0;
+  }
+  const exitCode = await mount(request, false);
+  if (flags.verbose === true && exitCode === 0) complain(`mounted on ${plan(request).mountPoint}`);
+  return exitCode;
+}
+
+interface HelperFlags {
+  readonly o?: string[];
+  readonly sloppy?: boolean;
+  readonly fake?: boolean;
+  readonly verbose?: boolean;
+  readonly namespace?: string;
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const found: unknown = JSON.parse(text);
+  if (typeof found !== 'object' || found === null || !('version' in found)) return 'unknown';
+  return String(found.version);
+}

@@ -1,0 +1,89 @@
+/**
+ * Options that are right one by one but not together.
+ */
+import { nearest } from './nearest.js';
+import {
+  awsStorageClasses,
+  optionTable,
+  type Ambient,
+  type MountOptions,
+  type OptionKey,
+  type Origins,
+} from './option-table.js';
+import { showSize } from './option-values.js';
+
+/** One sentence for each contradiction. */
+export function contradictions(
+  options: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): string[] {
+  const shown = (key: OptionKey) => origins.get(key) ?? `the default --${optionTable[key].name}`;
+  return [
+    ...identityFaults(options, shown),
+    ...objectFaults(options, shown, ambient),
+    ...layoutFaults(options, origins, ambient),
+    ...limitFaults(options, shown),
+  ];
+}
+
+type Shown = (key: OptionKey) => string;
+
+function* identityFaults(options: MountOptions, shown: Shown): Iterable<string> {
+  for (const key of ['profile', 'roleArn'] as const) {
+    if (options.noSignRequest && options[key] !== undefined) {
+      yield `${shown('noSignRequest')} (no credentials) contradicts ${shown(key)}; leave one out`;
+    }
+  }
+  for (const key of ['roleExternalId', 'roleSessionName'] as const) {
+    if (options[key] !== undefined && options.roleArn === undefined) {
+      yield `${shown(key)} says how to assume a role, but no role is named; add --role-arn`;
+    }
+  }
+}
+
+function* objectFaults(options: MountOptions, shown: Shown, ambient: Ambient): Iterable<string> {
+  const withKms = options.sse === 'aws:kms' || options.sse === 'aws:kms:dsse';
+  if (options.sseKmsKeyId !== undefined && !withKms) {
+    const sse = options.sse === undefined ? '' : `, not ${options.sse}`;
+    yield `${shown('sseKmsKeyId')} goes with --sse aws:kms or aws:kms:dsse${sse}`;
+  }
+  const { storageClass } = options;
+  const known: readonly string[] = awsStorageClasses;
+  // Other services name classes as they like; on AWS a slip would fail every upload.
+  const isElsewhere = options.endpointUrl !== undefined || ambient.hasEndpointVariable;
+  if (storageClass === undefined || isElsewhere) return;
+  if (known.includes(storageClass)) return;
+  const meant = nearest(storageClass.toUpperCase(), known);
+  const hint = meant === undefined ? known.join(', ') : `did you mean ${meant}?`;
+  yield `${shown('storageClass')}: AWS has no storage class ${storageClass}; ${hint}`;
+}
+
+function* layoutFaults(
+  options: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): Iterable<string> {
+  const chroot = origins.get('chroot');
+  if (options.chroot && chroot !== undefined && ambient.uid !== 0) {
+    yield `${chroot} needs root: sshd takes only a directory of root as ChrootDirectory`;
+  }
+  if (options.chroot && !options.allowOther) {
+    const cure = 'leave it out, or add --no-chroot';
+    yield `${origins.get('allowOther') ?? ''} contradicts --chroot: sshd could not enter; ${cure}`;
+  }
+}
+
+function* limitFaults(options: MountOptions, shown: Shown): Iterable<string> {
+  for (const key of ['memoryLimit', 'tempLimit'] as const) {
+    // One part on its way out while the next one fills.
+    const least = 2 * options.partSize;
+    if (options[key] >= least) continue;
+    const name = key === 'memoryLimit' ? '--memory-limit' : '--temp-limit';
+    const size = showSize(options[key]);
+    yield (
+      `${shown('partSize')} is too large for a ${name} of ${size}; ` +
+      `that has to be two parts, ${showSize(least)}, at least`
+    );
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * Directories that belong to one user alone, in places where everybody may write.
+ */
+import { lstatSync, mkdirSync } from 'node:fs';
+import { systemErrorCode } from './errors.js';
+import { Failure, messageOf } from './failure.js';
+
+/**
+ * Makes `path` with mode 0700, or takes the one that is there if it is ours, a real directory and
+ * closed to others. In /var/tmp anybody may have made it first, as a trap: a symbolic link or a
+ * directory of theirs is refused, never repaired.
+ * @throws Failure with exit code 2
+ */
+export function makePrivateDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') {
+      throw new Failure(2, `cannot make the directory ${path}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  const stats = lstatSync(path);
+  const isSafe =
+    stats.isDirectory() && stats.uid === process.geteuid?.() && (stats.mode & 0o077) === 0;
+  if (isSafe) return;
+  throw new Failure(
+    2,
+    `${path} has to be a directory of this user with mode 0700, and it is not; ` +
+      `find out who made it, then remove it`,
+  );
+}

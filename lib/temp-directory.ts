@@ -1,0 +1,66 @@
+/**
+ * The directory for the temporary files of one mount, below a place that all users may share.
+ *
+ * BASE/s3jail-UID is this user's alone (0700, never a symbolic link); in it every mount has a
+ * directory named after the mount point and its process. What a process that was killed left behind
+ * goes at the next start of a mount on the same place.
+ */
+import { mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Failure, messageOf } from './failure.js';
+import { mountName } from './mount-name.js';
+import { makePrivateDirectory } from './private-directory.js';
+import { isAlive, ownIdentity } from './process-identity.js';
+
+export interface TempDirectory {
+  readonly path: string;
+  /** Removes it with all it holds. */
+  remove(): void;
+}
+
+/**
+ * @param base `--temp-dir`; made if it is not there
+ * @throws Failure with exit code 2
+ */
+export function makeTempDirectory(base: string, mountPoint: string): TempDirectory {
+  try {
+    mkdirSync(base, { recursive: true, mode: 0o700 });
+    const own = join(base, `s3jail-${process.geteuid?.() ?? 0}`);
+    makePrivateDirectory(own);
+    removeLeftovers(own, mountPoint);
+    const { pid, startTime } = ownIdentity();
+    const path = join(own, `${stemOf(mountPoint)}.${pid}.${startTime}`);
+    makePrivateDirectory(path);
+    return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw new Failure(
+      2,
+      `cannot use ${base} for temporary files (--temp-dir): ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/**
+ * Names begin with mount point and process id space: in another container, which may share the
+ * directory, a process that lives looks as if it were gone.
+ */
+function stemOf(mountPoint: string): string {
+  const space = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  return `${mountName(mountPoint)}.${space}`;
+}
+
+function removeLeftovers(directory: string, mountPoint: string): void {
+  const stem = stemOf(mountPoint);
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith(`${stem}.`)) continue;
+    const match = /^(\d+)\.(\d+)$/.exec(name.slice(stem.length + 1));
+    const [, pid, startTime] = match ?? [];
+    if (pid === undefined || startTime === undefined) continue;
+    if (isAlive({ pid: Number(pid), startTime })) continue;
+    rmSync(join(directory, name), { recursive: true, force: true });
+  }
+}

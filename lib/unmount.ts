@@ -1,0 +1,107 @@
+/**
+ * `s3jail unmount`: asks the process behind a mount point to finish, and watches it do so.
+ */
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemErrorCode } from './errors.js';
+import { Failure, type ExitCode } from './failure.js';
+import { isDead, realMountPoint } from './mount-point.js';
+import { detach, findMount, isOurs, ownerOf, type MountEntry } from './mount-table.js';
+import { isAlive, type ProcessIdentity } from './process-identity.js';
+import { findRecord, type FoundRecord, type RuntimeState } from './runtime-record.js';
+
+/** Short enough to follow an upload by eye, long enough to cost nothing. */
+const pollMs = 100;
+
+/**
+ * @param path mount point as written
+ * @param print takes lines for the operator
+ * @returns 0 when everything was stored and the mount is gone
+ * @throws Failure
+ */
+export async function runUnmount(path: string, print: (line: string) => void): Promise<ExitCode> {
+  const mountPoint = await realMountPoint(resolve(path));
+  const entry = findMount(mountPoint);
+  const record = findRecord(mountPoint, entry === undefined ? undefined : ownerOf(entry));
+  const state = record?.read();
+  if (record !== undefined && state !== undefined && isAlive(state)) {
+    askToStop(state);
+    return watch(record, state, print);
+  }
+  if (entry === undefined) throw new Failure(32, `${mountPoint} is not mounted`);
+  return removeMount(mountPoint, entry, print);
+}
+
+/** SIGTERM, on which a mount stores what is open, unmounts and ends. */
+function askToStop(state: RuntimeState): void {
+  // A second signal would cut short the draining that the first one began.
+  if (state.phase === 'draining' || state.phase === 'ended') return;
+  try {
+    process.kill(state.pid, 'SIGTERM');
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ESRCH') return;
+    if (code !== 'EPERM') throw error;
+    throw new Failure(
+      32,
+      `${state.mountPoint} is served by process ${state.pid} of another user; unmount it as that user or as root`,
+      { cause: error },
+    );
+  }
+}
+
+async function watch(
+  record: FoundRecord,
+  first: RuntimeState,
+  print: (line: string) => void,
+): Promise<ExitCode> {
+  let last: RuntimeState | undefined = first;
+  let printed: string | undefined;
+  while (isAlive(first)) {
+    await sleep(pollMs);
+    last = record.read() ?? last;
+    if (last.progress !== undefined && last.progress !== printed) {
+      printed = last.progress;
+      print(printed);
+    }
+  }
+  return verdict(record, first, print);
+}
+
+function verdict(
+  record: FoundRecord,
+  identity: ProcessIdentity,
+  print: (line: string) => void,
+): ExitCode {
+  const left = record.read();
+  // No record: it ended well. Another process's record: somebody mounted again since.
+  if (left?.pid !== identity.pid) return 0;
+  record.remove();
+  if (left.phase !== 'ended') {
+    throw new Failure(
+      2,
+      `the process behind ${left.mountPoint} died before it had stored everything; see its log`,
+    );
+  }
+  const lost = left.notStored ?? [];
+  for (const path of lost) print(`not stored: ${path}`);
+  return lost.length === 0 ? 0 : 2;
+}
+
+/** A mount without a process that could be asked. */
+async function removeMount(
+  mountPoint: string,
+  entry: MountEntry,
+  print: (line: string) => void,
+): Promise<ExitCode> {
+  if (!isOurs(entry)) {
+    throw new Failure(
+      32,
+      `${mountPoint} is a mount point of ${entry.source} (${entry.type}), not of s3jail; use umount`,
+    );
+  }
+  const wasDead = await isDead(mountPoint);
+  await detach(mountPoint, { lazy: wasDead });
+  if (wasDead) print(`the process behind ${mountPoint} was gone; removed its dead mount`);
+  return 0;
+}
