@@ -1,0 +1,323 @@
+/**
+ * A proxy between a client and an S3 server that counts, writes down, and breaks things.
+ *
+ * Request line, headers (Host too) and bodies pass as they are, so signatures stay valid. What was
+ * sent is known by S3 action; faults befall requests by a plan.
+ */
+import { once } from 'node:events';
+import {
+  Agent,
+  createServer,
+  request as startRequest,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { classifyAction } from '../../lib/endpoint/actions.js';
+import { parseTarget } from '../../lib/endpoint/call.js';
+import { children, plainDocument } from '../../lib/endpoint/xml.js';
+import {
+  FaultPlan,
+  type ChosenFaults,
+  type Fault,
+  type Injection,
+  type InjectionOptions,
+  type ProxyAction,
+} from './faults.js';
+import { shapeRequest, shapeResponse } from './traffic.js';
+
+export interface FaultProxyOptions {
+  /** URL of the S3 server, http */
+  readonly target: string;
+  /** a free port if absent */
+  readonly port?: number;
+  /** host names below which the first labels are a bucket */
+  readonly domains?: readonly string[];
+}
+
+/** A request that came through. */
+export interface LoggedRequest {
+  readonly action: ProxyAction;
+  readonly method: string;
+  readonly bucket: string;
+  readonly key: string;
+  /** as sent, without `?` */
+  readonly query: string;
+  /** without the authorization header */
+  readonly headers: IncomingHttpHeaders;
+  /** undefined for anonymous requests */
+  readonly accessKeyId: string | undefined;
+  /** what befell it */
+  readonly fault: Fault['kind'] | undefined;
+  /** what the client got to see; undefined while there is none */
+  status: number | undefined;
+  /** body bytes from the client */
+  bytesIn: number;
+  /** body bytes to the client */
+  bytesOut: number;
+}
+
+export type ActionCounts = Readonly<Partial<Record<ProxyAction, number>>>;
+
+export interface FaultProxy {
+  /** what the client has to use as endpoint URL */
+  readonly url: string;
+  /** requests since the start or the last reset, in order of arrival */
+  readonly log: readonly LoggedRequest[];
+  /** requests by action since then; absent means none */
+  counts(): ActionCounts;
+  /** body bytes since then */
+  bytes(): { readonly fromClient: number; readonly toClient: number };
+  /** forgets log and counts; faults stay */
+  reset(): void;
+  inject(options: InjectionOptions): Injection;
+  /** takes all faults back; stalled connections end */
+  clear(): void;
+  /** nobody can connect, and whoever is connected is cut off */
+  down(): Promise<void>;
+  /** back at the same port */
+  up(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts a proxy on 127.0.0.1. */
+export async function startFaultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
+  const proxy = new Interceptor(options);
+  await proxy.up();
+  return proxy;
+}
+
+/** One request, its answer, and what is to befall them. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly faults: ChosenFaults;
+  readonly entry: LoggedRequest;
+  /** the client waits for 100 Continue before it sends its body */
+  readonly expectsContinue: boolean;
+  /** aborted when the faults are cleared */
+  readonly patience: AbortSignal;
+}
+
+class Interceptor implements FaultProxy {
+  readonly #target: URL;
+  readonly #domains: readonly string[];
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #plan = new FaultPlan();
+  /** Aborted by clear, so that stalls end. */
+  #patience = new AbortController();
+  #server = createServer();
+  #port: number;
+  #log: LoggedRequest[] = [];
+
+  constructor({ target, port = 0, domains = ['s3.localtest', 'localhost'] }: FaultProxyOptions) {
+    this.#target = new URL(target);
+    this.#port = port;
+    this.#domains = domains;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  get log(): readonly LoggedRequest[] {
+    return this.#log;
+  }
+
+  counts(): ActionCounts {
+    const counts: Partial<Record<ProxyAction, number>> = {};
+    for (const { action } of this.#log) counts[action] = (counts[action] ?? 0) + 1;
+    return counts;
+  }
+
+  bytes(): { fromClient: number; toClient: number } {
+    const total = { fromClient: 0, toClient: 0 };
+    for (const { bytesIn, bytesOut } of this.#log) {
+      total.fromClient += bytesIn;
+      total.toClient += bytesOut;
+    }
+    return total;
+  }
+
+  reset(): void {
+    this.#log = [];
+  }
+
+  inject(options: InjectionOptions): Injection {
+    return this.#plan.add(options);
+  }
+
+  clear(): void {
+    this.#plan.clear();
+    this.#patience.abort();
+    this.#patience = new AbortController();
+  }
+
+  async down(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async up(): Promise<void> {
+    const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 });
+    server.on('request', (request, response) => this.#take(request, response, false));
+    server.on('checkContinue', (request, response) => this.#take(request, response, true));
+    server.listen(this.#port, '127.0.0.1');
+    await once(server, 'listening');
+    // A server listening on a port has an AddressInfo.
+    this.#port = (server.address() as AddressInfo).port;
+    this.#server = server;
+  }
+
+  async close(): Promise<void> {
+    this.clear();
+    if (this.#server.listening) await this.down();
+    this.#agent.destroy();
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const { action, bucket, key, query } = this.#classify(request);
+    const faults = this.#plan.choose(action, key);
+    const { authorization, ...headers } = request.headers;
+    const entry: LoggedRequest = {
+      action,
+      method: request.method ?? '',
+      bucket,
+      key,
+      query,
+      headers,
+      accessKeyId: /Credential=([^/]+)\//.exec(authorization ?? '')?.[1],
+      fault: faults.breaking?.kind,
+      status: undefined,
+      bytesIn: 0,
+      bytesOut: 0,
+    };
+    this.#log.push(entry);
+    const patience = this.#patience.signal;
+    const exchange = { request, response, faults, entry, expectsContinue, patience };
+    // Whatever breaks on one side ends the other, as a broken wire would.
+    this.#handle(exchange).catch(() => request.socket.destroy());
+  }
+
+  #classify(request: IncomingMessage): {
+    action: ProxyAction;
+    bucket: string;
+    key: string;
+    query: string;
+  } {
+    const url = request.url ?? '/';
+    const target = parseTarget(url, request.headers.host ?? '', this.#domains);
+    const { bucket, key } = target;
+    const mark = url.indexOf('?');
+    const query = mark === -1 ? '' : url.slice(mark + 1);
+    const method = request.method ?? '';
+    if (bucket === '' && method === 'POST') return { action: 'STS', bucket, key, query };
+    const copies = request.headers['x-amz-copy-source'] !== undefined;
+    const action = classifyAction({ method, bucket, key, query: target.query, copies });
+    return { action: action ?? 'Unknown', bucket, key, query };
+  }
+
+  async #handle(exchange: Exchange): Promise<void> {
+    const { breaking, latencyMs } = exchange.faults;
+    if (latencyMs > 0) await sleep(latencyMs);
+    if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
+    else if (breaking?.kind === 'status' || breaking?.kind === 'error-in-200') {
+      await this.#answerItself(exchange, breaking);
+    } else await this.#forward(exchange);
+  }
+
+  /** Takes the whole body first: an early answer would be another fault. */
+  async #answerItself(
+    { request, response, entry, expectsContinue }: Exchange,
+    fault: Extract<Fault, { kind: 'status' | 'error-in-200' }>,
+  ): Promise<void> {
+    if (expectsContinue) response.writeContinue();
+    for await (const piece of request as AsyncIterable<Buffer>) entry.bytesIn += piece.length;
+    const body = plainDocument(
+      'Error',
+      children({ Code: fault.code, Message: 'injected by the test', RequestId: 'INJECTED' }),
+    );
+    entry.status = fault.kind === 'status' ? fault.status : 200;
+    response.statusCode = entry.status;
+    response.setHeader('content-type', 'application/xml');
+    response.setHeader('x-amz-request-id', 'INJECTED');
+    if (fault.kind === 'status' && fault.retryAfterSeconds !== undefined) {
+      response.setHeader('retry-after', fault.retryAfterSeconds);
+    }
+    entry.bytesOut = request.method === 'HEAD' ? 0 : body.length;
+    response.end(body);
+  }
+
+  async #forward(exchange: Exchange): Promise<void> {
+    const { request, response } = exchange;
+    const upstream = startRequest({
+      host: this.#target.hostname,
+      port: this.#target.port,
+      method: request.method,
+      path: request.url,
+      headers: request.rawHeaders,
+      agent: this.#agent,
+    });
+    // What fails here is heard of by whoever waits for the answer or pipes the body.
+    upstream.on('error', () => undefined);
+    response.once('close', () => upstream.destroy());
+    const answered = once(upstream, 'response') as Promise<[IncomingMessage]>;
+    const sent = this.#sendRequest(exchange, upstream);
+    // An early answer ends the sending; its failure then says nothing.
+    sent.catch(() => undefined);
+    const [answer] = await answered;
+    await this.#relay(exchange, answer);
+  }
+
+  async #sendRequest(exchange: Exchange, upstream: ClientRequest): Promise<void> {
+    const { request, response, expectsContinue } = exchange;
+    if (expectsContinue) {
+      upstream.flushHeaders();
+      await once(upstream, 'continue');
+      response.writeContinue();
+    }
+    await pipeline(shapeRequest(request, exchange.faults, exchange.entry), upstream);
+  }
+
+  async #relay(exchange: Exchange, answer: IncomingMessage): Promise<void> {
+    const { request, response, faults, entry } = exchange;
+    const fault = faults.breaking;
+    if (fault?.kind === 'reset-after' || fault?.kind === 'no-answer') {
+      answer.resume();
+      await once(answer, 'end');
+      if (fault.kind === 'no-answer') await stall(exchange);
+      request.socket.resetAndDestroy();
+      return;
+    }
+    entry.status = answer.statusCode;
+    response.sendDate = false;
+    response.writeHead(answer.statusCode ?? 502, answerHeaders(answer, fault));
+    response.flushHeaders();
+    await pipeline(
+      shapeResponse(answer, faults, entry, {
+        stall: () => stall(exchange),
+        cut: () => void request.socket.end(),
+      }),
+      response,
+    );
+  }
+}
+
+/** Waits until the faults are cleared or the client has given up. */
+async function stall({ response, patience }: Exchange): Promise<void> {
+  if (patience.aborted || response.destroyed) return;
+  await Promise.race([once(patience, 'abort'), once(response, 'close')]);
+}
+
+function answerHeaders(answer: IncomingMessage, fault: Fault | undefined): string[] {
+  if (fault?.kind !== 'etag') return answer.rawHeaders;
+  return answer.rawHeaders.map((text, index, raw) =>
+    index % 2 === 1 && raw[index - 1]?.toLowerCase() === 'etag' ? fault.etag : text,
+  );
+}
