@@ -146,7 +146,7 @@ need_packages() {
   is_installed openssh-server || sshd_is_new=yes
   step "Installing ${names[*]}" apt_install "${names[@]}"
   # A machine that had no SSH server keeps its port closed, at the next boot too.
-  if [ "$sshd_is_new" = yes ] && is_installed openssh-server && [ -d /run/systemd/system ]; then
+  if [ "$sshd_is_new" = yes ] && is_installed openssh-server && command -v systemctl >/dev/null; then
     step 'Keeping the new SSH service off' as_root systemctl disable ssh.service ssh.socket
   fi
 }

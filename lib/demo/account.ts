@@ -1,0 +1,100 @@
+/**
+ * A system user for one demo, or one test, made and removed by us.
+ *
+ * Whose it is stands in its comment field, as the pid and start time of the process that made it: a
+ * user left over from a killed process is taken over, one in use by a live process is never touched.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive, ownIdentity } from '../process-identity.js';
+import { runCommand } from './child.js';
+
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  remove(): Promise<void>;
+}
+
+const mark = 's3jail process ';
+
+/** useradd(8), userdel(8): another program holds the lock on passwd (1) or group (10). */
+const lockedStatuses: readonly number[] = [1, 10];
+/** useradd(8): the name is taken. */
+const takenStatus = 9;
+
+/**
+ * Makes the user `name`, or `name-2`, `name-3` … where that is somebody else's.
+ * @throws Error with the words of useradd(8)
+ */
+export async function makeAccount(name: string): Promise<Account> {
+  for (let number = 1; number < 100; number++) {
+    const candidate = number === 1 ? name : `${name}-${number}`;
+    const existing = findUser(candidate);
+    if (existing !== undefined && !isAbandoned(existing.comment)) continue;
+    if (existing !== undefined) await removeUser(candidate);
+    if (!(await addUser(candidate))) continue;
+    const made = findUser(candidate);
+    if (made === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
+    return { ...made, remove: () => removeUser(candidate) };
+  }
+  throw new Error(`all of the users ${name}, ${name}-2 … are taken`);
+}
+
+/** @returns false if the name was taken meanwhile */
+async function addUser(name: string): Promise<boolean> {
+  const { pid, startTime } = ownIdentity();
+  // The password `*` matches nothing, yet unlike `!` it is no lock, which sshd would refuse.
+  const args = ['--system', '--user-group', '--no-create-home', '--home-dir', '/'];
+  args.push(
+    '--shell',
+    '/bin/sh',
+    '--password',
+    '*',
+    '--comment',
+    `${mark}${pid} ${startTime}`,
+    name,
+  );
+  const ending = await retryWhileLocked('useradd', args);
+  if (ending.status === takenStatus) return false;
+  if (ending.status !== 0) throw new Error(`useradd ${name} failed: ${ending.stderr.trim()}`);
+  return true;
+}
+
+async function removeUser(name: string): Promise<void> {
+  const ending = await retryWhileLocked('userdel', ['--force', name]);
+  if (ending.status !== 0) throw new Error(`userdel ${name} failed: ${ending.stderr.trim()}`);
+}
+
+async function retryWhileLocked(
+  command: string,
+  args: readonly string[],
+): Promise<{ status: number; stderr: string }> {
+  for (let tries = 50; ; tries--) {
+    const ending = await runCommand(command, args);
+    if (tries === 0 || !lockedStatuses.includes(ending.status)) return ending;
+    await sleep(100);
+  }
+}
+
+interface User {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly comment: string;
+}
+
+/** From the local file, not from NSS: only there can the user be one that we made. */
+function findUser(name: string): User | undefined {
+  for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+    const [user, , uid, gid, comment = ''] = line.split(':');
+    if (user === name) return { name, uid: Number(uid), gid: Number(gid), comment };
+  }
+  return undefined;
+}
+
+function isAbandoned(comment: string): boolean {
+  if (!comment.startsWith(mark)) return false;
+  const [pid, startTime = ''] = comment.slice(mark.length).split(' ');
+  return !isAlive({ pid: Number(pid), startTime });
+}

@@ -1,0 +1,232 @@
+/**
+ * Programs that the demo starts and ends: long-running children whose end is awaited by pid, and
+ * short commands.
+ *
+ * Every child gets a session of its own, so that Ctrl-C on the terminal reaches only us and things
+ * are taken down in order; and SIGTERM from the kernel should we be killed without that chance.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemErrorCode } from '../errors.js';
+
+/** How a program ended: its exit status, or 128 + signal as a shell tells it. */
+export interface Ending {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ChildOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** what to do with its output: keep it (the default), or hand it through to ours */
+  readonly output?: 'keep' | 'inherit';
+  /** its standard input: a text, or ours; empty if absent */
+  readonly input?: { readonly text: string } | 'inherit';
+}
+
+/** Output kept of one stream; enough for any message, little enough for a week. */
+const keptCharacters = 1 << 20;
+
+/** Exit statuses of shells for a death by signal start here. */
+const signalStatusBase = 128;
+const signalNumbers: Readonly<Partial<Record<NodeJS.Signals, number>>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGKILL: 9,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
+
+/** A program that runs until it is stopped. */
+export class Child {
+  readonly pid: number;
+  readonly ended: Promise<Ending>;
+  #stdout = '';
+  #stderr = '';
+  #isRunning = true;
+  readonly #lineWaiters = new Set<() => void>();
+
+  private constructor(child: ChildProcess, pid: number) {
+    this.pid = pid;
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stdout = (this.#stdout + text).slice(-keptCharacters);
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-keptCharacters);
+      for (const wake of this.#lineWaiters) wake();
+    });
+    this.ended = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        this.#isRunning = false;
+        const status =
+          code ?? signalStatusBase + (signal === null ? 0 : (signalNumbers[signal] ?? 0));
+        resolve({ status, stdout: this.#stdout, stderr: this.#stderr });
+      });
+    });
+  }
+
+  /** A program that is not there ends at once with status 127, as a shell tells it. */
+  static async start(
+    command: string,
+    args: readonly string[],
+    options: ChildOptions = {},
+  ): Promise<Child> {
+    const child = spawnDetached(
+      'setpriv',
+      ['--pdeathsig', 'TERM', '--', command, ...args],
+      options,
+    );
+    return Child.#adopt(child);
+  }
+
+  static async #adopt(child: ChildProcess): Promise<Child> {
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve).once('error', reject);
+    });
+    if (child.pid === undefined) throw new Error('a started program has no pid');
+    return new Child(child, child.pid);
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  /** What it wrote to stderr so far, the end of it. */
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  /**
+   * Waits until stderr has matched `pattern`.
+   * @throws Error with what it wrote, if it ends before
+   */
+  async untilSaid(pattern: RegExp, signal?: AbortSignal): Promise<void> {
+    while (!pattern.test(this.#stderr)) {
+      signal?.throwIfAborted();
+      if (!this.#isRunning) throw new Error(this.#stderr.trim() || 'it ended without a word');
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#lineWaiters.delete(wake);
+          signal?.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#lineWaiters.add(wake);
+        signal?.addEventListener('abort', wake);
+        void this.ended.then(wake);
+      });
+    }
+  }
+
+  /** Asks it to end, and after `graceMs` makes it. Fine too where it has ended already. */
+  async stop(options: { signal?: NodeJS.Signals; graceMs?: number } = {}): Promise<Ending> {
+    if (this.#isRunning) sendSignal(this.pid, options.signal ?? 'SIGTERM');
+    const timer = setTimeout(() => {
+      if (this.#isRunning) sendSignal(this.pid, 'SIGKILL');
+    }, options.graceMs ?? 10_000);
+    try {
+      return await this.ended;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Runs a command to its end. */
+export async function runCommand(
+  command: string,
+  args: readonly string[],
+  options: ChildOptions = {},
+): Promise<Ending> {
+  const child = await Child.start(command, args, options);
+  return child.ended;
+}
+
+/** Runs a command that has to succeed. @throws Error with what it wrote to stderr */
+export async function mustRun(command: string, args: readonly string[]): Promise<Ending> {
+  const ending = await runCommand(command, args);
+  if (ending.status !== 0) {
+    throw new Error(
+      `${command} failed with status ${ending.status}: ${ending.stderr.trim() || ending.stdout.trim()}`,
+    );
+  }
+  return ending;
+}
+
+/** Sends a signal; one that is gone already needs none (ESRCH). */
+export function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ESRCH') throw error;
+  }
+}
+
+/** Pids of the processes below `pid`, as /proc shows them now. */
+export function descendantsOf(pid: number): number[] {
+  const childrenOf = new Map<number, number[]>();
+  for (const name of readdirSync('/proc')) {
+    const parent = /^\d+$/.test(name) ? parentPid(name) : undefined;
+    if (parent === undefined) continue;
+    childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), Number(name)]);
+  }
+  const found: number[] = [];
+  for (const queue = [pid]; queue.length > 0;) {
+    const children = childrenOf.get(queue.pop() ?? 0) ?? [];
+    found.push(...children);
+    queue.push(...children);
+  }
+  return found;
+}
+
+/** Ends processes that are not our own children, so that nobody tells us when they are gone. */
+export async function endProcesses(pids: readonly number[], graceMs = 2000): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    for (const pid of pids) sendSignal(pid, signal);
+    const deadline = Date.now() + graceMs;
+    while (pids.some(isAlive)) {
+      if (Date.now() > deadline) break;
+      await sleep(20);
+    }
+  }
+}
+
+/** Whether the process exists and has not ended. */
+export function isAlive(pid: number): boolean {
+  return parentPid(String(pid)) !== undefined;
+}
+
+/** Parent of a process, or undefined if it has ended (a zombie counts as ended). */
+function parentPid(pid: string): number | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch (error) {
+    // Between readdir and here it ended: no such directory, or (ESRCH) no such process any more.
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+  // proc(5): the second field, the name in parentheses, may hold blanks and parentheses itself.
+  const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return state === 'Z' ? undefined : Number(parent);
+}
+
+function spawnDetached(
+  command: string,
+  args: readonly string[],
+  options: ChildOptions,
+): ChildProcess {
+  const { input, output } = options;
+  const stream = output === 'inherit' ? 'inherit' : 'pipe';
+  const stdin = input === undefined ? 'ignore' : input === 'inherit' ? 'inherit' : 'pipe';
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: [stdin, stream, stream],
+    env: options.env ?? process.env,
+    cwd: options.cwd,
+  });
+  if (typeof input === 'object') child.stdin?.end(input.text);
+  return child;
+}

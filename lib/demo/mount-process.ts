@@ -1,0 +1,97 @@
+/**
+ * A mount as a program of its own, the way an administrator starts it, with its keys in the
+ * environment, where ps does not show them.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { detach, findMount, readMountTable } from '../mount-table.js';
+import { Child } from './child.js';
+
+export interface MountProcessSettings {
+  /** `s3://bucket/prefix/` */
+  readonly source: string;
+  readonly mountPoint: string;
+  readonly endpointUrl: string;
+  readonly credentials: {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  };
+  /** further options of `s3jail mount` */
+  readonly options: readonly string[];
+  readonly output: 'keep' | 'inherit';
+}
+
+export interface MountProcess {
+  readonly child: Child;
+  /** unmounts; by force where it does not end by itself */
+  stop(graceMs?: number): Promise<void>;
+}
+
+/** The compiled program beside this file's compiled form. */
+export const program = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
+
+/** How long a mount may take to come up: its own limit for reaching S3 ends earlier. */
+const startLimitMs = 60_000;
+
+/** Starts it and waits until the kernel shows the mount. @throws Error with what it said */
+export async function startMount(
+  settings: MountProcessSettings,
+  signal?: AbortSignal,
+): Promise<MountProcess> {
+  const args = [program, 'mount', settings.source, settings.mountPoint, '--foreground'];
+  args.push('--endpoint-url', settings.endpointUrl, '--force-path-style', ...settings.options);
+  const child = await Child.start(process.execPath, args, {
+    env: mountEnvironment(settings),
+    output: settings.output,
+  });
+  const mount = { child, stop: (graceMs = 30_000) => stopMount(child, settings, graceMs) };
+  const deadline = Date.now() + startLimitMs;
+  while (findMount(settings.mountPoint)?.type.startsWith('fuse') !== true) {
+    const fault = faultOf(child, deadline, signal);
+    if (fault !== undefined) {
+      await mount.stop();
+      throw new Error(fault, { cause: signal?.reason });
+    }
+    await sleep(20);
+  }
+  return mount;
+}
+
+function faultOf(child: Child, deadline: number, signal?: AbortSignal): string | undefined {
+  if (signal?.aborted === true) return 'stopped while it was being mounted';
+  if (!child.isRunning) return child.stderr.trim() || 'the mount ended before it was there';
+  return Date.now() > deadline ? `no mount within ${startLimitMs / 1000} seconds` : undefined;
+}
+
+async function stopMount(
+  child: Child,
+  settings: MountProcessSettings,
+  graceMs: number,
+): Promise<void> {
+  await child.stop({ graceMs });
+  await detachMounts(settings.mountPoint);
+}
+
+/** Removes mounts that a dead process left behind, so that a directory can be emptied safely. */
+export async function detachMounts(path: string): Promise<void> {
+  const points = readMountTable().map((entry) => entry.mountPoint);
+  const within = points.filter((point) => point === path || point.startsWith(`${path}/`));
+  for (const point of within.reverse()) await detach(point, { lazy: true });
+}
+
+/** Ours, without what would make the child take other keys, another region or other options. */
+function mountEnvironment(settings: MountProcessSettings): NodeJS.ProcessEnv {
+  const { accessKeyId, secretAccessKey, sessionToken } = settings.credentials;
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
+  return {
+    ...Object.fromEntries(inherited),
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    ...(sessionToken === undefined ? {} : { AWS_SESSION_TOKEN: sessionToken }),
+    AWS_REGION: 'us-east-1',
+    AWS_CONFIG_FILE: '/dev/null',
+    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+    AWS_EC2_METADATA_DISABLED: 'true',
+  };
+}
