@@ -134,7 +134,8 @@ export async function completeUpload(service: Service, call: Call, bucket: Bucke
   requirePermission(call, bucket, 'PutObject', call.key);
   if (call.header('if-match') !== undefined) requirePermission(call, bucket, 'GetObject', call.key);
   const check = writeCheck(call);
-  const requested = readRequestedParts(await receiveDocument(call));
+  const document = await receiveDocument(call, { foreignChecksum: true });
+  const requested = readRequestedParts(document);
   const fingerprint = requested.map(({ number, etag }) => `${number}:${etag}`).join(' ');
   const { name } = bucket.record;
   const completed = await service.folder.exclusive(name, call.key, async () => {

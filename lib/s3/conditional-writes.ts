@@ -1,0 +1,188 @@
+/**
+ * Whether the endpoint keeps the conditions of conditional writes, found out rather than assumed.
+ *
+ * AWS does. Others ignore If-Match or If-None-Match on some requests without a word and overwrite
+ * what they should have protected, and some refuse If-Match even where it holds (Ceph before 18). So
+ * before the first conditional write of each sort to an endpoint that is not AWS's, the sort is
+ * tried on a scratch object under the prefix: `.s3jail-probe-…`, empty, gone right afterwards.
+ * Where a condition is not kept, the caller asks by HEAD first, which leaves a gap between question
+ * and write; the log says so once.
+ */
+import { randomBytes } from 'node:crypto';
+
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+
+import { StoreError, isStoreError } from '../errors.js';
+import type { Key } from '../path.js';
+import type { Condition } from '../store.js';
+import type { Connection } from './connection.js';
+import { copySource } from './copy-source.js';
+import { entityTag } from './object-info.js';
+
+/** Requests that take conditions on what their target holds. */
+export type ConditionalAction = 'PutObject' | 'CompleteMultipartUpload' | 'CopyObject';
+
+/** Headers for a condition. */
+export interface ConditionInput {
+  readonly IfMatch?: string;
+  readonly IfNoneMatch?: string;
+}
+
+interface Kept {
+  readonly absent: boolean;
+  readonly etag: boolean;
+}
+
+/** An ETag that no object has. */
+const noSuchTag = '"00000000000000000000000000000000"';
+
+export function conditionInput(condition: Condition | undefined): ConditionInput {
+  if (condition === undefined) return {};
+  return 'absent' in condition ? { IfNoneMatch: '*' } : { IfMatch: condition.etag };
+}
+
+export class ConditionalWrites {
+  readonly #connection: Connection;
+  readonly #known = new Map<ConditionalAction, Promise<Kept>>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /**
+   * Whether the endpoint refuses `action` where `condition` does not hold, and lets it pass where it
+   * does. The first question for an action may cost some requests; a question that could not be
+   * answered (no permission, no connection) is answered no and asked again next time.
+   */
+  async keeps(action: ConditionalAction, condition: Condition): Promise<boolean> {
+    if (this.#connection.isAws) return true;
+    let known = this.#known.get(action);
+    if (known === undefined) {
+      known = this.#probe(action);
+      this.#known.set(action, known);
+    }
+    try {
+      const kept = await known;
+      return 'absent' in condition ? kept.absent : kept.etag;
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      this.#known.delete(action);
+      this.#connection.log.debug({ action, error: error.message }, 'cannot try conditional writes');
+      return false;
+    }
+  }
+
+  async #probe(action: ConditionalAction): Promise<Kept> {
+    const scratch = `.s3jail-probe-${randomBytes(8).toString('hex')}`;
+    const at = this.#connection.at(scratch as Key);
+    try {
+      const made = await this.#connection.send(
+        new PutObjectCommand({ ...at, Body: Buffer.alloc(0) }),
+      );
+      const etag = entityTag(made.ETag) ?? noSuchTag;
+      const kept = await this.#tries(action, at, etag);
+      this.#report(action, kept);
+      return kept;
+    } finally {
+      await this.#connection.send(new DeleteObjectCommand(at)).catch((error: unknown) => {
+        if (!isStoreError(error)) throw error;
+        const fields = { key: scratch, error: error.message };
+        this.#connection.log.warn(fields, 'a scratch object could not be removed again');
+      });
+    }
+  }
+
+  async #tries(action: ConditionalAction, at: ScratchInput, etag: string): Promise<Kept> {
+    if (action === 'CompleteMultipartUpload') return await this.#triesOfComplete(at, etag);
+    const write = async (condition: ConditionInput): Promise<Outcome> =>
+      action === 'PutObject'
+        ? await outcome(
+            this.#connection.send(
+              new PutObjectCommand({ ...at, ...condition, Body: Buffer.alloc(0) }),
+            ),
+          )
+        : await outcome(this.#connection.send(copyToSelf(at, condition)));
+    const absent = (await write({ IfNoneMatch: '*' })) === 'refused';
+    const other = (await write({ IfMatch: noSuchTag })) === 'refused';
+    return { absent, etag: other && (await write({ IfMatch: etag })) === 'done' };
+  }
+
+  async #triesOfComplete(at: ScratchInput, etag: string): Promise<Kept> {
+    const connection = this.#connection;
+    const created = await connection.send(new CreateMultipartUploadCommand(at));
+    const upload = { ...at, UploadId: created.UploadId };
+    const part = await connection.send(
+      new UploadPartCommand({ ...upload, PartNumber: 1, Body: Buffer.alloc(1) }),
+    );
+    const parts = { MultipartUpload: { Parts: [{ PartNumber: 1, ETag: part.ETag }] } };
+    const write = async (condition: ConditionInput): Promise<Outcome> =>
+      await outcome(
+        connection.send(new CompleteMultipartUploadCommand({ ...upload, ...parts, ...condition })),
+      );
+    try {
+      // Once one of them is done the upload is gone, and the rest is taken as not kept either.
+      if ((await write({ IfNoneMatch: '*' })) !== 'refused') return { absent: false, etag: false };
+      if ((await write({ IfMatch: noSuchTag })) !== 'refused') return { absent: true, etag: false };
+      return { absent: true, etag: (await write({ IfMatch: etag })) === 'done' };
+    } finally {
+      await connection.send(new AbortMultipartUploadCommand(upload)).catch((error: unknown) => {
+        // noUpload: completed by one of the tries. Of the rest, an upload of one byte may stay.
+        if (!isStoreError(error)) throw error;
+      });
+    }
+  }
+
+  #report(action: ConditionalAction, kept: Kept): void {
+    if (kept.absent && kept.etag) return;
+    this.#connection.log.warn(
+      { action, ifNoneMatch: kept.absent, ifMatch: kept.etag },
+      `${this.#connection.place} does not keep the conditions of ${action}: s3jail looks before it ` +
+        'writes, but another writer in between is not noticed',
+    );
+  }
+}
+
+type ScratchInput = ReturnType<Connection['at']>;
+
+type Outcome = 'done' | 'refused' | 'unknown';
+
+async function outcome(write: Promise<unknown>): Promise<Outcome> {
+  try {
+    await write;
+    return 'done';
+  } catch (error) {
+    // notFound: how AWS refuses If-Match on a missing key.
+    if (isStoreError(error, 'changed', 'notFound')) return 'refused';
+    // The endpoint does not know the header, or not there.
+    if (isStoreError(error, 'unsupported', 'invalid')) return 'unknown';
+    throw error;
+  }
+}
+
+/** A copy onto itself is only allowed with other metadata. */
+function copyToSelf(at: ScratchInput, condition: ConditionInput): CopyObjectCommand {
+  return new CopyObjectCommand({
+    ...at,
+    ...condition,
+    CopySource: copySource(at.Bucket, at.Key),
+    MetadataDirective: 'REPLACE',
+    Metadata: { probe: '1' },
+  });
+}
+
+/** The rejection of a write whose condition was found not to hold. */
+export function conditionFailed(action: string, key: string, cause?: unknown): StoreError {
+  return new StoreError(
+    'changed',
+    `${action} ${JSON.stringify(key)}: the object is not the one expected`,
+    { action, key, cause },
+  );
+}

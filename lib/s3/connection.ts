@@ -1,0 +1,243 @@
+/**
+ * One bucket at one endpoint: sends commands, counts what goes over the wire, and turns failures
+ * into StoreErrors. Nothing else in the store talks to the SDK's client.
+ *
+ * Counting sits below the retries, so that a request sent twice counts twice.
+ */
+import type {
+  S3Client,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3';
+import type { Command, HttpRequest } from '@smithy/types';
+
+import type { StoreError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Key } from '../path.js';
+import {
+  createClient,
+  defaultMaxAttempts,
+  defaultRegion,
+  endpointOf,
+  fallbackRegion,
+  isAwsHost,
+} from './client.js';
+import type { StoreOptions } from './client.js';
+import { credentialSource } from './credentials.js';
+import type { CredentialSource } from './credentials.js';
+import { HttpHandler, uploadTimeoutMs } from './http.js';
+import { errorFacts, toStoreError } from './s3-errors.js';
+
+/** What went over the wire since the start. */
+export interface StoreCounters {
+  /** requests sent for each S3 action, retries included */
+  readonly requests: Record<string, number>;
+  /** requests that were sent again */
+  retries: number;
+  /** bytes of request bodies handed to the network */
+  bytesSent: number;
+  /** bytes of objects received */
+  bytesReceived: number;
+}
+
+export interface SendOptions {
+  /** key relative to the mount's prefix, for messages */
+  readonly key?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** bytes in the request's body */
+  readonly bodyBytes?: number;
+}
+
+export interface BucketInput {
+  readonly Bucket: string;
+  readonly RequestPayer?: 'requester';
+  readonly ExpectedBucketOwner?: string;
+}
+
+export interface ObjectInput extends BucketInput {
+  readonly Key: string;
+}
+
+type AnyCommand<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = Command<
+  ServiceInputTypes,
+  Input,
+  ServiceOutputTypes,
+  Output,
+  S3ClientResolvedConfig
+>;
+
+export class Connection {
+  readonly counters: StoreCounters = { requests: {}, retries: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly credentials: CredentialSource;
+  readonly client: S3Client;
+  readonly options: StoreOptions;
+  readonly log: Log;
+  #region: string | undefined;
+  #host: string | undefined;
+
+  /** @throws Error (system error) if the CA bundle cannot be read */
+  constructor(options: StoreOptions, log: Log) {
+    this.options = options;
+    this.log = log;
+    this.#region = options.region;
+    const handler = new HttpHandler(options);
+    this.credentials = credentialSource(options, {
+      region: () => this.region(),
+      stsEndpoint: stsEndpoint(options),
+      requestHandler: handler,
+    });
+    this.client = this.#newClient(options, handler, true);
+  }
+
+  /**
+   * A connection of the same credentials and region with patience of its own, for asking whether
+   * the endpoint is there at all; to be destroyed after use. Does not follow a bucket to another
+   * region: its user wants to know.
+   */
+  impatient(timeoutMs: number, maxAttempts: number): S3Client {
+    const options = { ...this.options, timeoutMs, maxAttempts };
+    return this.#newClient(options, new HttpHandler(options), false);
+  }
+
+  #newClient(options: StoreOptions, requestHandler: HttpHandler, follow: boolean): S3Client {
+    const client = createClient(options, {
+      credentials: this.credentials,
+      requestHandler,
+      region: () => this.region(),
+      retry: {
+        maxAttempts: options.maxAttempts ?? defaultMaxAttempts,
+        onRetry: (error, attempt, delayMs) => this.#noteRetry(error, attempt, delayMs),
+      },
+      followRegionRedirects: follow,
+    });
+    this.#watch(client);
+    return client;
+  }
+
+  /** What every request about an object carries. */
+  at(key: Key): ObjectInput {
+    return { ...this.bucketInput, Key: this.options.prefix + key };
+  }
+
+  /** What every request carries. */
+  get bucketInput(): BucketInput {
+    const { bucket, requesterPays, expectedBucketOwner } = this.options;
+    return {
+      Bucket: bucket,
+      ...(requesterPays === true ? { RequestPayer: 'requester' } : {}),
+      ...(expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner }),
+    };
+  }
+
+  /** The region in use: by option, environment or profile; else where the bucket was found to be. */
+  async region(): Promise<string> {
+    this.#region ??= (await defaultRegion(this.options)) ?? fallbackRegion;
+    return this.#region;
+  }
+
+  /** Sends everything from now on to another region. */
+  moveTo(region: string): void {
+    this.#region = region;
+  }
+
+  /** Where requests go, for messages: the endpoint's URL, or AWS and the region. */
+  get place(): string {
+    const endpoint = endpointOf(this.options);
+    if (endpoint !== undefined) return endpoint;
+    return `AWS S3 (${this.#host ?? this.#region ?? fallbackRegion})`;
+  }
+
+  /** Whether the requests go to AWS itself; known from the first one on. */
+  get isAws(): boolean {
+    return this.#host !== undefined && isAwsHost(this.#host);
+  }
+
+  /**
+   * Sends a command, with retries.
+   * @throws StoreError
+   */
+  async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    command: AnyCommand<Input, Output>,
+    options: SendOptions = {},
+  ): Promise<Output> {
+    const { key, signal, bodyBytes = 0 } = options;
+    const action = actionOf(command);
+    if (signal?.aborted === true) throw toStoreError(abortError(), { action, key, signal });
+    try {
+      return await this.client.send(command, {
+        requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
+        ...(signal === undefined ? {} : { abortSignal: signal }),
+      });
+    } catch (error) {
+      throw toStoreError(error, { action, key, signal });
+    }
+  }
+
+  /** Closes the connections. */
+  destroy(): void {
+    this.client.destroy();
+  }
+
+  #watch(client: S3Client): void {
+    client.middlewareStack.add(
+      (next, context) => (args) => {
+        const request = args.request as HttpRequest;
+        const action = commandName(context['commandName']);
+        const { requests } = this.counters;
+        requests[action] = (requests[action] ?? 0) + 1;
+        this.counters.bytesSent += Number(request.headers['content-length'] ?? 0);
+        this.#host = request.hostname;
+        return next(args);
+      },
+      { name: 's3jailCount', step: 'finalizeRequest', priority: 'low' },
+    );
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        try {
+          return await next(args);
+        } catch (error) {
+          // See http.ts: the next attempt asks before it sends the body.
+          const { system } = errorFacts(error);
+          const request = args.request as HttpRequest;
+          const hasBody = Number(request.headers['content-length'] ?? 0) > 0;
+          if (hasBody && (system === 'EPIPE' || system === 'ECONNRESET')) {
+            request.headers['expect'] = '100-continue';
+          }
+          throw error;
+        }
+      },
+      { name: 's3jailAskFirst', step: 'finalizeRequest', priority: 'normal' },
+    );
+  }
+
+  #noteRetry(error: unknown, attempt: number, delayMs: number): void {
+    this.counters.retries += 1;
+    const { code, status, system } = errorFacts(error);
+    this.log.debug({ code, status, system, attempt, delayMs }, 'sending a request again');
+  }
+}
+
+/** How often the request behind a failure was sent; the first sending included. */
+export function attemptsOf(error: StoreError): number {
+  return errorFacts(error.cause).attempts;
+}
+
+function actionOf(command: object): string {
+  return commandName(command.constructor.name);
+}
+
+function commandName(name: unknown): string {
+  return typeof name === 'string' ? name.replace(/Command$/, '') : 'unknown';
+}
+
+function abortError(): Error {
+  return Object.assign(new Error('gave up before it was sent'), { name: 'AbortError' });
+}
+
+function stsEndpoint(options: StoreOptions): string | undefined {
+  const endpoint = endpointOf(options);
+  if (endpoint === undefined || !URL.canParse(endpoint)) return undefined;
+  if (isAwsHost(new URL(endpoint).hostname)) return undefined;
+  return process.env['AWS_ENDPOINT_URL_STS'] ?? endpoint;
+}

@@ -1,0 +1,314 @@
+/**
+ * Server-side copies: one CopyObject for small objects, parallel UploadPartCopy for large ones,
+ * which is the only way above 5 GiB and the faster one long before.
+ *
+ * CopyObject keeps metadata, content type and tags by itself but not the storage class; a multipart
+ * copy keeps nothing, so the source is asked and everything is said again. Tags need permissions of
+ * their own; where those are missing the copy is made without, and the log says so.
+ *
+ * An endpoint may ignore the condition on the source (Ceph before 18 does). Of an object stored by
+ * one PUT, the ETag of the copy then proves which version was copied; otherwise the source is looked
+ * at again after the copy.
+ */
+import { CopyObjectCommand, GetObjectTaggingCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import type {
+  CopyObjectCommandInput,
+  CopyObjectCommandOutput,
+  HeadObjectCommandOutput,
+} from '@aws-sdk/client-s3';
+
+import { StoreError, isStoreError } from '../errors.js';
+import type { Key } from '../path.js';
+import { multipartLimits } from '../store.js';
+import type { CopySource, ETag, Stored, UploadedPart, WriteOptions } from '../store.js';
+import { conditionFailed } from './conditional-writes.js';
+import type { ConditionInput } from './conditional-writes.js';
+import type { Connection } from './connection.js';
+import { copySource } from './copy-source.js';
+import { targetError } from './multipart.js';
+import type { CreateInput, Multipart } from './multipart.js';
+import { entityTag, md5OfTag } from './object-info.js';
+import { isInDoubt } from './settle.js';
+import { newObjectInput } from './write-input.js';
+
+/** Above this several part copies side by side are faster than one CopyObject. */
+export const defaultCopyThreshold = 256 * 1024 * 1024;
+const largestCopyPart = 64 * 1024 * 1024;
+/** No bytes pass through here, so more may be in flight than of uploads. */
+const copyConcurrency = 16;
+
+export interface CopyJob {
+  readonly source: CopySource;
+  readonly target: Key;
+  readonly options: WriteOptions;
+  /** headers for the target that the endpoint keeps in CopyObject, or Complete for large sources */
+  readonly condition: ConditionInput;
+  /** class of the source, where it is known: `STANDARD` or another */
+  readonly storageClass: string | undefined;
+}
+
+export class Copier {
+  readonly #connection: Connection;
+  readonly #multipart: Multipart;
+  readonly #threshold: number;
+  #tagsRefused = false;
+
+  constructor(connection: Connection, multipart: Multipart) {
+    this.#connection = connection;
+    this.#multipart = multipart;
+    const wanted = connection.options.copyThreshold ?? defaultCopyThreshold;
+    this.#threshold = Math.min(wanted, multipartLimits.maxPart);
+  }
+
+  /** Whether a source of this size is copied by parts. */
+  isByParts(size: number): boolean {
+    return size > this.#threshold;
+  }
+
+  async copy(job: CopyJob): Promise<Stored> {
+    if (!this.isByParts(job.source.size)) return await this.#copyWhole(job);
+    try {
+      return await this.#copyByParts(job);
+    } catch (error) {
+      const fits = job.source.size <= multipartLimits.maxPart;
+      if (!fits || !isStoreError(error, 'unsupported')) throw error;
+      return await this.#copyWhole(job);
+    }
+  }
+
+  async #copyWhole(job: CopyJob): Promise<Stored> {
+    const { source, target, options } = job;
+    const isReplacing = options.metadata !== undefined || options.contentType !== undefined;
+    const isKnown = job.storageClass !== undefined && !isReplacing;
+    const found = isKnown ? undefined : await this.#headSource(source, options.signal);
+    const input: CopyObjectCommandInput = {
+      ...this.#connection.at(target),
+      ...this.#sourceInput(source),
+      ...newObjectInput(this.#connection.options, {
+        ...options,
+        storageClass: job.storageClass ?? found?.StorageClass ?? 'STANDARD',
+      }),
+      ...job.condition,
+      ...(found !== undefined && isReplacing
+        ? { ...describedInput(found, options), MetadataDirective: 'REPLACE' }
+        : {}),
+    };
+    try {
+      const output = await this.#sendCopy(input, job);
+      const etag = entityTag(output.CopyObjectResult?.ETag) ?? (await this.#tagOf(target));
+      await this.#checkSource(source, etag, options.signal);
+      return { etag };
+    } catch (error) {
+      if (!isInDoubt(error)) throw targetError(error, job.condition);
+      return await this.#settle(job, error);
+    }
+  }
+
+  async #sendCopy(input: CopyObjectCommandInput, job: CopyJob): Promise<CopyObjectCommandOutput> {
+    const { source } = job;
+    const send = async (more: Partial<CopyObjectCommandInput>): Promise<CopyObjectCommandOutput> =>
+      await this.#connection.send(new CopyObjectCommand({ ...input, ...more }), {
+        key: source.key,
+        signal: job.options.signal,
+      });
+    const withoutTags = { TaggingDirective: 'REPLACE' } as const;
+    if (this.#tagsRefused) return await send(withoutTags);
+    try {
+      return await send({});
+    } catch (error) {
+      // Copying tags needs GetObjectTagging and PutObjectTagging, also where an object has none.
+      if (!isStoreError(error, 'denied')) throw error;
+      const output = await this.#retryDenied(error, async () => await send(withoutTags));
+      this.#noteTagsRefused(source.key);
+      return output;
+    }
+  }
+
+  /** The first refusal is the one to report where it was not about tags. */
+  async #retryDenied<Output>(denied: StoreError, send: () => Promise<Output>): Promise<Output> {
+    try {
+      return await send();
+    } catch (error) {
+      if (isStoreError(error, 'denied', 'unsupported', 'invalid')) throw denied;
+      throw error;
+    }
+  }
+
+  async #copyByParts(job: CopyJob): Promise<Stored> {
+    const { source, target, options } = job;
+    const { signal } = options;
+    const found = await this.#headSource(source, signal);
+    const upload = await this.#multipart.create(
+      target,
+      {
+        ...newObjectInput(this.#connection.options, {
+          ...options,
+          storageClass: options.storageClass ?? found.StorageClass ?? 'STANDARD',
+        }),
+        ...describedInput(found, options),
+        ...keptEncryption(found, this.#connection.options.sse),
+        ...(await this.#tagging(source.key, found, signal)),
+      },
+      signal,
+    );
+    try {
+      const parts = await inParallel(copyRanges(source.size, this.#threshold), async (range, n) =>
+        this.#multipart.copyPart(upload, n + 1, source, { range, signal }),
+      );
+      return await this.#multipart.complete(upload, parts, { condition: job.condition, signal });
+    } catch (error) {
+      await this.#multipart.abort(upload).catch((failure: unknown) => {
+        if (!isStoreError(failure)) throw failure;
+        const fields = { key: target, uploadId: upload.uploadId, error: failure.message };
+        this.#connection.log.warn(fields, 'the multipart upload of a failed copy is still open');
+      });
+      throw error;
+    }
+  }
+
+  #sourceInput(source: CopySource) {
+    const { bucket, prefix } = this.#connection.options;
+    const { ExpectedBucketOwner: owner } = this.#connection.bucketInput;
+    return {
+      CopySource: copySource(bucket, prefix + source.key),
+      CopySourceIfMatch: source.etag,
+      ...(owner === undefined ? {} : { ExpectedSourceBucketOwner: owner }),
+    };
+  }
+
+  async #headSource(source: CopySource, signal?: AbortSignal): Promise<HeadObjectCommandOutput> {
+    const found = await this.#connection.send(
+      new HeadObjectCommand(this.#connection.at(source.key)),
+      { key: source.key, signal },
+    );
+    if (entityTag(found.ETag) !== source.etag) throw conditionFailed('CopyObject', source.key);
+    return found;
+  }
+
+  async #checkSource(source: CopySource, copied: ETag, signal?: AbortSignal): Promise<void> {
+    if (this.#connection.isAws || copied === source.etag) return;
+    // Two MD5s of single PUTs that differ: other bytes.
+    await this.#headSource(source, signal);
+  }
+
+  /** After a CopyObject in doubt: done if the target holds what the source does. */
+  async #settle(job: CopyJob, error: StoreError): Promise<Stored> {
+    const found = await this.#connection
+      .send(new HeadObjectCommand(this.#connection.at(job.target)), { key: job.target })
+      .catch((failure: unknown) => {
+        // Not there, or not to be asked: the copy has failed as far as anybody can tell.
+        if (isStoreError(failure)) throw error;
+        throw failure;
+      });
+    const etag = entityTag(found.ETag);
+    const isSame = etag === job.source.etag && found.ContentLength === job.source.size;
+    if (etag === undefined || !isSame || md5OfTag(etag) === undefined) throw error;
+    return { etag };
+  }
+
+  async #tagOf(key: Key): Promise<ETag> {
+    const found = await this.#connection.send(new HeadObjectCommand(this.#connection.at(key)), {
+      key,
+    });
+    const etag = entityTag(found.ETag);
+    if (etag !== undefined) return etag;
+    throw new StoreError('corrupt', `HeadObject ${JSON.stringify(key)}: no ETag in the answer`, {
+      action: 'HeadObject',
+      key,
+    });
+  }
+
+  async #tagging(
+    key: Key,
+    found: HeadObjectCommandOutput,
+    signal?: AbortSignal,
+  ): Promise<CreateInput> {
+    if ((found.TagCount ?? 0) === 0 || this.#tagsRefused) return {};
+    try {
+      const output = await this.#connection.send(
+        new GetObjectTaggingCommand(this.#connection.at(key)),
+        { key, signal },
+      );
+      const tags = new URLSearchParams();
+      for (const { Key: name, Value: value } of output.TagSet ?? []) {
+        if (name !== undefined) tags.append(name, value ?? '');
+      }
+      return { Tagging: tags.toString() };
+    } catch (error) {
+      if (!isStoreError(error, 'denied', 'unsupported')) throw error;
+      this.#noteTagsRefused(key);
+      return {};
+    }
+  }
+
+  #noteTagsRefused(key: Key): void {
+    if (this.#tagsRefused) return;
+    this.#tagsRefused = true;
+    this.#connection.log.warn(
+      { key },
+      'objects are copied without their tags: s3:GetObjectTagging and s3:PutObjectTagging are denied',
+    );
+  }
+}
+
+/** What describes the source and a copy by CopyObject would have kept. */
+function describedInput(found: HeadObjectCommandOutput, options: WriteOptions): CreateInput {
+  const fields = {
+    CacheControl: found.CacheControl,
+    ContentDisposition: found.ContentDisposition,
+    ContentEncoding: found.ContentEncoding,
+    ContentLanguage: found.ContentLanguage,
+    ContentType: options.contentType ?? found.ContentType,
+    WebsiteRedirectLocation: found.WebsiteRedirectLocation,
+  };
+  const expires = found.ExpiresString === undefined ? Number.NaN : Date.parse(found.ExpiresString);
+  return {
+    ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)),
+    ...(Number.isNaN(expires) ? {} : { Expires: new Date(expires) }),
+    Metadata: { ...(options.metadata ?? found.Metadata) },
+  };
+}
+
+/** The source's own KMS key, unless the mount has settings of its own. */
+function keptEncryption(found: HeadObjectCommandOutput, sse: string | undefined): CreateInput {
+  const { ServerSideEncryption, SSEKMSKeyId } = found;
+  if (sse !== undefined || ServerSideEncryption === undefined || SSEKMSKeyId === undefined)
+    return {};
+  return { ServerSideEncryption, SSEKMSKeyId };
+}
+
+/** Equal ranges but for the last, so that 10,000 suffice. */
+function copyRanges(size: number, threshold: number): { start: number; end: number }[] {
+  const wanted = Math.min(largestCopyPart, Math.max(multipartLimits.minPart, threshold));
+  const part = Math.max(wanted, Math.ceil(size / multipartLimits.maxParts));
+  const ranges = [];
+  for (let start = 0; start < size; start += part) {
+    ranges.push({ start, end: Math.min(size, start + part) });
+  }
+  return ranges;
+}
+
+/** Results in the order of the items. After a failure, rejects once nothing is in flight any more. */
+async function inParallel<Item>(
+  items: readonly Item[],
+  work: (item: Item, index: number) => Promise<UploadedPart>,
+): Promise<UploadedPart[]> {
+  const results: UploadedPart[] = [];
+  const queue = items.entries();
+  let failed = false;
+  const worker = async (): Promise<void> => {
+    for (const [index, item] of queue) {
+      if (failed) return;
+      try {
+        results[index] = await work(item, index);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const workers = Array.from({ length: Math.min(copyConcurrency, items.length) }, worker);
+  const ends = await Promise.allSettled(workers);
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  return results;
+}

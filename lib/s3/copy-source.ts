@@ -1,0 +1,16 @@
+/**
+ * The `x-amz-copy-source` header: bucket and key of the object to copy, percent-encoded except for
+ * the slashes, as S3's API reference asks (CopyObject, UploadPartCopy).
+ */
+
+export function copySource(bucket: string, fullKey: string): string {
+  return `${bucket}/${fullKey.split('/').map(encodeSegment).join('/')}`;
+}
+
+/** encodeURIComponent leaves `!'()*` alone, which RFC 3986 reserves and some servers decode by. */
+function encodeSegment(segment: string): string {
+  return encodeURIComponent(segment).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}

@@ -1,0 +1,251 @@
+/**
+ * Reading an object or a range of it, through connections that break.
+ *
+ * The SDK retries until an answer begins; what happens to the body afterwards is up to its reader
+ * (a reset, a stall or a short body comes out of the stream). So the body is read here, and fetched
+ * again from where it stopped, by Range and under If-Match of the version the first answer named.
+ * No byte is handed on that is not of the range and version asked for, and the last piece is held
+ * back until the end has come where it has to, and until the checksum is right where S3 stores one
+ * for the whole object (a ranged GET has none).
+ */
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
+
+import { GetObjectCommand } from '@aws-sdk/client-s3';
+import type { GetObjectCommandInput, GetObjectCommandOutput } from '@aws-sdk/client-s3';
+
+import { StoreError, isStoreError } from '../errors.js';
+import type { StoreErrorKind } from '../errors.js';
+import type { Key } from '../path.js';
+import type { ByteRange, ETag, GetOptions, ObjectInfo } from '../store.js';
+import type { Connection } from './connection.js';
+import { entityTag, infoOfAnswer } from './object-info.js';
+import { toStoreError } from './s3-errors.js';
+
+const action = 'GetObject';
+/** Answers in a row that broke with hardly a byte gained. */
+const maxBreaks = 5;
+/** Bytes that count as progress: a server that resets after every packet is not waited for. */
+const progressBytes = 64 * 1024;
+const backoffMs = 100;
+
+/** What of a GET is the same for each of its requests. */
+export interface GetTarget {
+  readonly key: Key;
+  /** Bucket, full key and what else every request carries */
+  readonly input: GetObjectCommandInput;
+}
+
+interface Answer {
+  readonly output: GetObjectCommandOutput;
+  readonly body: Readable;
+  readonly info: ObjectInfo;
+  /** the bytes of the object that `body` will yield */
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * GetObject. The body has to be read or its iterator returned, else its connection stays busy until
+ * the timeout.
+ * @throws StoreError, here or from the body
+ */
+export async function getObject(
+  connection: Connection,
+  target: GetTarget,
+  options: GetOptions,
+): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }> {
+  const reader = new ObjectReader(connection, target, options);
+  return await reader.open();
+}
+
+class ObjectReader {
+  readonly #connection: Connection;
+  readonly #target: GetTarget;
+  readonly #range: ByteRange | undefined;
+  readonly #signal: AbortSignal | undefined;
+  #etag: ETag | undefined;
+  #breaks = 0;
+
+  constructor(connection: Connection, target: GetTarget, options: GetOptions) {
+    this.#connection = connection;
+    this.#target = target;
+    this.#range = options.range;
+    this.#signal = options.signal;
+    this.#etag = options.ifMatch;
+  }
+
+  async open(): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }> {
+    const first = await this.#ask(this.#range);
+    this.#etag ??= first.info.etag;
+    return { info: first.info, body: this.#deliver(first) };
+  }
+
+  /** Asks until an answer begins that is the right one; what is wrong with others is counted. */
+  async #ask(range: ByteRange | undefined): Promise<Answer> {
+    for (;;) {
+      const output = await this.#connection.send(
+        new GetObjectCommand({
+          ...this.#target.input,
+          ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }),
+          ...(this.#etag === undefined ? {} : { IfMatch: this.#etag }),
+        }),
+        { key: this.#target.key, signal: this.#signal },
+      );
+      try {
+        return this.#checked(output, range);
+      } catch (error) {
+        dispose(output);
+        if (!isStoreError(error, 'corrupt')) throw error;
+        await this.#afterBreak(error);
+      }
+    }
+  }
+
+  #checked(output: GetObjectCommandOutput, range: ByteRange | undefined): Answer {
+    const body: unknown = output.Body;
+    if (!(body instanceof Readable)) throw this.#fault('corrupt', 'the answer has no body');
+    if (this.#etag !== undefined && entityTag(output.ETag) !== this.#etag) {
+      throw this.#fault('changed', 'the answer is of another version');
+    }
+    const span = spanOf(output);
+    if (span === undefined)
+      throw this.#fault('corrupt', 'the answer does not say which bytes it has');
+    const end = Math.min(range?.end ?? span.size, span.size);
+    if (span.start !== (range?.start ?? 0) || span.end !== end) {
+      throw this.#fault('corrupt', `asked for ${showRange(range)}, got ${showRange(span)}`);
+    }
+    const info = infoOfAnswer(this.#target.key, output, action, span.size);
+    return { output, body, info, start: span.start, end };
+  }
+
+  async *#deliver(first: Answer): AsyncGenerator<Uint8Array, void, undefined> {
+    const { start, end } = first;
+    const sum = this.#range === undefined ? checksumOf(first.output) : undefined;
+    let answer: Answer | undefined = first;
+    let held: Uint8Array | undefined;
+    let at = start;
+    let lastBreak = start;
+    for (;;) {
+      try {
+        answer ??= await this.#ask({ start: at, end });
+        for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
+          if (at + chunk.length > end) throw this.#fault('corrupt', 'more bytes than asked for');
+          this.#connection.counters.bytesReceived += chunk.length;
+          at += chunk.length;
+          sum?.update(chunk);
+          if (held !== undefined) yield held;
+          held = chunk;
+        }
+        if (at < end) throw this.#fault('unavailable', `the body ended at ${at} of ${end} bytes`);
+        break;
+      } catch (error) {
+        answer?.body.destroy();
+        answer = undefined;
+        // A connection that broke after the last byte: nothing is missing.
+        if (at === end && !isStoreError(error, 'corrupt')) break;
+        // Bytes beyond a complete range: an answer to some other question.
+        if (at === end) throw error;
+        if (at - lastBreak >= progressBytes) this.#breaks = 0;
+        lastBreak = at;
+        await this.#afterBreak(error);
+      }
+    }
+    if (sum?.isRight() === false)
+      throw this.#fault('corrupt', 'the checksum of the object is wrong');
+    if (held !== undefined) yield held;
+  }
+
+  /** Waits before the next try, or throws where there shall be none. */
+  async #afterBreak(error: unknown): Promise<void> {
+    const failure = this.#failureOf(error);
+    this.#breaks += 1;
+    const mayPass = failure.kind === 'unavailable' || failure.kind === 'corrupt';
+    if (!mayPass || this.#breaks > maxBreaks) throw failure;
+    const { log } = this.#connection;
+    log.debug({ key: this.#target.key, error: failure.message }, 'reading on after a break');
+    // An abort during the wait is noticed by the next request.
+    await delay(backoffMs * 2 ** (this.#breaks - 1), undefined, { ref: true });
+  }
+
+  #failureOf(error: unknown): StoreError {
+    if (this.#signal?.aborted === true) return this.#fault('aborted', 'given up');
+    if (error instanceof StoreError) return error;
+    // Whatever a stream throws is the connection's end: reset, silence, a broken encoding.
+    const failure = toStoreError(error, { action, key: this.#target.key });
+    return failure.kind === 'invalid'
+      ? this.#fault('unavailable', failure.message, error)
+      : failure;
+  }
+
+  #fault(kind: StoreErrorKind, what: string, cause?: unknown): StoreError {
+    const { key } = this.#target;
+    return new StoreError(kind, `${action} ${JSON.stringify(key)}: ${what}`, {
+      action,
+      key,
+      cause,
+    });
+  }
+}
+
+/** The bytes an answer says it has, and the size of the object. */
+function spanOf(output: GetObjectCommandOutput): (ByteRange & { size: number }) | undefined {
+  const length = output.ContentLength;
+  if (output.$metadata.httpStatusCode !== 206) {
+    return length === undefined ? undefined : { start: 0, end: length, size: length };
+  }
+  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(output.ContentRange ?? '');
+  if (match === null) return undefined;
+  const [start, last, size] = match.slice(1).map(Number) as [number, number, number];
+  const span = { start, end: last + 1, size };
+  return length === undefined || length === span.end - start ? span : undefined;
+}
+
+interface RunningSum {
+  update(chunk: Uint8Array): void;
+  isRight(): boolean;
+}
+
+/** The checksum S3 keeps of the whole object, where it is of a kind that Node computes natively. */
+function checksumOf(output: GetObjectCommandOutput): RunningSum | undefined {
+  if (output.ChecksumType === 'COMPOSITE') return undefined;
+  const { ChecksumCRC32: crc, ChecksumSHA256: sha256, ChecksumSHA1: sha1 } = output;
+  // A sum of the parts' sums, told apart by its suffix where the server does not name the type.
+  if ([crc, sha256, sha1].some((sum) => sum?.includes('-') === true)) return undefined;
+  if (crc !== undefined) return crc32Sum(crc);
+  if (sha256 !== undefined) return hashSum('sha256', sha256);
+  return sha1 === undefined ? undefined : hashSum('sha1', sha1);
+}
+
+function crc32Sum(wanted: string): RunningSum {
+  let sum = 0;
+  return {
+    update: (chunk) => void (sum = crc32(chunk, sum)),
+    isRight: () => base64Crc32(sum) === wanted,
+  };
+}
+
+function hashSum(algorithm: string, wanted: string): RunningSum {
+  const hash = createHash(algorithm);
+  return {
+    update: (chunk) => void hash.update(chunk),
+    isRight: () => hash.digest('base64') === wanted,
+  };
+}
+
+/** A CRC32 as S3 writes it: big endian, base64. */
+export function base64Crc32(sum: number): string {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(sum);
+  return bytes.toString('base64');
+}
+
+function dispose(output: GetObjectCommandOutput): void {
+  if (output.Body instanceof Readable) output.Body.destroy();
+}
+
+function showRange(range: ByteRange | undefined): string {
+  return range === undefined ? 'the whole object' : `bytes ${range.start} to ${range.end - 1}`;
+}

@@ -1,0 +1,75 @@
+/**
+ * Checksums of request bodies: which one a request carries.
+ *
+ * CRC32 in a header: computed natively, stored with the object by AWS and others, and combinable
+ * over parts. An endpoint that refuses the header gets Content-MD5 instead, which is as old as S3.
+ * (Where requests are signed, the signature covers a SHA-256 of the body as well, so that a bit
+ * flipped on the way is refused even by servers that ignore both.)
+ */
+import { createHash } from 'node:crypto';
+
+import { StoreError, isStoreError } from '../errors.js';
+import type { Connection } from './connection.js';
+import { base64Crc32 } from './get-body.js';
+
+/** Checksum headers of a request with a body. */
+export interface BodyIntegrity {
+  readonly ChecksumCRC32?: string;
+  readonly ContentMD5?: string;
+}
+
+export class Integrity {
+  readonly #connection: Connection;
+  #crc32Refused = false;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Whether the endpoint may be asked for CRC32 checksums; true until it has refused them. */
+  get usesCrc32(): boolean {
+    return !this.#crc32Refused;
+  }
+
+  /**
+   * Sends a request by `send`, first with CRC32; where the endpoint refuses that, with `otherwise`.
+   * A refusal counts only once the same request without the checksum has gone through.
+   */
+  async withFallback<Input, Output>(
+    preferred: Input,
+    otherwise: () => Input,
+    send: (input: Input) => Promise<Output>,
+  ): Promise<Output> {
+    if (this.#crc32Refused) return await send(otherwise());
+    try {
+      return await send(preferred);
+    } catch (error) {
+      if (this.#connection.isAws || !isStoreError(error, 'unsupported', 'invalid')) throw error;
+      const output = await send(otherwise());
+      this.#crc32Refused = true;
+      const fields = { refused: error.message };
+      this.#connection.log.info(fields, 'the endpoint takes no CRC32 checksums; using MD5');
+      return output;
+    }
+  }
+
+  /** Sends a body with its checksum. @param crc32 of `body` */
+  async withBody<Output extends { ChecksumCRC32?: string | undefined }>(
+    body: Buffer,
+    crc32: number,
+    send: (integrity: BodyIntegrity) => Promise<Output>,
+  ): Promise<Output> {
+    const sum = base64Crc32(crc32);
+    const output = await this.withFallback<BodyIntegrity, Output>(
+      { ChecksumCRC32: sum },
+      () => ({ ContentMD5: createHash('md5').update(body).digest('base64') }),
+      send,
+    );
+    if (output.ChecksumCRC32 !== undefined && output.ChecksumCRC32 !== sum) {
+      throw new StoreError('corrupt', 'the endpoint computed another checksum than was sent', {
+        action: 'PutObject',
+      });
+    }
+    return output;
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * Multipart uploads: S3's five actions, and what has to be remembered between them.
+ *
+ * An upload asks for a CRC32 of the whole object (checksum type FULL_OBJECT). Whether the endpoint
+ * knows that shows in its answer to CreateMultipartUpload; only then are the checksum, combined from
+ * those of the parts, and the total size sent along when it is completed, and verified by S3.
+ *
+ * Endpoints that are not AWS's may ignore the condition on the source of UploadPartCopy, so there
+ * the sources copied from are looked at again right before the upload is completed: nothing has
+ * become visible by then.
+ */
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  HeadObjectCommand,
+  UploadPartCommand,
+  UploadPartCopyCommand,
+} from '@aws-sdk/client-s3';
+import type {
+  CreateMultipartUploadCommandInput,
+  CreateMultipartUploadCommandOutput,
+} from '@aws-sdk/client-s3';
+
+import { combineCrc32 } from '../crc32.js';
+import { StoreError, isStoreError } from '../errors.js';
+import type { Key } from '../path.js';
+import type {
+  ByteRange,
+  CopySource,
+  ETag,
+  MultipartUpload,
+  Stored,
+  UploadedPart,
+} from '../store.js';
+import { AbandonedUploads } from './abandoned-uploads.js';
+import { conditionFailed } from './conditional-writes.js';
+import type { ConditionInput } from './conditional-writes.js';
+import type { Connection } from './connection.js';
+import { copySource } from './copy-source.js';
+import { base64Crc32 } from './get-body.js';
+import type { Integrity } from './integrity.js';
+import { entityTag } from './object-info.js';
+import { isInDoubt, settleComplete } from './settle.js';
+
+/** What is known of an upload that this process made. */
+interface UploadState {
+  /** the endpoint keeps a checksum of the whole object */
+  readonly fullObject: boolean;
+  /** objects copied from under a condition that may not have been kept, by key */
+  readonly sources: Map<Key, ETag>;
+}
+
+/** Fields of CreateMultipartUpload beyond bucket and key. */
+export type CreateInput = Omit<CreateMultipartUploadCommandInput, 'Bucket' | 'Key'>;
+
+/** The checksum fields of CreateMultipartUpload. */
+const fullObjectCrc32 = { ChecksumAlgorithm: 'CRC32', ChecksumType: 'FULL_OBJECT' } as const;
+
+export class Multipart {
+  readonly #connection: Connection;
+  readonly #integrity: Integrity;
+  readonly #states = new Map<string, UploadState>();
+  readonly #abandoned: AbandonedUploads;
+  /** Ceph before 18 takes the source key of UploadPartCopy literally, though not of CopyObject. */
+  #literalSources = false;
+
+  constructor(connection: Connection, integrity: Integrity) {
+    this.#connection = connection;
+    this.#integrity = integrity;
+    this.#abandoned = new AbandonedUploads((upload) => this.#abort(upload), connection.log);
+  }
+
+  close(): void {
+    this.#abandoned.close();
+  }
+
+  async create(key: Key, input: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
+    const output = await this.#integrity.withFallback<
+      CreateInput,
+      CreateMultipartUploadCommandOutput
+    >(
+      { ...input, ...fullObjectCrc32 },
+      () => input,
+      async (fields) =>
+        await this.#connection.send(
+          new CreateMultipartUploadCommand({ ...this.#connection.at(key), ...fields }),
+          { key, signal },
+        ),
+    );
+    const uploadId = output.UploadId;
+    if (uploadId === undefined || uploadId === '') {
+      throw fault('CreateMultipartUpload', key, 'no upload id in the answer');
+    }
+    const fullObject = output.ChecksumType === 'FULL_OBJECT';
+    this.#states.set(uploadId, { fullObject, sources: new Map() });
+    return { key, uploadId };
+  }
+
+  async uploadPart(
+    upload: MultipartUpload,
+    number: number,
+    body: Buffer,
+    options: { crc32: number; signal?: AbortSignal | undefined },
+  ): Promise<UploadedPart> {
+    const { crc32, signal } = options;
+    const output = await this.#integrity.withBody(
+      body,
+      crc32,
+      async (sums) =>
+        await this.#connection.send(
+          new UploadPartCommand({ ...this.#at(upload), ...sums, PartNumber: number, Body: body }),
+          { key: upload.key, signal, bodyBytes: body.length },
+        ),
+    );
+    const etag = entityTag(output.ETag);
+    if (etag === undefined) throw fault('UploadPart', upload.key, 'no ETag in the answer');
+    return { number, etag, size: body.length, crc32 };
+  }
+
+  async copyPart(
+    upload: MultipartUpload,
+    number: number,
+    source: CopySource,
+    options: { range: ByteRange; signal?: AbortSignal | undefined },
+  ): Promise<UploadedPart> {
+    const { range, signal } = options;
+    const { ExpectedBucketOwner: owner } = this.#connection.bucketInput;
+    const output = await this.#withSource(source.key, async (header) =>
+      this.#connection.send(
+        new UploadPartCopyCommand({
+          ...this.#at(upload),
+          ...(owner === undefined ? {} : { ExpectedSourceBucketOwner: owner }),
+          PartNumber: number,
+          CopySource: header,
+          CopySourceIfMatch: source.etag,
+          // S3 takes a range only of objects over 5 MiB, so none where it would change nothing.
+          ...(range.start === 0 && range.end === source.size
+            ? {}
+            : { CopySourceRange: `bytes=${range.start}-${range.end - 1}` }),
+        }),
+        { key: source.key, signal },
+      ),
+    );
+    const etag = entityTag(output.CopyPartResult?.ETag);
+    if (etag === undefined) throw fault('UploadPartCopy', upload.key, 'no ETag in the answer');
+    this.#states.get(upload.uploadId)?.sources.set(source.key, source.etag);
+    const sum = output.CopyPartResult?.ChecksumCRC32;
+    const size = range.end - range.start;
+    return sum === undefined
+      ? { number, etag, size }
+      : { number, etag, size, crc32: Buffer.from(sum, 'base64').readUInt32BE(0) };
+  }
+
+  /**
+   * @param options.condition headers that the endpoint is known to keep
+   */
+  async complete(
+    upload: MultipartUpload,
+    parts: readonly UploadedPart[],
+    options: { condition: ConditionInput; signal?: AbortSignal | undefined },
+  ): Promise<Stored> {
+    const state = this.#states.get(upload.uploadId);
+    const { condition, signal } = options;
+    await this.#checkSources(upload, state, condition, signal);
+    try {
+      const output = await this.#connection.send(
+        new CompleteMultipartUploadCommand({
+          ...this.#at(upload),
+          ...condition,
+          ...(state?.fullObject === true ? wholeSums(parts) : {}),
+          MultipartUpload: { Parts: parts.map(partInput) },
+        }),
+        { key: upload.key, signal },
+      );
+      this.#states.delete(upload.uploadId);
+      return { etag: entityTag(output.ETag) ?? (await this.#tagOf(upload.key)) };
+    } catch (error) {
+      if (!isInDoubt(error) && !isStoreError(error, 'noUpload'))
+        throw targetError(error, condition);
+      const stored = await settleComplete(this.#connection, upload, parts, error);
+      this.#states.delete(upload.uploadId);
+      return stored;
+    }
+  }
+
+  /** Tries now; where the endpoint is away, goes on trying in the background and rejects. */
+  async abort(upload: MultipartUpload): Promise<void> {
+    this.#states.delete(upload.uploadId);
+    try {
+      await this.#abort(upload);
+    } catch (error) {
+      if (isStoreError(error, 'unavailable', 'throttled')) this.#abandoned.add(upload);
+      throw error;
+    }
+  }
+
+  async #abort(upload: MultipartUpload): Promise<void> {
+    try {
+      await this.#connection.send(new AbortMultipartUploadCommand(this.#at(upload)), {
+        key: upload.key,
+      });
+    } catch (error) {
+      // Gone already, by an earlier try whose answer was lost or by a lifecycle rule.
+      if (!isStoreError(error, 'noUpload', 'notFound', 'noBucket')) throw error;
+    }
+  }
+
+  async #checkSources(
+    upload: MultipartUpload,
+    state: UploadState | undefined,
+    condition: ConditionInput,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (state === undefined || this.#connection.isAws) return;
+    for (const [key, etag] of state.sources) {
+      // If-Match on the target says it for the object that is being rewritten.
+      if (key === upload.key && condition.IfMatch === etag) continue;
+      const found = await this.#connection.send(new HeadObjectCommand(this.#connection.at(key)), {
+        key,
+        signal,
+      });
+      if (entityTag(found.ETag) !== etag) throw conditionFailed('UploadPartCopy', key);
+    }
+  }
+
+  async #withSource<Output>(key: Key, send: (header: string) => Promise<Output>): Promise<Output> {
+    const { bucket, prefix } = this.#connection.options;
+    const literal = `${bucket}/${prefix}${key}`;
+    const encoded = copySource(bucket, prefix + key);
+    const canBeLiteral = /^[\x21-\x7e][\x20-\x7e]*$/.test(literal) && !literal.endsWith(' ');
+    if (this.#literalSources && canBeLiteral) return await send(literal);
+    try {
+      return await send(encoded);
+    } catch (error) {
+      if (this.#connection.isAws || encoded === literal || !isStoreError(error, 'notFound')) {
+        throw error;
+      }
+      if (!canBeLiteral) throw this.#unsupportedSource(key, error);
+      const output = await send(literal);
+      this.#literalSources = true;
+      return output;
+    }
+  }
+
+  #unsupportedSource(key: Key, cause: StoreError): StoreError {
+    return new StoreError(
+      'unsupported',
+      `UploadPartCopy ${JSON.stringify(key)}: the endpoint finds no source of this name`,
+      { action: 'UploadPartCopy', key, cause },
+    );
+  }
+
+  /** The version at a key, for endpoints whose answer leaves it out (Ceph before 18). */
+  async #tagOf(key: Key): Promise<ETag> {
+    const input = this.#connection.at(key);
+    const found = await this.#connection.send(new HeadObjectCommand(input), { key });
+    const etag = entityTag(found.ETag);
+    if (etag === undefined) throw fault('HeadObject', key, 'no ETag in the answer');
+    return etag;
+  }
+
+  #at(upload: MultipartUpload) {
+    return { ...this.#connection.at(upload.key), UploadId: upload.uploadId };
+  }
+}
+
+function partInput(part: UploadedPart) {
+  return { PartNumber: part.number, ETag: part.etag };
+}
+
+/** Size and, if those of all parts are known, checksum of the object, for S3 to verify. */
+function wholeSums(parts: readonly UploadedPart[]) {
+  let size = 0;
+  let sum: number | undefined = 0;
+  for (const part of parts) {
+    size += part.size;
+    sum =
+      sum === undefined || part.crc32 === undefined
+        ? undefined
+        : combineCrc32(sum, part.crc32, part.size);
+  }
+  return {
+    ChecksumType: 'FULL_OBJECT',
+    MpuObjectSize: size,
+    ...(sum === undefined ? {} : { ChecksumCRC32: base64Crc32(sum) }),
+  } as const;
+}
+
+/** A condition on a missing object is refused with 404. */
+export function targetError(error: unknown, condition: ConditionInput): unknown {
+  if (condition.IfMatch === undefined || !isStoreError(error, 'notFound')) return error;
+  return conditionFailed(error.action, error.key ?? '', error);
+}
+
+function fault(action: string, key: Key, what: string): StoreError {
+  return new StoreError('corrupt', `${action} ${JSON.stringify(key)}: ${what}`, { action, key });
+}

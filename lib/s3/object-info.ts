@@ -1,0 +1,162 @@
+/**
+ * What S3 says about an object, checked and in the form the core knows.
+ *
+ * Everything here comes from outside. An answer without an ETag, with a size that is no size or with
+ * keys that are not below the prefix is not believed.
+ */
+import type {
+  GetObjectCommandOutput,
+  HeadObjectCommandOutput,
+  ListObjectsV2CommandOutput,
+  _Object,
+} from '@aws-sdk/client-s3';
+
+import { StoreError } from '../errors.js';
+import type { Key } from '../path.js';
+import type { ETag, ListPage, ObjectInfo } from '../store.js';
+
+/** Classes whose objects have to be restored before they can be read. GLACIER_IR is not one. */
+const archiveClasses = new Set(['GLACIER', 'DEEP_ARCHIVE']);
+
+/** User metadata of the store's own, see s3-store.ts; not shown to the core. */
+export const tokenName = 's3jail-upload';
+
+/**
+ * An entity tag with its quotes: Ceph leaves them out of CopyObject's answer.
+ * @returns undefined where there is none
+ */
+export function entityTag(text: string | undefined): ETag | undefined {
+  const bare = text?.replace(/^"|"$/g, '');
+  return bare === undefined || bare === '' ? undefined : (`"${bare}"` as ETag);
+}
+
+/** The MD5 in hexadecimal that an entity tag is for an object stored by one PUT, else undefined. */
+export function md5OfTag(etag: string): string | undefined {
+  return /^"?([0-9a-f]{32})"?$/.exec(etag)?.[1];
+}
+
+/** @param size of the whole object, where the answer was to a ranged GET */
+export function infoOfAnswer(
+  key: Key,
+  answer: HeadObjectCommandOutput | GetObjectCommandOutput,
+  action: string,
+  size = answer.ContentLength,
+): ObjectInfo {
+  const etag = entityTag(answer.ETag);
+  if (etag === undefined || size === undefined || !isSize(size)) {
+    throw new StoreError(
+      'corrupt',
+      `${action} ${JSON.stringify(key)}: no ETag or size in the answer`,
+      {
+        action,
+        key,
+      },
+    );
+  }
+  const { StorageClass: storageClass, ContentType: contentType } = answer;
+  const metadata = { ...answer.Metadata };
+  Reflect.deleteProperty(metadata, tokenName);
+  return {
+    key,
+    size,
+    etag,
+    mtimeMs: timeOf(answer.LastModified),
+    ...(isDefaultClass(storageClass) ? {} : { storageClass }),
+    ...(contentType === undefined ? {} : { contentType }),
+    metadata,
+    archived: isArchived(answer),
+  };
+}
+
+function isArchived(answer: HeadObjectCommandOutput | GetObjectCommandOutput): boolean {
+  const archivedTier = 'ArchiveStatus' in answer && answer.ArchiveStatus !== undefined;
+  if (!archivedTier && !archiveClasses.has(answer.StorageClass ?? '')) return false;
+  // `ongoing-request="false", expiry-date="…"` once a restored copy is there.
+  return answer.Restore?.includes('ongoing-request="false"') !== true;
+}
+
+/**
+ * One page of a listing, without what is not below `prefix`.
+ * @param mount the mount's prefix, taken off all keys
+ * @param prefix what was listed, relative to it
+ */
+export function pageOfAnswer(
+  answer: ListObjectsV2CommandOutput,
+  mount: string,
+  prefix: string,
+): ListPage {
+  // With encoding-type=url; a server that does not know the parameter does not repeat it.
+  const decode = answer.EncodingType === 'url' ? decoded : (text: string | undefined) => text;
+  const relative = (text: string | undefined): string | undefined => {
+    const full = decode(text);
+    return full?.startsWith(mount + prefix) === true ? full.slice(mount.length) : undefined;
+  };
+  const objects: ObjectInfo[] = [];
+  for (const entry of answer.Contents ?? []) {
+    const info = infoOfEntry(relative(entry.Key), entry);
+    if (info !== undefined) objects.push(info);
+  }
+  const prefixes: string[] = [];
+  for (const entry of answer.CommonPrefixes ?? []) {
+    const found = relative(entry.Prefix);
+    if (found?.endsWith('/') === true) prefixes.push(found);
+  }
+  return { objects, prefixes, ...nextOf(answer) };
+}
+
+function nextOf(answer: ListObjectsV2CommandOutput): { next?: string } {
+  if (answer.IsTruncated !== true) return {};
+  const next = answer.NextContinuationToken;
+  if (next === undefined || next === '' || next === answer.ContinuationToken) {
+    throw new StoreError(
+      'corrupt',
+      'ListObjectsV2: the listing goes on, but the answer has no way',
+      {
+        action: 'ListObjectsV2',
+      },
+    );
+  }
+  return { next };
+}
+
+function infoOfEntry(key: string | undefined, entry: _Object): ObjectInfo | undefined {
+  const etag = entityTag(entry.ETag);
+  if (key === undefined || etag === undefined || !isSize(entry.Size)) return undefined;
+  const { StorageClass: storageClass } = entry;
+  // Restored copies show only where RestoreStatus was asked for; elsewhere HEAD has the truth.
+  const archived =
+    archiveClasses.has(storageClass ?? '') && entry.RestoreStatus?.RestoreExpiryDate === undefined;
+  return {
+    key: key as Key,
+    size: entry.Size,
+    etag,
+    mtimeMs: timeOf(entry.LastModified),
+    ...(isDefaultClass(storageClass) ? {} : { storageClass }),
+    ...(archived ? { archived } : {}),
+  };
+}
+
+/** Form encoding, as S3 has it in listings: a space is a plus. Undefined where it is no UTF-8. */
+function decoded(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return decodeURIComponent(text.replaceAll('+', '%20'));
+  } catch (error) {
+    // URIError: bytes that are no UTF-8, so no name that s3jail could hand back to S3.
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
+
+function isSize(value: number | undefined): value is number {
+  return value !== undefined && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isDefaultClass(storageClass: string | undefined): storageClass is undefined | 'STANDARD' {
+  return storageClass === undefined || storageClass === '' || storageClass === 'STANDARD';
+}
+
+function timeOf(date: Date | undefined): number {
+  const time = date?.getTime() ?? 0;
+  return Number.isNaN(time) ? 0 : time;
+}

@@ -1,0 +1,95 @@
+/**
+ * When a request is sent again, as a retry strategy for the SDK's retry middleware.
+ *
+ * The SDK's own standard strategy lets all requests of a client share one quota of retries: while
+ * S3 answers one user's uploads with errors, everybody's reads would lose their retries. Here each
+ * request has its own attempts. What is final by its code is never sent again, even when it came
+ * inside a 200 (which the SDK turns into a 503), and bytes damaged on their way are.
+ */
+import type {
+  RetryErrorInfo,
+  RetryStrategyV2,
+  RetryToken,
+  StandardRetryToken,
+} from '@smithy/types';
+
+import { errorFacts, kindOf } from './s3-errors.js';
+
+export interface RetrySettings {
+  /** requests sent for one call, the first included; at least 1 */
+  readonly maxAttempts: number;
+  /** called for each retry */
+  readonly onRetry?: (error: unknown, attempt: number, delayMs: number) => void;
+}
+
+/** First wait after an error that may pass at once, such as a connection that was reset. */
+const baseDelayMs = 100;
+/** First wait after S3 asked to slow down; its advice is to back off by seconds. */
+const throttledDelayMs = 1000;
+const longestDelayMs = 8000;
+
+class Token implements StandardRetryToken {
+  constructor(
+    readonly count: number,
+    readonly delayMs: number,
+  ) {}
+  getRetryCount(): number {
+    return this.count;
+  }
+  getRetryDelay(): number {
+    return this.delayMs;
+  }
+  getRetryCost(): number {
+    return 0;
+  }
+}
+
+export class Retry implements RetryStrategyV2 {
+  readonly #settings: RetrySettings;
+
+  constructor(settings: RetrySettings) {
+    this.#settings = settings;
+  }
+
+  acquireInitialRetryToken(): Promise<RetryToken> {
+    return Promise.resolve(new Token(0, 0));
+  }
+
+  /** Rejects where the error is final; the middleware then throws the error of the request. */
+  refreshRetryTokenForRetry(token: RetryToken, info: RetryErrorInfo): Promise<RetryToken> {
+    const attempt = token.getRetryCount() + 1;
+    if (attempt >= this.#settings.maxAttempts || !mayPass(info)) {
+      return Promise.reject(new Error('no further attempt'));
+    }
+    const delayMs = retryDelayMs(attempt, info);
+    this.#settings.onRetry?.(info.error, attempt, delayMs);
+    return Promise.resolve(new Token(attempt, delayMs));
+  }
+
+  recordSuccess(): void {
+    // Attempts are counted per request, so a success pays nothing back.
+  }
+}
+
+/** Damaged on the way: the bytes are still here, so sending them again may help. */
+const damagedCodes = new Set(['BadDigest', 'IncompleteBody', 'XAmzContentSHA256Mismatch']);
+
+function mayPass(info: RetryErrorInfo): boolean {
+  const facts = errorFacts(info.error);
+  if (facts.code !== undefined && damagedCodes.has(facts.code)) return true;
+  const kind = kindOf(facts);
+  if (kind === 'unavailable' || kind === 'throttled') return true;
+  // An answer that could not be parsed; asking again is harmless, writes are settled afterwards.
+  if (kind === 'corrupt') return facts.code === undefined;
+  // The SDK has corrected its clock from the refusal and signs the next attempt with it.
+  return kind === 'denied' && info.errorType === 'TRANSIENT';
+}
+
+function retryDelayMs(attempt: number, info: RetryErrorInfo): number {
+  const base = info.errorType === 'THROTTLING' ? throttledDelayMs : baseDelayMs;
+  const full = Math.min(longestDelayMs, base * 2 ** (attempt - 1));
+  const advised =
+    info.retryAfterHint === undefined ? 0 : info.retryAfterHint.getTime() - Date.now();
+  // Half of it by chance, so that parallel requests do not come back all at once.
+  return Math.max(full / 2 + (Math.random() * full) / 2, Math.min(advised, longestDelayMs));
+}

@@ -1,0 +1,196 @@
+/**
+ * What the AWS SDK throws, as the StoreError the core understands.
+ *
+ * The decision is taken from the S3 error code, the HTTP status or the system errno, in that order,
+ * and never from message text. A HEAD has no body and so no code: there the status decides. Codes
+ * that no S3 documentation lists but that servers send (Ceph, MinIO) are in the table too.
+ */
+import { StoreError, systemErrorCode } from '../errors.js';
+import type { StoreErrorKind } from '../errors.js';
+
+/** The request that failed, for the message. */
+export interface FailedRequest {
+  /** S3 action, `PutObject` */
+  readonly action: string;
+  /** key relative to the mount's prefix */
+  readonly key?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** S3 API reference, "Error responses"; the vendors' own codes start with their name. */
+const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
+  NoSuchKey: 'notFound',
+  NoSuchVersion: 'notFound',
+  NotFound: 'notFound',
+  NoSuchBucket: 'noBucket',
+  NoSuchUpload: 'noUpload',
+  AccessDenied: 'denied',
+  AccountProblem: 'denied',
+  AllAccessDisabled: 'denied',
+  AuthorizationHeaderMalformed: 'denied',
+  AuthorizationQueryParametersError: 'denied',
+  CredentialsProviderError: 'denied',
+  ExpiredToken: 'denied',
+  ExpiredTokenException: 'denied',
+  Forbidden: 'denied',
+  InvalidAccessKeyId: 'denied',
+  InvalidClientTokenId: 'denied',
+  InvalidObjectState: 'archived',
+  InvalidPayer: 'denied',
+  InvalidSecurity: 'denied',
+  InvalidToken: 'denied',
+  NotSignedUp: 'denied',
+  ObjectNotInActiveTierError: 'archived',
+  RequestExpired: 'denied',
+  RequestTimeTooSkewed: 'denied',
+  SignatureDoesNotMatch: 'denied',
+  TokenProviderError: 'denied',
+  TokenRefreshRequired: 'denied',
+  UnauthorizedAccess: 'denied',
+  'KMS.DisabledException': 'denied',
+  'KMS.InvalidStateException': 'denied',
+  'KMS.NotFoundException': 'denied',
+  ConditionalRequestConflict: 'changed',
+  OperationAborted: 'changed',
+  PreconditionFailed: 'changed',
+  EntityTooLarge: 'tooLarge',
+  InsufficientCapacity: 'full',
+  QuotaExceeded: 'full',
+  QuotaExceededException: 'full',
+  ServiceQuotaExceededException: 'full',
+  XMinioAdminBucketQuotaExceeded: 'full',
+  XMinioStorageFull: 'full',
+  BadDigest: 'corrupt',
+  IncompleteBody: 'corrupt',
+  InvalidDigest: 'corrupt',
+  InvalidPart: 'corrupt',
+  XAmzContentChecksumMismatch: 'corrupt',
+  XAmzContentSHA256Mismatch: 'corrupt',
+  BandwidthLimitExceeded: 'throttled',
+  RequestLimitExceeded: 'throttled',
+  SlowDown: 'throttled',
+  SlowDownRead: 'throttled',
+  SlowDownWrite: 'throttled',
+  Throttling: 'throttled',
+  ThrottlingException: 'throttled',
+  TooManyRequests: 'throttled',
+  TooManyRequestsException: 'throttled',
+  InternalError: 'unavailable',
+  RequestTimeout: 'unavailable',
+  ServiceUnavailable: 'unavailable',
+  TimeoutError: 'unavailable',
+  MethodNotAllowed: 'unsupported',
+  NotImplemented: 'unsupported',
+  UnsupportedOperation: 'unsupported',
+  AbortError: 'aborted',
+};
+
+const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
+  401: 'denied',
+  403: 'denied',
+  404: 'notFound',
+  405: 'unsupported',
+  408: 'unavailable',
+  409: 'changed',
+  412: 'changed',
+  413: 'tooLarge',
+  429: 'throttled',
+  501: 'unsupported',
+  507: 'full',
+};
+
+/** The facts of an SDK exception that decide, read from a value of unknown make. */
+export interface ErrorFacts {
+  /** S3's code, or the SDK's name for what happened before there was an answer */
+  readonly code: string | undefined;
+  readonly status: number | undefined;
+  readonly requestId: string | undefined;
+  /** errno of the socket, resolver or TLS layer */
+  readonly system: string | undefined;
+  /** requests that were sent for this call, retries included */
+  readonly attempts: number;
+  /** `x-amz-bucket-region`, or the region S3 names in the error */
+  readonly region: string | undefined;
+}
+
+/** Names that carry no code of S3's: JavaScript's own, and the SDK's for an answer without a body. */
+const namelessNames = new Set(['Error', 'TypeError', 'SyntaxError', 'Unknown', 'UnknownError', '']);
+
+/** Reads an exception of the SDK, of Node or anything else that was thrown. */
+export function errorFacts(error: unknown): ErrorFacts {
+  const thrown = record(error);
+  const metadata = record(thrown['$metadata']);
+  const headers = record(record(thrown['$response'])['headers']);
+  const name = text(thrown['Code']) ?? text(thrown['name']);
+  return {
+    code: name === undefined || namelessNames.has(name) || /^\d+$/.test(name) ? undefined : name,
+    status: integer(metadata['httpStatusCode']),
+    requestId: text(metadata['requestId']),
+    system: systemErrorCode(error) ?? systemErrorCode(thrown['cause']),
+    attempts: integer(metadata['attempts']) ?? 1,
+    region: regionName(headers['x-amz-bucket-region']) ?? regionName(thrown['Region']),
+  };
+}
+
+/**
+ * @param error what the SDK threw
+ * @returns the same as a StoreError; a StoreError is passed on as it is
+ */
+export function toStoreError(error: unknown, request: FailedRequest): StoreError {
+  if (error instanceof StoreError) return error;
+  const facts = errorFacts(error);
+  const kind = request.signal?.aborted === true ? 'aborted' : kindOf(facts);
+  const what = facts.code ?? facts.system ?? (facts.status === undefined ? 'no answer' : 'refused');
+  const status = facts.status === undefined ? '' : ` (HTTP ${facts.status})`;
+  const subject = request.key === undefined ? '' : ` ${JSON.stringify(request.key)}`;
+  const said = plainText(error);
+  return new StoreError(
+    kind,
+    `${request.action}${subject}: ${what}${status}${said === '' ? '' : `: ${said}`}`,
+    {
+      action: request.action,
+      ...(request.key === undefined ? {} : { key: request.key }),
+      ...(facts.status === undefined ? {} : { status: facts.status }),
+      ...(facts.code === undefined ? {} : { code: facts.code }),
+      ...(facts.requestId === undefined ? {} : { requestId: facts.requestId }),
+      cause: error,
+    },
+  );
+}
+
+/** The kind that an exception's facts stand for. */
+export function kindOf(facts: Pick<ErrorFacts, 'code' | 'status' | 'system'>): StoreErrorKind {
+  const { code, status, system } = facts;
+  const coded = code === undefined ? undefined : kindByCode[code];
+  if (coded !== undefined) return coded;
+  if (status === undefined) return system === undefined ? 'invalid' : 'unavailable';
+  if (status >= 500) return kindByStatus[status] ?? 'unavailable';
+  // An answer was on its way and broke (2xx with a system error), or could not be read at all.
+  if (status < 300) return system === undefined ? 'corrupt' : 'unavailable';
+  return kindByStatus[status] ?? 'invalid';
+}
+
+/** What the server or the runtime said, short and printable: it comes from outside. */
+function plainText(error: unknown): string {
+  if (!(error instanceof Error)) return '';
+  const said = error.message.replace(/\p{C}+/gu, ' ').trim();
+  // The SDK's text where there was no body to take one from.
+  if (said === 'UnknownError' || said === error.name) return '';
+  return said.length > 200 ? `${said.slice(0, 200)}…` : said;
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function integer(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) ? value : undefined;
+}
+
+function regionName(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[a-z0-9-]{2,40}$/.test(value) ? value : undefined;
+}

@@ -1,0 +1,393 @@
+/**
+ * The object store on S3: one bucket, one prefix, by @aws-sdk/client-s3.
+ *
+ * This file is where keys get and lose the prefix and where the pieces beside it are put together:
+ * connection.ts sends and counts, get-body.ts reads, multipart.ts, upload-source.ts and
+ * copy-object.ts write, conditional-writes.ts knows what the endpoint's conditions are worth, and
+ * settle.ts asks what became of writes whose answer was lost.
+ *
+ * A PUT under If-None-Match carries a random token in the object's metadata, `s3jail-upload`, because
+ * nothing else can prove afterwards whose PUT it was. An abort by signal ends the request, but S3 may
+ * have applied it by then: whoever aborts a write knows nothing about the key until he has asked.
+ */
+import { randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+
+import {
+  DeleteObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { LRUCache } from 'lru-cache';
+
+import { StoreError, isStoreError } from '../errors.js';
+import type { Log } from '../log.js';
+import { maxKeyBytes } from '../path.js';
+import type { Key } from '../path.js';
+import { multipartLimits } from '../store.js';
+import type {
+  ByteRange,
+  Condition,
+  CopySource,
+  ETag,
+  GetOptions,
+  ListOptions,
+  ListPage,
+  MultipartUpload,
+  ObjectInfo,
+  ObjectStore,
+  Source,
+  Stored,
+  UploadedPart,
+  WriteOptions,
+} from '../store.js';
+import type { StoreOptions } from './client.js';
+import { ConditionalWrites, conditionFailed, conditionInput } from './conditional-writes.js';
+import type { ConditionInput, ConditionalAction } from './conditional-writes.js';
+import { Connection } from './connection.js';
+import type { StoreCounters } from './connection.js';
+import { Copier } from './copy-object.js';
+import { getObject } from './get-body.js';
+import { Integrity } from './integrity.js';
+import { Multipart, targetError } from './multipart.js';
+import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
+import { isAbsent, isInDoubt, settlePut } from './settle.js';
+import { uploadSource } from './upload-source.js';
+import { verifyBucket } from './verify-bucket.js';
+import { newObjectInput } from './write-input.js';
+
+/** Objects whose storage class is remembered, so that a rename need not ask for it. */
+const rememberedClasses = 20_000;
+
+/**
+ * The store for `options`. No request is sent before the first use.
+ * @throws Error (system error) if the CA bundle cannot be read
+ */
+export function openStore(options: StoreOptions, log: Log): Promise<S3Store> {
+  return Promise.resolve(new S3Store(options, log));
+}
+
+export class S3Store implements ObjectStore {
+  readonly url: string;
+  readonly maxKeyBytes: number;
+  readonly #options: StoreOptions;
+  readonly #connection: Connection;
+  readonly #conditions: ConditionalWrites;
+  readonly #integrity: Integrity;
+  readonly #multipart: Multipart;
+  readonly #copier: Copier;
+  readonly #classes = new LRUCache<string, { etag: ETag; storageClass: string }>({
+    max: rememberedClasses,
+  });
+  /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
+  #deletesPlainly = false;
+
+  constructor(options: StoreOptions, log: Log) {
+    this.url = `s3://${options.bucket}/${options.prefix}`;
+    this.maxKeyBytes = maxKeyBytes - Buffer.byteLength(options.prefix);
+    this.#options = options;
+    this.#connection = new Connection(options, log);
+    this.#conditions = new ConditionalWrites(this.#connection);
+    this.#integrity = new Integrity(this.#connection);
+    this.#multipart = new Multipart(this.#connection, this.#integrity);
+    this.#copier = new Copier(this.#connection, this.#multipart);
+  }
+
+  /** What went over the wire so far. */
+  get counters(): Readonly<StoreCounters> {
+    return this.#connection.counters;
+  }
+
+  /** The credential provider that answered last, in words, for messages. */
+  get credentialsFrom(): string {
+    return this.#connection.credentials.answeredBy();
+  }
+
+  /**
+   * Proves bucket and credentials with one LIST of the prefix, within seconds.
+   * @throws StoreError whose message is a sentence for the user: what is wrong and what to do
+   */
+  async verifyBucket(): Promise<void> {
+    await verifyBucket(this.#connection);
+  }
+
+  /**
+   * Finds out which conditional writes the endpoint keeps, so that the first ones need not wait for
+   * it. Sends nothing to AWS, and some requests about a scratch object to others.
+   */
+  async learnConditions(): Promise<void> {
+    const actions = ['PutObject', 'CompleteMultipartUpload', 'CopyObject'] as const;
+    for (const action of actions) await this.#conditions.keeps(action, { absent: true });
+  }
+
+  /** Closes connections. Nothing may be in flight. */
+  close(): void {
+    this.#multipart.close();
+    this.#connection.destroy();
+  }
+
+  async head(key: Key, signal?: AbortSignal): Promise<ObjectInfo> {
+    const at = this.#at(key, 'HeadObject');
+    const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
+    const info = infoOfAnswer(key, output, 'HeadObject');
+    this.#remember(info);
+    return info;
+  }
+
+  async list(options: ListOptions): Promise<ListPage> {
+    const { prefix, oneLevel, maxKeys, from, signal } = options;
+    const output = await this.#connection.send(
+      new ListObjectsV2Command({
+        ...this.#connection.bucketInput,
+        Prefix: this.#options.prefix + prefix,
+        // XML cannot hold control characters, and S3 keys can.
+        EncodingType: 'url',
+        ...(oneLevel ? { Delimiter: '/' } : {}),
+        ...(maxKeys === undefined ? {} : { MaxKeys: maxKeys }),
+        ...(from === undefined ? {} : { ContinuationToken: from }),
+        ...(this.#connection.isAws ? { OptionalObjectAttributes: ['RestoreStatus'] } : {}),
+      }),
+      { key: prefix, signal },
+    );
+    const page = pageOfAnswer(output, this.#options.prefix, prefix);
+    for (const info of page.objects) this.#remember(info);
+    return page;
+  }
+
+  async get(
+    key: Key,
+    options: GetOptions = {},
+  ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }> {
+    const input = this.#at(key, 'GetObject');
+    const answer = await getObject(this.#connection, { key, input }, options);
+    this.#remember(answer.info);
+    return answer;
+  }
+
+  async put(key: Key, body: readonly Uint8Array[], options: WriteOptions = {}): Promise<Stored> {
+    const at = this.#at(key, 'PutObject');
+    const bytes = joined(body);
+    const sum = checkedCrc32(bytes, options.crc32, { action: 'PutObject', key });
+    const condition = await this.#prepare('PutObject', key, options);
+    const token = condition.IfNoneMatch === undefined ? undefined : randomBytes(12).toString('hex');
+    const written = newObjectInput(this.#options, options);
+    const metadata =
+      token === undefined ? {} : { Metadata: { ...written.Metadata, [tokenName]: token } };
+    try {
+      const output = await this.#integrity.withBody(
+        bytes,
+        sum,
+        async (sums) =>
+          await this.#connection.send(
+            new PutObjectCommand({
+              ...at,
+              ...written,
+              ...metadata,
+              ...sums,
+              ...condition,
+              Body: bytes,
+            }),
+            { key, signal: options.signal, bodyBytes: bytes.length },
+          ),
+      );
+      return { etag: entityTag(output.ETag) ?? (await this.head(key)).etag };
+    } catch (error) {
+      if (!isInDoubt(error)) throw targetError(error, condition);
+      return await settlePut(this.#connection, key, { body: bytes, crc32: sum, token }, error);
+    }
+  }
+
+  async upload(key: Key, source: Source, options: WriteOptions = {}): Promise<Stored> {
+    const { partSize, uploadConcurrency: concurrency } = this.#options;
+    if (source.size <= Math.max(partSize, multipartLimits.minPart)) {
+      const body = Buffer.allocUnsafe(source.size);
+      if (source.size > 0) await source.read(body, 0);
+      return await this.put(key, [body], options);
+    }
+    const { signal } = options;
+    return await uploadSource({
+      key,
+      source,
+      partSize,
+      concurrency,
+      client: this.#connection.client,
+      steps: {
+        create: async () => await this.createUpload(key, options),
+        part: async (upload, number, body) =>
+          await this.uploadPart(upload, number, [body], { signal }),
+        complete: async (upload, parts) => await this.completeUpload(upload, parts, options),
+        abort: async (upload) => await this.#abortQuietly(upload),
+      },
+    });
+  }
+
+  async copy(source: CopySource, target: Key, options: WriteOptions = {}): Promise<Stored> {
+    this.#at(target, 'CopyObject');
+    this.#at(source.key, 'CopyObject');
+    const action = this.#copier.isByParts(source.size) ? 'CompleteMultipartUpload' : 'CopyObject';
+    const known = this.#classes.get(source.key);
+    const stored = await this.#copier.copy({
+      source,
+      target,
+      options,
+      condition: await this.#prepare(action, target, options),
+      storageClass:
+        options.storageClass ?? (known?.etag === source.etag ? known.storageClass : undefined),
+    });
+    return stored;
+  }
+
+  async delete(key: Key, options: { ifMatch?: ETag; signal?: AbortSignal } = {}): Promise<void> {
+    const { ifMatch, signal } = options;
+    const at = this.#at(key, 'DeleteObject');
+    const input = ifMatch === undefined || this.#deletesPlainly ? at : { ...at, IfMatch: ifMatch };
+    try {
+      await this.#connection.send(new DeleteObjectCommand(input), { key, signal });
+    } catch (error) {
+      if (isStoreError(error, 'notFound')) return;
+      if (input !== at && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
+        await this.#deleteAfterRefusal(key, options, error);
+        return;
+      }
+      if (isInDoubt(error) && (await isAbsent(this.#connection, key, error))) return;
+      throw error;
+    }
+  }
+
+  async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
+    this.#at(key, 'CreateMultipartUpload');
+    return await this.#multipart.create(
+      key,
+      newObjectInput(this.#options, options),
+      options.signal,
+    );
+  }
+
+  async uploadPart(
+    upload: MultipartUpload,
+    number: number,
+    body: readonly Uint8Array[],
+    options: { crc32?: number; signal?: AbortSignal | undefined } = {},
+  ): Promise<UploadedPart> {
+    const bytes = joined(body);
+    const { signal } = options;
+    const sum = checkedCrc32(bytes, options.crc32, { action: 'UploadPart', key: upload.key });
+    return await this.#multipart.uploadPart(upload, number, bytes, { crc32: sum, signal });
+  }
+
+  async copyPart(
+    upload: MultipartUpload,
+    number: number,
+    source: CopySource,
+    range: ByteRange,
+    signal?: AbortSignal,
+  ): Promise<UploadedPart> {
+    return await this.#multipart.copyPart(upload, number, source, { range, signal });
+  }
+
+  async completeUpload(
+    upload: MultipartUpload,
+    parts: readonly UploadedPart[],
+    options: Pick<WriteOptions, 'condition' | 'signal'> = {},
+  ): Promise<Stored> {
+    const condition = await this.#prepare('CompleteMultipartUpload', upload.key, options);
+    const { signal } = options;
+    return await this.#multipart.complete(upload, parts, { condition, signal });
+  }
+
+  async abortUpload(upload: MultipartUpload): Promise<void> {
+    await this.#multipart.abort(upload);
+  }
+
+  /**
+   * The headers for a condition; none where the endpoint would not keep them, and then the object is
+   * looked at now.
+   */
+  async #prepare(
+    action: ConditionalAction,
+    key: Key,
+    options: Pick<WriteOptions, 'condition' | 'signal'>,
+  ): Promise<ConditionInput> {
+    const { condition, signal } = options;
+    if (condition === undefined) return {};
+    if (await this.#conditions.keeps(action, condition)) return conditionInput(condition);
+    if (!(await this.#holds(key, condition, signal))) throw conditionFailed(action, key);
+    return {};
+  }
+
+  async #holds(key: Key, condition: Condition, signal?: AbortSignal): Promise<boolean> {
+    try {
+      const { etag } = await this.head(key, signal);
+      return 'etag' in condition && condition.etag === etag;
+    } catch (error) {
+      if (isStoreError(error, 'notFound')) return 'absent' in condition;
+      throw error;
+    }
+  }
+
+  /** Tells another version from an endpoint that cannot do conditional deletes. */
+  async #deleteAfterRefusal(
+    key: Key,
+    options: { ifMatch?: ETag; signal?: AbortSignal },
+    refusal: StoreError,
+  ): Promise<void> {
+    const found = await this.head(key, options.signal).catch((error: unknown) => {
+      // Deleted by the first sending of this very request, or by somebody else.
+      if (isStoreError(error, 'notFound')) return undefined;
+      throw error;
+    });
+    if (found === undefined) return;
+    if (found.etag !== options.ifMatch) throw conditionFailed('DeleteObject', key, refusal);
+    this.#deletesPlainly = true;
+    await this.delete(key, options);
+  }
+
+  async #abortQuietly(upload: MultipartUpload): Promise<void> {
+    try {
+      await this.abortUpload(upload);
+    } catch (error) {
+      // The failure of the upload itself is what its caller has to hear.
+      if (!isStoreError(error)) throw error;
+      this.#connection.log.warn(
+        { key: upload.key, uploadId: upload.uploadId, error: error.message },
+        'the multipart upload of a failed write is still open',
+      );
+    }
+  }
+
+  #remember(info: ObjectInfo): void {
+    this.#classes.set(info.key, { etag: info.etag, storageClass: info.storageClass ?? 'STANDARD' });
+  }
+
+  #at(key: Key, action: string) {
+    const input = this.#connection.at(key);
+    // Without this, an empty key in an empty prefix would make a request about the bucket itself.
+    if (input.Key !== '') return input;
+    throw new StoreError('notFound', `${action}: the bucket itself is no object`, { action, key });
+  }
+}
+
+/**
+ * The CRC32 to send with a body. Where the caller knows it from when the bytes came, a difference
+ * means they were damaged here since; that must not depend on the endpoint's looking at the header.
+ */
+function checkedCrc32(
+  body: Buffer,
+  expected: number | undefined,
+  request: { action: string; key: Key },
+): number {
+  const sum = crc32(body);
+  if (expected === undefined || expected === sum) return sum;
+  const what = `${request.action} ${JSON.stringify(request.key)}: the bytes to send were damaged here`;
+  throw new StoreError('corrupt', what, request);
+}
+
+/** One buffer of all pieces; no copy where there is one. */
+function joined(pieces: readonly Uint8Array[]): Buffer {
+  const [first] = pieces;
+  if (pieces.length === 1 && first !== undefined) {
+    return Buffer.from(first.buffer, first.byteOffset, first.byteLength);
+  }
+  return Buffer.concat(pieces);
+}

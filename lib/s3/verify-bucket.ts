@@ -1,0 +1,204 @@
+/**
+ * The question before a mount: is the bucket there, and may these credentials list the prefix?
+ *
+ * Asked with one LIST of the prefix for one key: the bucket's root may be forbidden where the prefix
+ * is not, and HeadBucket answers with a bare status. Its patience is short and its own: an operator
+ * waits for the answer. A bucket of another AWS region is found by what S3 says about it, and
+ * everything from then on goes there.
+ */
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
+
+import { StoreError } from '../errors.js';
+import type { Connection } from './connection.js';
+import { errorFacts, toStoreError } from './s3-errors.js';
+import type { ErrorFacts } from './s3-errors.js';
+
+const action = 'ListObjectsV2';
+/** For one try; credentials from a metadata service take their own time before it. */
+const tryMs = 2_500;
+const tries = 2;
+/** For all of it, providers of credentials that do not answer included. */
+const patienceMs = 6_000;
+
+/** @throws StoreError whose message names bucket, endpoint, credentials and the cure */
+export async function verifyBucket(connection: Connection): Promise<void> {
+  const failure = await listOnce(connection);
+  if (failure === undefined) return;
+  const region = errorFacts(failure).region;
+  if (isElsewhere(failure) && region !== undefined && region !== (await connection.region())) {
+    connection.moveTo(region);
+    const second = await listOnce(connection);
+    if (second === undefined) return;
+    throw await explained(connection, second);
+  }
+  throw await explained(connection, failure);
+}
+
+async function listOnce(connection: Connection): Promise<unknown> {
+  const client = connection.impatient(tryMs, tries);
+  const command = new ListObjectsV2Command({
+    ...connection.bucketInput,
+    Prefix: connection.options.prefix,
+    MaxKeys: 1,
+  });
+  try {
+    await client.send(command, { abortSignal: AbortSignal.timeout(patienceMs) });
+    return undefined;
+  } catch (error) {
+    return error ?? new Error('no reason given');
+  } finally {
+    client.destroy();
+  }
+}
+
+function isElsewhere(failure: unknown): boolean {
+  const { code, status } = errorFacts(failure);
+  return (
+    status === 301 ||
+    status === 307 ||
+    code === 'PermanentRedirect' ||
+    code === 'AuthorizationHeaderMalformed' ||
+    code === 'IllegalLocationConstraintException'
+  );
+}
+
+async function explained(connection: Connection, failure: unknown): Promise<StoreError> {
+  const error = toStoreError(failure, { action });
+  const sentence = sentenceFor(errorFacts(failure), error, {
+    bucket: connection.options.bucket,
+    prefix: connection.options.prefix,
+    place: connection.place,
+    region: await connection.region(),
+    provider: connection.credentials.answeredBy(),
+    profile: connection.options.profile,
+  });
+  return new StoreError(error.kind === 'aborted' ? 'unavailable' : error.kind, sentence, {
+    action,
+    ...(error.status === undefined ? {} : { status: error.status }),
+    ...(error.code === undefined ? {} : { code: error.code }),
+    ...(error.requestId === undefined ? {} : { requestId: error.requestId }),
+    cause: failure,
+  });
+}
+
+/** What the sentence is about. */
+export interface Circumstances {
+  readonly bucket: string;
+  readonly prefix: string;
+  /** endpoint, in words */
+  readonly place: string;
+  readonly region: string;
+  /** credential provider that answered, in words */
+  readonly provider: string;
+  readonly profile: string | undefined;
+}
+
+/** One sentence with the reason and one with the cure. */
+export function sentenceFor(facts: ErrorFacts, error: StoreError, about: Circumstances): string {
+  const { bucket, place, provider } = about;
+  const where = `bucket ${JSON.stringify(bucket)} at ${place}`;
+  const reason = byCode(facts, about) ?? byKind(error, facts, about);
+  return `${where}: ${reason} (credentials: ${provider})`;
+}
+
+function byCode(facts: ErrorFacts, about: Circumstances): string | undefined {
+  switch (facts.code) {
+    case 'NoSuchBucket':
+      return 'there is no such bucket; create it, or correct its name or the endpoint';
+    case 'InvalidAccessKeyId':
+    case 'InvalidClientTokenId':
+      return 'the access key is not known there; use a key of this service';
+    case 'SignatureDoesNotMatch':
+      return 'the secret key does not belong to the access key; correct it';
+    case 'RequestTimeTooSkewed':
+    case 'RequestExpired':
+      return 'the clock of this machine is wrong; set it, best by NTP';
+    case 'ExpiredToken':
+    case 'ExpiredTokenException':
+    case 'TokenRefreshRequired':
+      return 'the session of the credentials has expired; get new ones';
+    case 'InvalidToken':
+      return 'the session token is not valid there; correct or unset AWS_SESSION_TOKEN';
+    case 'CredentialsProviderError':
+    case 'TokenProviderError':
+      return noCredentials(about.profile);
+    case 'PermanentRedirect':
+    case 'AuthorizationHeaderMalformed':
+    case 'IllegalLocationConstraintException':
+      return facts.region === undefined
+        ? `the bucket is not in region ${about.region}; name its region with --region`
+        : `the bucket is in region ${facts.region}, not ${about.region}; use --region ${facts.region}`;
+    case 'InvalidBucketName':
+      return 'the name is no bucket name there; correct it';
+    case undefined:
+    default:
+      return byTrust(facts.system ?? facts.code);
+  }
+}
+
+function noCredentials(profile: string | undefined): string {
+  return profile === undefined
+    ? 'no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, use --profile, or ' +
+        '--no-sign-request for a public bucket'
+    : `profile ${JSON.stringify(profile)} gives no credentials; correct ~/.aws/config and ` +
+        '~/.aws/credentials of the user who mounts, or name another --profile';
+}
+
+/** Codes of TLS failures, as Node has them from OpenSSL. */
+function byTrust(code: string | undefined): string | undefined {
+  switch (code) {
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'UNABLE_TO_GET_ISSUER_CERT':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+      return 'its certificate is from an unknown authority; name that with --ca-bundle FILE';
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return 'its certificate is for another host name; correct --endpoint-url';
+    case 'CERT_HAS_EXPIRED':
+    case 'CERT_NOT_YET_VALID':
+      return 'its certificate is not valid now; check the clock of this machine, or renew it';
+    case 'EPROTO':
+    case 'ERR_SSL_WRONG_VERSION_NUMBER':
+      return 'it does not speak TLS; use http:// in --endpoint-url, or the right port';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'the host name cannot be resolved; correct --endpoint-url or the DNS of this machine';
+    case 'ECONNREFUSED':
+      return 'nothing answers there (connection refused); start the service or correct --endpoint-url';
+    case undefined:
+    default:
+      return undefined;
+  }
+}
+
+function byKind(error: StoreError, facts: ErrorFacts, about: Circumstances): string {
+  switch (error.kind) {
+    case 'denied':
+      return (
+        `listing s3://${about.bucket}/${about.prefix} is denied` +
+        `${facts.code === undefined ? '' : ` (${facts.code})`}; allow s3:ListBucket for this prefix ` +
+        '(s3jail policy prints the policy), or use other credentials'
+      );
+    case 'aborted':
+    case 'unavailable':
+    case 'throttled':
+      return (
+        `it cannot be reached now (${facts.code ?? facts.system ?? `HTTP ${facts.status ?? '?'}`}); ` +
+        'check network, proxy and --endpoint-url'
+      );
+    case 'notFound':
+    case 'corrupt':
+    case 'invalid':
+    case 'unsupported':
+      return `it does not answer as S3 does (${error.message}); correct --endpoint-url`;
+    case 'noBucket':
+      return 'there is no such bucket; create it, or correct its name or the endpoint';
+    case 'noUpload':
+    case 'changed':
+    case 'tooLarge':
+    case 'full':
+    case 'archived':
+      return error.message;
+  }
+}
