@@ -55,6 +55,11 @@ export interface Attributes {
    * gives another version another inode while the old one is open, so that no reader gets a mix.
    */
   readonly version: string;
+  /**
+   * For how many more milliseconds the core would answer the same without asking the store. A driver
+   * lets the kernel keep the answer no longer than this; where it is missing, not at all.
+   */
+  readonly validForMs?: number;
 }
 
 /** Open flags as open(2) has them, decoded; `undefined` members are not known to the driver. */
@@ -70,8 +75,11 @@ export interface DirectoryEntry {
   readonly attributes: Attributes;
 }
 
-/** File times of utimens(2): `now`, `omit`, or milliseconds since the epoch. */
-export type FileTime = 'now' | 'omit' | number;
+/**
+ * File times of utimens(2): `now`, `omit`, milliseconds since the epoch, or `unknown`: an explicit
+ * time, but the driver cannot say which, so it can be ignored or refused and never stored.
+ */
+export type FileTime = 'now' | 'omit' | 'unknown' | number;
 
 export interface FileSystemStats {
   readonly blockSize: number;
@@ -92,7 +100,10 @@ export interface Change {
 }
 
 export interface Operations {
-  /** `handle`: the open file it is asked through, if any. */
+  /**
+   * `handle`: the open file it is asked through, if any; it alone counts then, and `path` may be a
+   * name that the file has lost meanwhile.
+   */
   getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes>;
 
   /** Answers when the whole listing has come, or rejects: a later readdir cannot fail. */

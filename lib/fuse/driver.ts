@@ -13,6 +13,15 @@ export interface MountSettings {
   /** let users other than the mounting one in */
   readonly allowOther: boolean;
   readonly readOnly: boolean;
+  /**
+   * Who may use the mount besides root, by the caller's uid; undefined for anybody the kernel lets in.
+   * A driver that does not know its callers says so in `limits`.
+   */
+  readonly allowUids?: readonly number[] | undefined;
+  /** Who the kernel takes for the owner of the mount, and lets in alone unless `allowOther`; root. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  /** `--metadata-ttl`: the longest time that the kernel may show an answer without asking again */
+  readonly metadataTtlMs: number;
   readonly log: Log;
 }
 
@@ -20,6 +29,8 @@ export interface MountSettings {
 export interface Mounted {
   /** What the driver cannot do or know, for `status` and the log. */
   readonly limits: readonly string[];
+  /** Figures of the driver for `status`; nothing is asked of the kernel for them. */
+  readonly counters?: () => Readonly<Record<string, number>>;
   /** Settles when the kernel has let the mount go, by whoever's hand. */
   readonly unmounted: Promise<void>;
   /**

@@ -1,0 +1,173 @@
+/**
+ * The kernel driver: /dev/fuse spoken in TypeScript, without native code.
+ *
+ * Needs the right to mount (root, in practice). Owns the device, the session on it and the mount; the
+ * file system itself is the core's. Reading a request blocks a thread of libuv's pool, so a process
+ * that mounts should start with a larger UV_THREADPOOL_SIZE (16 or more) than the default 4.
+ */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, openSync, readFileSync } from 'node:fs';
+import { realpath, stat } from 'node:fs/promises';
+import { endianness } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { systemErrorCode } from '../../errors.js';
+import type { Operations } from '../../operations.js';
+import type { Driver, Mounted, MountSettings } from '../driver.js';
+import { deviceOn } from './device.js';
+import {
+  clearDeadMount,
+  mountAt,
+  mountOptions,
+  mountType,
+  raiseReadAhead,
+  runMount,
+  runUnmount,
+} from './mount-point.js';
+import { MountState } from './mount-state.js';
+import { NodeTable } from './node-table.js';
+import { Notices } from './notices.js';
+import { Session } from './session.js';
+
+const devicePath = '/dev/fuse';
+/** CAP_SYS_ADMIN, include/uapi/linux/capability.h */
+const sysAdminBit = 1n << 21n;
+/** libuv's default number of threads. */
+const defaultPoolSize = 4;
+/** More reads outstanding than this bring no more requests per second; see scripts/bench-drivers. */
+const readersMax = 4;
+/** Four of the largest reads. */
+const readAheadKib = 4096;
+/** How often a descriptor that is not mounted yet is tried. */
+const untilMountedMs = 5;
+
+/** Whether this process may use the kernel driver, and why (not). Asks nothing that could wait. */
+export function mayMount(): { able: boolean; reason: string } {
+  if (endianness() !== 'LE') return { able: false, reason: 'this machine is big-endian' };
+  try {
+    accessSync(devicePath, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    return { able: false, reason: `${devicePath}: ${systemErrorCode(error) ?? 'not usable'}` };
+  }
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
+  if ((BigInt(`0x${effective}`) & sysAdminBit) === 0n) {
+    return { able: false, reason: 'mounting needs root (CAP_SYS_ADMIN)' };
+  }
+  return { able: true, reason: `${devicePath} is there and this process may mount` };
+}
+
+/** How many pool threads may wait in reads of the device: a quarter, the rest has work to do. */
+function readersFor(threads: number): number {
+  return Math.max(1, Math.min(readersMax, Math.floor(threads / 4)));
+}
+
+function poolSize(): number {
+  const size = Number.parseInt(process.env['UV_THREADPOOL_SIZE'] ?? '', 10);
+  return Number.isInteger(size) && size > 0 ? size : defaultPoolSize;
+}
+
+function sessionFor(operations: Operations, settings: MountSettings, descriptor: number): Session {
+  const { log } = settings;
+  const device = deviceOn(descriptor);
+  // Without allow_other the kernel itself refuses everybody but the owner.
+  const allowUids = settings.allowOther ? settings.allowUids : undefined;
+  const state = new MountState({
+    operations,
+    nodes: new NodeTable(),
+    notices: new Notices(device, log),
+    log,
+    metadataTtlMs: settings.metadataTtlMs,
+    checksCallers: allowUids !== undefined,
+  });
+  return new Session({ device, state, log, readers: readersFor(poolSize()), allowUids });
+}
+
+/** Answers INIT as soon as mount(8) has made the connection, while it may still be running. */
+async function connect(session: Session, mounting: Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const ended = mounting.finally(() => over.abort());
+  const [mounted, negotiated] = await Promise.allSettled([ended, negotiate(session, over.signal)]);
+  if (mounted.status === 'rejected') throw mounted.reason;
+  if (negotiated.status === 'rejected') throw negotiated.reason;
+}
+
+async function negotiate(session: Session, over: AbortSignal): Promise<void> {
+  for (;;) {
+    try {
+      await session.negotiate();
+      return;
+    } catch (error) {
+      // EPERM: the descriptor belongs to no mount yet.
+      if (systemErrorCode(error) !== 'EPERM' || over.aborted) throw error;
+      await delay(untilMountedMs);
+    }
+  }
+}
+
+/**
+ * A process that ends without unmounting (an uncaught error) would hang in exit(3): its pool threads
+ * stay in their reads as long as the mount lives, and all callers with them. So the connection is cut
+ * first, which also leaves the mount point free.
+ */
+function cutAtExit(mountPoint: string): () => void {
+  const cut = (): void => {
+    const options = { timeout: 10_000, stdio: 'ignore' as const };
+    spawnSync('umount', ['-i', '-n', '-c', '-f', '-l', '--', mountPoint], options);
+  };
+  process.once('exit', cut);
+  return () => process.off('exit', cut);
+}
+
+/** After the session: a connection that was cut (umount -f) may leave a dead mount behind. */
+async function tidy(mountPoint: string, device: string | undefined): Promise<void> {
+  const left = await mountAt(mountPoint);
+  if (left?.type !== mountType || left.device !== device) return;
+  await runUnmount(mountPoint, { lazy: true });
+}
+
+async function prepare(settings: MountSettings): Promise<string> {
+  const { able, reason } = mayMount();
+  if (!able) throw new Error(`the kernel driver cannot be used: ${reason}`);
+  await clearDeadMount(settings.mountPoint, settings.log);
+  const mountPoint = await realpath(settings.mountPoint);
+  await clearDeadMount(mountPoint, settings.log);
+  if (!(await stat(mountPoint)).isDirectory()) throw new Error(`${mountPoint} is no directory`);
+  return mountPoint;
+}
+
+async function mount(operations: Operations, settings: MountSettings): Promise<Mounted> {
+  const mountPoint = await prepare(settings);
+  const descriptor = openSync(devicePath, 'r+');
+  const session = sessionFor(operations, settings, descriptor);
+  const options = mountOptions({ ...settings, owner: settings.owner ?? { uid: 0, gid: 0 } });
+  const { source, log } = settings;
+  try {
+    await connect(session, runMount({ descriptor, mountPoint, source, options }));
+  } catch (error) {
+    // The kernel ends the connection with its last descriptor; the mount is dead then, if there is one.
+    await session.close();
+    await clearDeadMount(mountPoint, log);
+    throw error;
+  }
+  const served = session.serve();
+  const info = await mountAt(mountPoint);
+  const raised = info !== undefined && (await raiseReadAhead(info.device, readAheadKib));
+  const keep = cutAtExit(mountPoint);
+  const unmounted = served
+    .finally(keep)
+    .then(() => tidy(mountPoint, info?.device))
+    .catch((error: unknown) => log.error({ mountPoint, err: error }, 'the mount did not end well'));
+  const limits = ['a shared writable memory mapping is refused (ENODEV)'];
+  if (!raised) limits.push('read-ahead stays at 128 KiB: /sys is not writable');
+  return {
+    limits,
+    unmounted,
+    counters: () => session.counters,
+    unmount: async (how) => {
+      await runUnmount(mountPoint, how);
+      if (!how.lazy) await unmounted;
+    },
+  };
+}
+
+export const kernelDriver: Driver = { name: 'kernel', mount };

@@ -1,0 +1,170 @@
+/**
+ * What the handlers of one mount share: the core, the node table, what is open, and the rules for how
+ * long the kernel may believe an answer.
+ *
+ * Local changes are what the kernel itself asked for and knows; changes the core tells of (`onChange`)
+ * are what it cannot know. While a request changes a name, what the core says about that name is the
+ * same news, and is left to the request.
+ */
+import type { Log } from '../../log.js';
+import type { Attributes, Change, HandleId, Operations } from '../../operations.js';
+import { nameOf, parentOf, type Path } from '../../path.js';
+import type { Node, NodeTable, OpenFile } from './node-table.js';
+import type { Notices } from './notices.js';
+import type { EntryView, NodeView } from './replies.js';
+
+/** An open directory. */
+export interface OpenDirectory {
+  readonly node: Node;
+  /** number of the last change when its listing was begun */
+  readonly changesSeen: number;
+  /** `performance.now()` at that moment: the attributes in it are at least that old */
+  readonly listedAtMs: number;
+}
+
+export interface MountStateSettings {
+  readonly operations: Operations;
+  readonly nodes: NodeTable;
+  readonly notices: Notices;
+  readonly log: Log;
+  readonly metadataTtlMs: number;
+  /**
+   * Every walk through the mount's root has to ask, so that the caller is checked each time: without
+   * default_permissions the kernel lets anybody use what it has cached.
+   */
+  readonly checksCallers: boolean;
+}
+
+/** How many callers told to look again are remembered; each comes back within microseconds. */
+const sentBackMax = 256;
+
+export class MountState {
+  readonly operations: Operations;
+  readonly nodes: NodeTable;
+  readonly notices: Notices;
+  readonly log: Log;
+  readonly files = new Map<HandleId, OpenFile>();
+  readonly directories = new Map<HandleId, OpenDirectory>();
+  /** releases the core has not finished */
+  readonly releasing = new Set<Promise<void>>();
+  readonly #ttlMs: number;
+  readonly #checksCallers: boolean;
+  readonly #changing = new Map<Path, number>();
+  readonly #sentBack = new Set<string>();
+  #changes = 0;
+
+  constructor(settings: MountStateSettings) {
+    this.operations = settings.operations;
+    this.nodes = settings.nodes;
+    this.notices = settings.notices;
+    this.log = settings.log;
+    this.#ttlMs = settings.metadataTtlMs;
+    this.#checksCallers = settings.checksCallers;
+    settings.operations.onChange((change) => this.#changed(change));
+  }
+
+  /** Number of the latest change of any name. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** Attributes of a node by its path, for as long as the core itself would believe them. */
+  view(node: Node, attributes: Attributes): NodeView {
+    return {
+      nodeId: node.id,
+      attributes,
+      unlinked: false,
+      attributesForMs: Math.min(attributes.validForMs ?? 0, this.#ttlMs),
+    };
+  }
+
+  /**
+   * Attributes of a node as an open handle has them. They are what that handle's reads go by, so they
+   * may be kept; what the path holds is asked again when the entry's time is over.
+   */
+  handleView(node: Node, attributes: Attributes): NodeView {
+    const unlinked = node.parent === undefined;
+    return { nodeId: node.id, attributes, unlinked, attributesForMs: this.#ttlMs };
+  }
+
+  /** A node as an entry of its directory. @param ageMs how old the attributes are already */
+  entry(node: Node, attributes: Attributes, ageMs = 0): EntryView {
+    const view = this.view(node, attributes);
+    const leftMs = Math.max(0, view.attributesForMs - ageMs);
+    const asksEachTime = this.#checksCallers && node.parent === this.nodes.root;
+    return { ...view, attributesForMs: leftMs, entryForMs: asksEachTime ? 0 : leftMs };
+  }
+
+  /** Marks names as being changed by a request until the returned function is called. */
+  beginChange(...paths: Path[]): () => void {
+    for (const path of paths) this.#changing.set(path, (this.#changing.get(path) ?? 0) + 1);
+    return () => {
+      for (const path of paths) {
+        const left = (this.#changing.get(path) ?? 1) - 1;
+        if (left > 0) this.#changing.set(path, left);
+        else this.#changing.delete(path);
+        this.#record(this.nodes.find(parentOf(path)), nameOf(path));
+      }
+    };
+  }
+
+  /** Whether a request is changing this name just now. */
+  isChanging(path: Path): boolean {
+    return this.#changing.has(path);
+  }
+
+  /** Whether the kernel may keep these attributes for some time, as entries of `parent`. */
+  mayKeep(parent: Node, attributes: Attributes, ageMs: number): boolean {
+    if (this.#checksCallers && parent === this.nodes.root) return false;
+    return Math.min(attributes.validForMs ?? 0, this.#ttlMs) > ageMs;
+  }
+
+  /** Remembers that this caller was told to look a path up again; see `wasSentBack`. */
+  sendBack(path: Path, pid: number): void {
+    this.#sentBack.add(`${pid} ${path}`);
+    const [oldest] = this.#sentBack;
+    if (this.#sentBack.size > sentBackMax && oldest !== undefined) this.#sentBack.delete(oldest);
+  }
+
+  /**
+   * Whether this caller has just been told to look the path up again, which is then forgotten. It is
+   * not told twice in a row: the kernel repeats a call once, and somebody else may have brought the
+   * same situation about in between.
+   */
+  wasSentBack(path: Path, pid: number): boolean {
+    return this.#sentBack.delete(`${pid} ${path}`);
+  }
+
+  /** The name of this node holds something else now, which the kernel does not know. */
+  loseName(node: Node): void {
+    const { parent, name } = node;
+    if (parent === undefined) return;
+    this.nodes.detach(node);
+    this.notices.entry(parent.id, name);
+  }
+
+  /** Has the core release a handle; nobody waits but the unmount. */
+  release(handle: HandleId): void {
+    const done = this.operations
+      .release(handle)
+      .catch((error: unknown) => this.log.error({ handle, err: error }, 'release failed'))
+      .finally(() => this.releasing.delete(done));
+    this.releasing.add(done);
+  }
+
+  #record(directory: Node | undefined, name: string): void {
+    this.#changes += 1;
+    directory?.changes?.set(name, this.#changes);
+  }
+
+  #changed(change: Change): void {
+    const parent = this.nodes.find(parentOf(change.path));
+    const name = nameOf(change.path);
+    this.#record(parent, name);
+    if (this.#changing.has(change.path)) return;
+    const node = this.nodes.find(change.path);
+    if (node === undefined) return;
+    if (change.what === 'entry' && node.isOnlyRead) this.loseName(node);
+    else this.notices.attributes(node.id);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Notices to the kernel that something it keeps is no longer so.
+ *
+ * Two kinds, for two reasons. The attributes of a node are dropped without waiting for any lock, so
+ * that one may be sent at once, also before the reply to a request. An entry is dropped under the lock
+ * of its directory, which a LOOKUP of that directory holds until it is answered: such a notice goes
+ * through the pool, one after the other so that they never take more than one of its threads, and
+ * nobody waits for it. It also holds up new lookups of that directory meanwhile, so it is sent only
+ * where nothing else would do; a stale name is otherwise noticed by the ESTALE that its node answers,
+ * on which the kernel looks again by itself.
+ */
+import { systemErrorCode } from '../../errors.js';
+import type { Log } from '../../log.js';
+import type { Device } from './device.js';
+import { attributesNotice, entryNotice } from './replies.js';
+
+/** The kernel does not know the node or name (any more), or the mount is going. */
+const expected: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ENODEV', 'EPERM', 'EBADF'];
+
+export class Notices {
+  readonly #device: Device;
+  readonly #log: Log;
+  readonly #entries = new Map<string, Buffer>();
+  #sending: Promise<void> | undefined;
+  #sent = 0;
+
+  constructor(device: Device, log: Log) {
+    this.#device = device;
+    this.#log = log;
+  }
+
+  /** How many were sent, of both kinds. */
+  get sent(): number {
+    return this.#sent;
+  }
+
+  /** The kernel asks again before it shows size or times of this node. Done when this returns. */
+  attributes(nodeId: number): void {
+    this.#sent += 1;
+    try {
+      this.#device.writeNow([attributesNotice(nodeId)]);
+    } catch (error) {
+      this.#judge(error);
+    }
+  }
+
+  /** The kernel drops the entry `name` of the directory, some time soon. */
+  entry(parentId: number, name: string): void {
+    this.#entries.set(`${parentId}/${name}`, entryNotice(parentId, name));
+    this.#sending ??= this.#sendEntries();
+  }
+
+  /** Resolves when no entry is left to be told. */
+  async idle(): Promise<void> {
+    await this.#sending;
+  }
+
+  async #sendEntries(): Promise<void> {
+    // Whoever queues more before this has had its turn is served by the same round.
+    await Promise.resolve();
+    for (const [key, message] of this.#entries) {
+      this.#entries.delete(key);
+      this.#sent += 1;
+      try {
+        await this.#device.write([message]);
+      } catch (error) {
+        this.#judge(error);
+      }
+    }
+    this.#sending = undefined;
+  }
+
+  #judge(error: unknown): void {
+    if (expected.includes(systemErrorCode(error))) return;
+    this.#log.warn({ err: error }, 'the kernel refused an invalidation notice');
+  }
+}

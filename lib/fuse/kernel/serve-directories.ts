@@ -1,0 +1,131 @@
+/**
+ * OPENDIR, READDIR, READDIRPLUS, RELEASEDIR: listings, page by page.
+ *
+ * An offset is the number of entries before it: 0 and 1 are `.` and `..`, which the core leaves out.
+ * READDIRPLUS gives each entry with its attributes, as if each had been looked up. An entry whose name
+ * changed since the listing was begun, or whose attributes may no longer be kept, comes as a bare name
+ * instead: the kernel would believe the older attributes.
+ */
+import { FsError } from '../../errors.js';
+import type { DirectoryEntry } from '../../operations.js';
+import { done, goneError, nodeOf, type Call, type Reply } from './call.js';
+import type { MountState, OpenDirectory } from './mount-state.js';
+import type { Node } from './node-table.js';
+import { DirectoryPage, openReply, type EntryView } from './replies.js';
+import { decodeHandle, decodeRead } from './requests.js';
+
+function directoryOf(state: MountState, handle: number): OpenDirectory {
+  const directory = state.directories.get(handle);
+  if (directory === undefined) throw new FsError('EBADF', `directory ${handle} is not open`);
+  return directory;
+}
+
+function closeDirectory(state: MountState, handle: number): void {
+  const { node } = directoryOf(state, handle);
+  state.directories.delete(handle);
+  state.nodes.closeDirectory(node);
+  state.operations.releasedir(handle);
+}
+
+export async function opendir(state: MountState, call: Call): Promise<Reply> {
+  const node = nodeOf(state, call.header.nodeId);
+  if (node.kind !== 'directory') throw new FsError('ENOTDIR', 'is a file');
+  const path = state.nodes.pathOf(node);
+  if (path === undefined) throw new FsError('ENOENT', 'the directory is gone');
+  // From here on, not from the reply on: what changes while the listing comes may be missing in it.
+  state.nodes.openDirectory(node);
+  const begun = { node, changesSeen: state.changes, listedAtMs: performance.now() };
+  try {
+    const handle = await state.operations.opendir(path, call.context);
+    state.directories.set(handle, begun);
+    const view = { handle, flags: 0 };
+    return { pieces: [openReply(view)], undo: () => closeDirectory(state, handle) };
+  } catch (error) {
+    state.nodes.closeDirectory(node);
+    throw goneError(node, error);
+  }
+}
+
+export function releasedir(state: MountState, call: Call): Reply {
+  closeDirectory(state, decodeHandle(call.body));
+  return done();
+}
+
+/** Names change at once and for all here, so there is nothing to wait for. */
+export function fsyncdir(): Reply {
+  return done();
+}
+
+/** What READDIRPLUS may say of an entry, or undefined where the name alone has to do. */
+function plusView(
+  state: MountState,
+  directory: OpenDirectory,
+  entry: DirectoryEntry,
+): { node: Node; view: EntryView } | undefined {
+  const { node: parent } = directory;
+  if ((parent.changes?.get(entry.name) ?? 0) > directory.changesSeen) return undefined;
+  const ageMs = performance.now() - directory.listedAtMs;
+  if (!state.mayKeep(parent, entry.attributes, ageMs)) return undefined;
+  const node = state.nodes.see(parent, entry.name, entry.attributes);
+  return { node, view: state.entry(node, entry.attributes, ageMs) };
+}
+
+interface Listing {
+  readonly page: DirectoryPage;
+  readonly plus: boolean;
+  /** nodes the kernel gets to know by this page */
+  readonly given: Node[];
+}
+
+function addDots(listing: Listing, directory: OpenDirectory, offset: number): void {
+  const { node } = directory;
+  const dots = [
+    { name: '.', nodeId: node.id },
+    { name: '..', nodeId: (node.parent ?? node).id },
+  ];
+  for (const [index, dot] of dots.entries()) {
+    if (index < offset || !listing.page.fits(dot.name)) continue;
+    listing.page.add({ ...dot, kind: 'directory', next: index + 1 });
+  }
+}
+
+function addEntries(
+  state: MountState,
+  listing: Listing,
+  options: { directory: OpenDirectory; handle: number; from: number },
+): void {
+  const { page, given } = listing;
+  const { directory, handle, from } = options;
+  const entries = state.operations.readdir(handle, from, page.roomFor);
+  for (const [index, { name, attributes }] of entries.entries()) {
+    const entry = { name, attributes };
+    if (!page.fits(name)) return;
+    const next = from + index + 3;
+    const plus = listing.plus ? plusView(state, directory, entry) : undefined;
+    const nodeId = plus?.node.id ?? state.nodes.child(directory.node, name)?.id;
+    page.add({ name, kind: attributes.kind, next, nodeId }, plus?.view);
+    if (plus === undefined) continue;
+    state.nodes.addLookup(plus.node);
+    given.push(plus.node);
+  }
+}
+
+function list(state: MountState, call: Call, plus: boolean): Reply {
+  const { handle, offset, size } = decodeRead(call.body);
+  const directory = directoryOf(state, handle);
+  const listing: Listing = { page: new DirectoryPage(size, { plus }), plus, given: [] };
+  addDots(listing, directory, offset);
+  addEntries(state, listing, { directory, handle, from: Math.max(0, offset - 2) });
+  const undo = (): void => {
+    for (const node of listing.given) state.nodes.forget(node.id, 1);
+  };
+  return { pieces: [listing.page.finish()], undo };
+}
+
+export function readdir(state: MountState, call: Call): Reply {
+  return list(state, call, false);
+}
+
+export function readdirplus(state: MountState, call: Call): Reply {
+  return list(state, call, true);
+}

@@ -1,0 +1,215 @@
+/**
+ * OPEN to RELEASE: open files and their bytes.
+ *
+ * How the kernel may cache, and why:
+ * - A handle that can write gets FOPEN_DIRECT_IO: write(2) arrives as it was made, in up to 1 MiB at
+ *   once instead of cut at page borders and copied once more; no page holds bytes that are not staged;
+ *   and a shared writable mapping is refused (ENODEV) instead of losing what is written after close.
+ * - A handle for reading uses the page cache, for read-ahead and repeated reads, and keeps the pages of
+ *   the last open where they belong to the same version. While a writer has the node open it reads
+ *   directly, so that pages never hold a mixture.
+ * - Who opens for writing what others only read gets a node of its own (they are sent to look again by
+ *   ESTALE, which open(2) hides): size and pages of the readers' node stay those of the object they
+ *   opened, so that a download never ends early because somebody replaces the file.
+ * - A handle for reading needs no FLUSH (FOPEN_NOFLUSH, 7.35; older kernels ignore it).
+ */
+import { FsError, isFsError, toFsError } from '../../errors.js';
+import type { HandleId, OpenFlags, RequestContext } from '../../operations.js';
+import type { Path } from '../../path.js';
+import { done, fileOf, nodeOf, placeOf, type Call, type Reply } from './call.js';
+import type { MountState } from './mount-state.js';
+import type { Node, OpenFile } from './node-table.js';
+import { closerState } from './process-state.js';
+import { fopen } from './protocol.js';
+import { createReply, emptyReply, openReply, writeReply } from './replies.js';
+import { decodeCreate, decodeHandle, decodeOpen, decodeRead, decodeWrite } from './requests.js';
+import { attributesThrough } from './serve-attributes.js';
+
+function canWrite(flags: OpenFlags): boolean {
+  return flags.access !== 'read';
+}
+
+/** Enters a new handle into the table; `fopen` flags as the head of this file has them. */
+function enter(state: MountState, file: OpenFile, version: string): number {
+  const { node } = file;
+  const shared = node.writers > 0;
+  state.files.set(file.handle, file);
+  state.nodes.addFile(file);
+  if (file.writes) {
+    node.pagesVersion = undefined;
+    return fopen.directIo;
+  }
+  if (shared || node.version !== version) return fopen.directIo | fopen.noFlush;
+  const keep = node.pagesVersion === version ? fopen.keepCache : 0;
+  node.pagesVersion = version;
+  return keep | fopen.noFlush;
+}
+
+function close(state: MountState, file: OpenFile): void {
+  state.files.delete(file.handle);
+  state.nodes.removeFile(file);
+  state.release(file.handle);
+}
+
+/** An OPEN on its way. */
+interface Opening {
+  readonly node: Node;
+  readonly path: Path;
+  readonly pid: number;
+  /** the caller was told to look again already */
+  readonly again: boolean;
+}
+
+function lookAgain(state: MountState, opening: Opening): FsError {
+  state.sendBack(opening.path, opening.pid);
+  state.nodes.detach(opening.node);
+  return new FsError('ESTALE', 'the name needs another node now; look again');
+}
+
+/**
+ * Brings the node in line with the version that a new handle of it has.
+ * @throws FsError ESTALE where that version needs a node of its own
+ */
+function agree(state: MountState, opening: Opening, version: string): void {
+  const { node } = opening;
+  if (state.nodes.pathOf(node) === undefined) throw lookAgain(state, opening);
+  if (node.version === version) return;
+  const adopted = state.nodes.adopt(node, { kind: 'file', version });
+  if (!adopted && !opening.again) throw lookAgain(state, opening);
+  // The kernel's size and times are those of the version before.
+  state.notices.attributes(node.id);
+}
+
+async function openHandle(
+  state: MountState,
+  path: Path,
+  options: { flags: OpenFlags; context: RequestContext },
+): Promise<HandleId> {
+  try {
+    return await state.operations.open(path, options.flags, options.context);
+  } catch (error) {
+    // With O_CREAT only a fresh lookup makes the kernel create, so never plain ENOENT here.
+    if (!isFsError(toFsError(error), 'ENOENT')) throw error;
+    throw new FsError('ESTALE', `${path} is gone`, { cause: error });
+  }
+}
+
+export async function open(state: MountState, call: Call): Promise<Reply> {
+  const flags = decodeOpen(call.body);
+  const { pid } = call.header;
+  const node = nodeOf(state, call.header.nodeId);
+  if (node.kind === 'directory') throw new FsError('EISDIR', 'is a directory');
+  const path = state.nodes.pathOf(node);
+  if (path === undefined) throw new FsError('ESTALE', `node ${node.id} has no name any more`);
+  const opening = { node, path, pid, again: state.wasSentBack(path, pid) };
+  const writes = canWrite(flags);
+  if (writes && node.isOnlyRead && !opening.again) throw lookAgain(state, opening);
+  const handle = await openHandle(state, path, { flags, context: call.context });
+  const file: OpenFile = { handle, node, writes };
+  try {
+    const { version } = await attributesThrough(state, file, call.context);
+    agree(state, opening, version);
+    const view = { handle, flags: enter(state, file, version) };
+    return { pieces: [openReply(view)], undo: () => close(state, file) };
+  } catch (error) {
+    state.release(handle);
+    throw error;
+  }
+}
+
+export async function create(state: MountState, call: Call): Promise<Reply> {
+  const { flags, name } = decodeCreate(call.body);
+  const { parent, path } = placeOf(state, call.header.nodeId, name);
+  const endChange = state.beginChange(path);
+  try {
+    const handle = await state.operations.create(path, flags, call.context);
+    try {
+      const attributes = await state.operations.getattr(path, call.context, handle);
+      const node = state.nodes.see(parent, name, attributes);
+      const file: OpenFile = { handle, node, writes: canWrite(flags) };
+      state.nodes.addLookup(node);
+      const view = { handle, flags: enter(state, file, attributes.version) };
+      const undo = (): void => {
+        close(state, file);
+        state.nodes.forget(node.id, 1);
+        state.notices.entry(parent.id, name);
+      };
+      return { pieces: [createReply(state.entry(node, attributes), view)], undo };
+    } catch (error) {
+      state.release(handle);
+      throw error;
+    }
+  } finally {
+    endChange();
+  }
+}
+
+export async function read(state: MountState, call: Call): Promise<Reply> {
+  const { handle, offset, size } = decodeRead(call.body);
+  fileOf(state, handle);
+  const pieces = await state.operations.read(handle, offset, size, call.context);
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (length > size) throw new Error(`a read of ${size} bytes brought ${length}`);
+  return { pieces: [emptyReply(), ...pieces] };
+}
+
+/** The data stays in the request's buffer, which the session keeps until this settles. */
+export async function write(state: MountState, call: Call): Promise<Reply> {
+  const { handle, offset, data } = decodeWrite(call.body);
+  fileOf(state, handle);
+  await state.operations.write(handle, data, offset, call.context);
+  return { pieces: [writeReply(data.length)] };
+}
+
+/**
+ * After a commit the path holds another version, and this node is its writer's. After a failed one the
+ * path holds the old object or none, so nobody may be shown the size that was never stored; the kernel
+ * is told before the caller hears of the failure.
+ */
+async function commit(
+  state: MountState,
+  file: OpenFile,
+  work: { run: () => Promise<void>; context: RequestContext },
+): Promise<void> {
+  try {
+    await work.run();
+    if (!file.writes) return;
+    file.node.version = (await attributesThrough(state, file, work.context)).version;
+  } finally {
+    if (file.writes) {
+      file.node.pagesVersion = undefined;
+      state.notices.attributes(file.node.id);
+    }
+  }
+}
+
+export async function flush(state: MountState, call: Call): Promise<Reply> {
+  const file = fileOf(state, decodeHandle(call.body));
+  let { context } = call;
+  if (file.writes) {
+    const closer = closerState(call.header.pid);
+    // A program at its end has no signal left that could make it wait less: the store decides.
+    if (closer.closing !== 'close') call.makeDeaf();
+    context = { ...context, ...closer };
+  }
+  await commit(state, file, {
+    run: () => state.operations.flush(file.handle, context),
+    context,
+  });
+  return done();
+}
+
+export async function fsync(state: MountState, call: Call): Promise<Reply> {
+  const file = fileOf(state, decodeHandle(call.body));
+  await commit(state, file, {
+    run: () => state.operations.fsync(file.handle, call.context),
+    context: call.context,
+  });
+  return done();
+}
+
+/** Answered at once: the kernel tells nobody, and its few background slots are for reads. */
+export function release(state: MountState, call: Call): Reply {
+  close(state, fileOf(state, decodeHandle(call.body)));
+  return done();
+}

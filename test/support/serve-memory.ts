@@ -1,0 +1,107 @@
+/**
+ * A process that mounts MemoryOperations and does what its parent says over IPC.
+ *
+ * A process must not wait for a mount it serves itself, so tests serve from here and look from there.
+ * Arguments: the driver's name, the mount point, and MountSettings members as JSON.
+ */
+import { kernelDriver } from '../../lib/fuse/kernel/index.js';
+import type { Mounted, MountSettings } from '../../lib/fuse/driver.js';
+import { FsError, type Errno } from '../../lib/errors.js';
+import { createLog } from '../../lib/log.js';
+import type { Path } from '../../lib/path.js';
+import { MemoryOperations } from './memory-operations.js';
+
+/** What the parent may ask; every answer is JSON. */
+export interface Commands {
+  set: (changes: Partial<Pick<MemoryOperations, 'delayMs' | 'validForMs' | 'recording'>>) => void;
+  hang: (operation: string, how: 'hung' | 'deaf' | 'no') => void;
+  fail: (operation: string, code: string | undefined) => void;
+  gate: (operation: string, wanted: number) => void;
+  replace: (path: string, text: string, tell: boolean) => void;
+  vanish: (path: string, tell: boolean) => void;
+  fill: (path: string, names: string[]) => void;
+  records: () => string[];
+  forgetRecords: () => void;
+  inside: (operation: string) => number;
+  mostInside: (operation: string) => number;
+  handles: () => number;
+  counters: () => Readonly<Record<string, number>>;
+  limits: () => readonly string[];
+  memory: () => { residentBytes: number };
+  unmount: (lazy: boolean) => Promise<{ code?: string }>;
+  throwLater: () => void;
+}
+
+const [mountPoint, extra = '{}'] = process.argv.slice(2);
+if (mountPoint === undefined || process.send === undefined) {
+  throw new Error('to be started by a test, with a mount point');
+}
+const operations = new MemoryOperations();
+
+function commandsFor(mounted: Mounted): Commands {
+  return {
+    set: (changes) => void Object.assign(operations, changes),
+    hang: (operation, how) => {
+      operations.hung.delete(operation);
+      operations.deaf.delete(operation);
+      if (how !== 'no') operations[how].add(operation);
+    },
+    fail: (operation, code) => {
+      operations.failures.delete(operation);
+      if (code === undefined) return;
+      const error = code === 'bug' ? new TypeError('a bug') : new FsError(code as Errno, 'told to');
+      operations.failures.set(operation, error);
+    },
+    gate: (operation, wanted) => operations.gate(operation, wanted),
+    replace: (path, text, tell) => operations.replace(path as Path, text, { tell }),
+    vanish: (path, tell) => operations.vanish(path as Path, { tell }),
+    fill: (path, names) => operations.fill(path as Path, names),
+    records: () => operations.records,
+    forgetRecords: () => void operations.records.splice(0),
+    inside: (operation) => operations.inside.get(operation) ?? 0,
+    mostInside: (operation) => operations.mostInside.get(operation) ?? 0,
+    handles: () => operations.handles,
+    counters: () => mounted.counters?.() ?? {},
+    limits: () => mounted.limits,
+    memory: () => {
+      globalThis.gc?.();
+      return { residentBytes: process.memoryUsage.rss() };
+    },
+    unmount: async (lazy) => {
+      try {
+        await mounted.unmount({ lazy });
+        return {};
+      } catch (error) {
+        return { code: error instanceof FsError ? error.code : String(error) };
+      }
+    },
+    throwLater: () =>
+      void setTimeout(() => {
+        throw new Error('nobody catches this');
+      }, 10),
+  };
+}
+
+const settings: MountSettings = {
+  mountPoint,
+  source: 's3://bucket/prefix/',
+  allowOther: true,
+  readOnly: false,
+  metadataTtlMs: 5000,
+  log: createLog({ level: 'warn', format: 'text' }),
+  ...(JSON.parse(extra) as Partial<MountSettings>),
+};
+const mounted = await kernelDriver.mount(operations, settings);
+const commands = commandsFor(mounted);
+
+process.on('message', (message: { id: number; name: keyof Commands; args: unknown[] }) => {
+  void (async () => {
+    const command = commands[message.name] as (...args: unknown[]) => unknown;
+    process.send?.({ id: message.id, answer: await command(...message.args) });
+  })();
+});
+process.send({ ready: true });
+await mounted.unmounted;
+process.send({ unmounted: true });
+// The answer to an unmount that was asked for is sent first.
+setImmediate(() => process.disconnect());
