@@ -4,7 +4,7 @@
 import { mayDo, requirePermission } from './access.js';
 import { receiveDocument } from './body.js';
 import type { Call, Reply } from './call.js';
-import { wholeSecondsIso } from './copy-handlers.js';
+import { documentTime } from './times.js';
 import type { Bucket } from './object-folder.js';
 import type { BucketRecord } from './records.js';
 import { S3Error } from './s3-error.js';
@@ -47,7 +47,7 @@ export function listBuckets(service: Service, call: Call): Reply {
   const buckets = [...service.folder.buckets.values()]
     .filter((bucket) => mayDo(call, bucket, 'ListAllMyBuckets', ''))
     .map(({ record: { name, createdMs } }) =>
-      record('Bucket', { Name: name, CreationDate: wholeSecondsIso(createdMs) }),
+      record('Bucket', { Name: name, CreationDate: documentTime(createdMs) }),
     );
   const owner = children({ ID: service.accountId, DisplayName: service.accountId });
   const body = join(element('Owner', owner), element('Buckets', join(...buckets)));

@@ -14,6 +14,7 @@ import { S3Error } from './s3-error.js';
 import type { Service } from './service.js';
 import { encryptionHeaders, readSettings } from './settings.js';
 import { readPartNumber, requireUpload } from './upload-calls.js';
+import { documentTime } from './times.js';
 import { children, document } from './xml.js';
 
 interface CopySource {
@@ -170,14 +171,9 @@ function copyResult(name: string, { etag, modifiedMs, checksum }: CopyFacts): st
   return document(
     name,
     children({
-      LastModified: wholeSecondsIso(modifiedMs),
+      LastModified: documentTime(modifiedMs),
       ETag: `"${etag}"`,
       ...(checksum !== null && { [checksumElement(checksum.algorithm)]: checksum.value }),
     }),
   );
-}
-
-/** A time as S3's documents have it: always `.000Z`. */
-export function wholeSecondsIso(milliseconds: number): string {
-  return new Date(Math.floor(milliseconds / 1000) * 1000).toISOString();
 }

@@ -4,7 +4,7 @@
 import { requirePermission } from './access.js';
 import type { Call, Reply } from './call.js';
 import { checksumElement } from './checksum.js';
-import { wholeSecondsIso } from './copy-handlers.js';
+import { documentTime } from './times.js';
 import { decodeToken, encodeToken, listKeys, type Listing, type Position } from './listing.js';
 import type { Bucket, Upload } from './object-folder.js';
 import { S3Error } from './s3-error.js';
@@ -143,7 +143,7 @@ function contents(
     ...objects.map((object) =>
       record('Contents', {
         Key: encode(object.key),
-        LastModified: wholeSecondsIso(object.modifiedMs),
+        LastModified: documentTime(object.modifiedMs),
         ETag: `"${object.etag}"`,
         ChecksumAlgorithm: object.checksum?.algorithm,
         ChecksumType: object.checksum?.type,
@@ -188,7 +188,7 @@ export function listUploads(service: Service, call: Call, bucket: Bucket): Reply
         Key: encode(upload.key),
         UploadId: upload.uploadId,
         StorageClass: upload.settings.storageClass,
-        Initiated: wholeSecondsIso(upload.createdMs),
+        Initiated: documentTime(upload.createdMs),
         ChecksumAlgorithm: upload.checksum?.algorithm,
         ChecksumType: upload.checksum?.type,
       }),
@@ -232,7 +232,7 @@ export function listParts(service: Service, call: Call, bucket: Bucket): Reply {
     ...page.map((part) =>
       record('Part', {
         PartNumber: part.number,
-        LastModified: wholeSecondsIso(part.modifiedMs),
+        LastModified: documentTime(part.modifiedMs),
         ETag: `"${part.etag}"`,
         Size: part.size,
         ...(part.checksum !== null && {

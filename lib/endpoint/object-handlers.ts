@@ -13,6 +13,7 @@ import type { StoredObject } from './records.js';
 import { S3Error } from './s3-error.js';
 import type { Service } from './service.js';
 import { encryptionHeaders, readSettings, settingHeaders } from './settings.js';
+import { httpDate } from './times.js';
 import {
   childText,
   children,
@@ -285,9 +286,4 @@ function requireBodyCheck(call: Call): void {
   throw new S3Error('InvalidRequest', {
     message: 'Missing required header for this request: Content-MD5 OR x-amz-checksum-*',
   });
-}
-
-/** A time as HTTP headers have it. */
-export function httpDate(milliseconds: number): string {
-  return new Date(milliseconds).toUTCString();
 }
