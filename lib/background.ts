@@ -28,7 +28,7 @@ export async function mountInBackground(
   print: (line: string) => void,
 ): Promise<ExitCode> {
   const logFile = plan.options.logFile ?? defaultLogFile(plan.mountPoint);
-  const log = openLog(logFile);
+  const log = openLog(logFile, plan.options.logFile === undefined);
   try {
     const begin = fstatSync(log).size;
     const child = start(['mount', ...argumentsOf(request, plan)], log);
@@ -56,9 +56,9 @@ export function defaultLogFile(mountPoint: string): string {
   return join(isRoot ? '/var/log' : own, 's3jail', `${mountName(mountPoint)}.log`);
 }
 
-function openLog(path: string): number {
+function openLog(path: string, isDefault: boolean): number {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+    if (isDefault) mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
     return openSync(path, 'a+', 0o640);
   } catch (error) {
     const cure = 'name another one with --log-file';

@@ -35,7 +35,10 @@ export async function realMountPoint(path: string): Promise<string> {
  * @param mountPoint as realMountPoint gives it
  * @throws Failure with exit code 32 and what to do
  */
-export async function prepareMountPoint(mountPoint: string, log: Log): Promise<void> {
+export async function prepareMountPoint(
+  mountPoint: string,
+  { isPrivate, log }: { isPrivate: boolean; log: Log },
+): Promise<void> {
   for (let entry = findMount(mountPoint); entry !== undefined; entry = findMount(mountPoint)) {
     if (!isOurs(entry) || !(await isDead(mountPoint))) throw occupied(mountPoint, entry);
     log.warn(
@@ -45,6 +48,21 @@ export async function prepareMountPoint(mountPoint: string, log: Log): Promise<v
     await detach(mountPoint, { lazy: true });
   }
   await checkDirectory(mountPoint);
+  if (isPrivate) await checkClosed(mountPoint);
+}
+
+/**
+ * While a private mount is away, its user must not be able to write in the bare directory: uploads
+ * would land on this machine's disk unnoticed.
+ */
+async function checkClosed(mountPoint: string): Promise<void> {
+  const { uid, mode } = await lstat(mountPoint);
+  if (uid === 0 && (mode & 0o022) === 0) return;
+  throw new Failure(
+    32,
+    `mount point ${mountPoint} of a --private mount has to belong to root and be closed to others; ` +
+      `chown root ${mountPoint} && chmod 0555 ${mountPoint}`,
+  );
 }
 
 /** Whether the process behind a FUSE mount is gone; the kernel then answers ENOTCONN. */
@@ -87,10 +105,8 @@ async function checkDirectory(mountPoint: string): Promise<void> {
 
 async function listDirectory(mountPoint: string): Promise<string[]> {
   try {
-    const { isDirectory } = await lstat(mountPoint).then((stats) => ({
-      isDirectory: stats.isDirectory(),
-    }));
-    if (!isDirectory) throw new Failure(32, `mount point ${mountPoint} is not a directory`);
+    const stats = await lstat(mountPoint);
+    if (!stats.isDirectory()) throw new Failure(32, `mount point ${mountPoint} is not a directory`);
     return await readdir(mountPoint);
   } catch (error) {
     throw error instanceof Failure ? error : unusable(mountPoint, error);

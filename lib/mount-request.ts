@@ -75,7 +75,8 @@ function parseOperands(
 ): Omit<MountPlan, 'options'> {
   const secretSource = nonEmpty(environment['S3JAIL_SOURCE']);
   const fromEnvironment = operands.length === 1 && secretSource !== undefined;
-  const [sourceText, mountPoint] = fromEnvironment ? [secretSource, operands[0]] : operands;
+  const sourceText = fromEnvironment ? secretSource : operands[0];
+  const mountPoint = operands[fromEnvironment ? 0 : 1];
   if (sourceText === undefined || !mountPoint) {
     const what = operands.length < 1 ? 'SOURCE and MOUNTPOINT are' : 'SOURCE or MOUNTPOINT is';
     throw new UsageError([`${what} missing: ${usage}`]);

@@ -23,6 +23,7 @@ export function contradictions(
     ...identityFaults(options, shown),
     ...objectFaults(options, shown, ambient),
     ...layoutFaults(options, origins, ambient),
+    ...privateFaults(options, origins, ambient),
     ...limitFaults(options, shown),
   ];
 }
@@ -68,9 +69,34 @@ function* layoutFaults(
   if (options.chroot && chroot !== undefined && ambient.uid !== 0) {
     yield `${chroot} needs root: sshd takes only a directory of root as ChrootDirectory`;
   }
+  const access = origins.get('access');
+  if (access !== undefined && options.access === 'any' && !options.allowOther) {
+    yield `${access} any needs --allow-other: without it the kernel lets only one user in`;
+  }
   if (options.chroot && !options.allowOther) {
     const cure = 'leave it out, or add --no-chroot';
     yield `${origins.get('allowOther') ?? ''} contradicts --chroot: sshd could not enter; ${cure}`;
+  }
+}
+
+/** A private mount is root's to make, the owner's to use, and only the kernel driver can. */
+function* privateFaults(
+  options: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): Iterable<string> {
+  const given = origins.get('private');
+  if (!options.private || given === undefined) return;
+  if (options.chroot) {
+    yield `${given} contradicts ${origins.get('chroot') ?? '--chroot'}; leave one out`;
+  }
+  if (options.allowOther && !options.chroot) {
+    yield `${given} contradicts ${origins.get('allowOther') ?? '--allow-other'}; leave one out`;
+  }
+  if (ambient.uid !== 0) yield `${given} needs root, to mount for another user`;
+  else if (options.uid === 0) yield `${given} needs --uid, the user the mount is for`;
+  if (options.driver === 'fuse-native') {
+    yield `${given} contradicts ${origins.get('driver') ?? ''} fuse-native, which mounts for its own user`;
   }
 }
 

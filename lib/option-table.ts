@@ -52,6 +52,10 @@ export interface MountOptions {
   readonly dirMode: number;
   /** the mount root is root's, so that sshd takes it as ChrootDirectory */
   readonly chroot: boolean;
+  /** mounted by root for the owner alone */
+  readonly private: boolean;
+  /** who besides root may use the mount */
+  readonly access: 'owner' | 'any';
   readonly allowOther: boolean;
   readonly readOnly: boolean;
 
@@ -340,8 +344,23 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       help: "the mount root itself is root's, so that sshd takes it as ChrootDirectory",
       defaultText: 'on for root',
       parse: parseFlag,
-      byDefault: (_given, ambient) => ambient.uid === 0,
+      byDefault: (given, ambient) => ambient.uid === 0 && given.private !== true,
     },
+    private: flag({
+      name: 'private',
+      group: 'Who',
+      help: 'the other layout: mounted by root one level below the chroot, for --uid alone, closed even to root',
+    }),
+    access: valued(
+      {
+        name: 'access',
+        group: 'Who',
+        value: 'WHOM',
+        help: 'who besides root may use the mount: owner (the user of --uid), or any',
+      },
+      'owner',
+      oneOf(['owner', 'any']),
+    ),
     allowOther: {
       name: 'allow-other',
       group: 'Who',

@@ -5,7 +5,7 @@
  * directory named after the mount point and its process. What a process that was killed left behind
  * goes at the next start of a mount on the same place.
  */
-import { mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure, messageOf } from './failure.js';
 import { mountName } from './mount-name.js';
@@ -19,12 +19,12 @@ export interface TempDirectory {
 }
 
 /**
- * @param base `--temp-dir`; made if it is not there
+ * @param base `--temp-dir`; made if only its last component is missing
  * @throws Failure with exit code 2
  */
 export function makeTempDirectory(base: string, mountPoint: string): TempDirectory {
   try {
-    mkdirSync(base, { recursive: true, mode: 0o700 });
+    if (!existsSync(base)) mkdirSync(base, { mode: 0o700 });
     const own = join(base, `s3jail-${process.geteuid?.() ?? 0}`);
     makePrivateDirectory(own);
     removeLeftovers(own, mountPoint);

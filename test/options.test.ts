@@ -72,6 +72,8 @@ const samples: {
   fileMode: ['0600', 0o600],
   dirMode: ['750', 0o750],
   chroot: [undefined, true],
+  private: [undefined, true],
+  access: ['any', 'any'],
   allowOther: [undefined, true],
   readOnly: [undefined, true],
   utimens: ['ignore', 'ignore'],
@@ -97,6 +99,7 @@ const samples: {
 const companions: Partial<Record<keyof MountOptions, Record<string, string>>> = {
   roleExternalId: { S3JAIL_ROLE_ARN: 'arn:aws:iam::1:role/r' },
   roleSessionName: { S3JAIL_ROLE_ARN: 'arn:aws:iam::1:role/r' },
+  private: { S3JAIL_UID: 'daemon' },
   sseKmsKeyId: { S3JAIL_SSE: 'aws:kms' },
 };
 
@@ -171,6 +174,8 @@ void t.test('defaults are those of the documentation and the result is frozen', 
   });
   t.ok(Object.isFrozen(options));
   const others = resolveWith({ ambient: { ...user, tmpdir: '/scratch' } });
+  const alone = resolveWith({ lists: ['private,uid=1'] });
+  t.match(alone, { private: true, chroot: false, allowOther: false, access: 'owner' });
   t.match(others, { chroot: false, allowOther: false, uid: 1234, gid: 1234, tempDir: '/scratch' });
   t.end();
 });
@@ -239,6 +244,12 @@ void t.test('options that contradict each other are refused, each named as it wa
     [{ lists: ['role-session-name=xx'] }, /add --role-arn/],
     [{ lists: ['chroot'], ambient: user }, /-o chroot needs root/],
     [{ lists: ['no-allow-other'] }, /-o no-allow-other contradicts --chroot/],
+    [{ lists: ['private,chroot,uid=1'] }, /-o private contradicts -o chroot/],
+    [{ lists: ['private,allow-other,uid=1'] }, /-o private contradicts -o allow-other/],
+    [{ lists: ['private'] }, /-o private needs --uid/],
+    [{ lists: ['private,uid=1'], ambient: user }, /-o private needs root/],
+    [{ lists: ['private,uid=1,driver=fuse-native'] }, /contradicts -o driver fuse-native/],
+    [{ lists: ['access=any'], ambient: user }, /-o access any needs --allow-other/],
     [{ lists: ['storage-class=STANDRD'] }, /did you mean STANDARD\?/],
     [{ lists: ['part-size=1GiB'] }, /-o part-size is too large for a --memory-limit of 256MiB/],
     [{ lists: ['temp-limit=16MiB,part-size=16MiB'] }, /--temp-limit of 16MiB/],
