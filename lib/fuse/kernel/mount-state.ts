@@ -164,7 +164,8 @@ export class MountState {
     if (this.#changing.has(change.path)) return;
     const node = this.nodes.find(change.path);
     if (node === undefined) return;
-    if (change.what === 'entry' && node.isOnlyRead) this.loseName(node);
+    // Its readers go on with the object they opened; the name gets a node for what it holds now.
+    if (node.isOnlyRead) this.loseName(node);
     else this.notices.attributes(node.id);
   }
 }
