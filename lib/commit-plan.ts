@@ -110,6 +110,7 @@ function growShortRun(runs: Run[], at: number, tail: number, minPart: number): b
   if (missing <= 0) return false;
   const left = runs[at - 1];
   const right = runs[at + 1];
+  if (left === undefined && right === undefined) return false;
   const leftCost = left === undefined ? Infinity : costOf(left, missing, minPart, false);
   const rightCost =
     right === undefined ? Infinity : costOf(right, missing, minPart, right.end === tail);
@@ -153,7 +154,8 @@ function cut(run: Run, target: number, minPart: number): ByteRange[] {
   while (run.end - at > aim) {
     const rest = run.end - at - aim;
     const step = rest < minPart ? Math.ceil((run.end - at) / 2) : aim;
-    if (step < minPart) break;
+    // Too little for two parts: one that is a bit larger than aimed at.
+    if (run.end - at - step < minPart && step < aim) break;
     pieces.push({ start: at, end: at + step });
     at += step;
   }

@@ -34,6 +34,7 @@ import type { ReaderSettings } from './reader.js';
 import { StagedFile } from './staged-file.js';
 import type { StagedOrigin, StagingArea } from './staged-file.js';
 import { StagedFiles } from './staged-files.js';
+import { multipartLimits } from './store.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 import { TempSpace } from './temp-space.js';
 import { Tree } from './tree.js';
@@ -49,7 +50,10 @@ export interface FilesystemSettings extends PresentationSettings {
   readonly contentType: boolean;
   /** bytes */
   readonly partSize: number;
+  /** for endpoints that want all parts of an upload but the last of one size */
   readonly equalParts?: boolean;
+  /** smallest part but the last; S3's 5 MiB if absent */
+  readonly minPart?: number;
   readonly uploadConcurrency: number;
   readonly downloadConcurrency: number;
   /** bytes of file content in memory, half for writing and half for reading */
@@ -124,6 +128,7 @@ export class Filesystem implements Operations {
       reading: this.#reading,
       partSize: settings.partSize,
       equalParts: settings.equalParts ?? false,
+      minPart: settings.minPart ?? multipartLimits.minPart,
       uploadConcurrency: settings.uploadConcurrency,
       contentTypeOf: (path) => (settings.contentType ? contentTypeOf(path) : undefined),
       onStored: (path, info) => {
@@ -203,7 +208,8 @@ export class Filesystem implements Operations {
         const found = await this.#names.find(path, context.signal);
         if (found === undefined) {
           // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
-          return this.#openStaged(path, flags, { exclusive: flags.exclusive ?? true });
+          const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
+          return this.#openStaged(path, flags, { exclusive });
         }
         if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
         return await this.#openFound(path, found, flags);
@@ -324,9 +330,12 @@ export class Filesystem implements Operations {
   utimens(path: Path, atime: FileTime, mtime: FileTime): Promise<void> {
     return this.#change('utimens', path, async () => {
       // touch(1) and creat(2) wrappers set "now" at once; what S3 shows is near enough to be true.
-      const isExplicit = typeof mtime === 'number' || typeof atime === 'number';
+      const isExplicit = [atime, mtime].some((time) => time !== 'now' && time !== 'omit');
       if (isExplicit && this.#settings.utimens === 'refuse') {
         throw new FsError('EPERM', 'S3 keeps no modification times; --utimens ignore or store');
+      }
+      if (mtime === 'unknown' && this.#settings.utimens === 'store') {
+        throw new FsError('EPERM', 'this driver is not told the time to store; --driver kernel is');
       }
       const isKept = typeof mtime === 'number' && this.#settings.utimens === 'store';
       await (isKept ? this.#storeMtime(path, mtime) : this.#mustExist(path));

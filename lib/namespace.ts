@@ -92,7 +92,7 @@ export class Namespace {
       const found = await this.find(path);
       if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
       if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
-      await found.file?.discard();
+      if (found.file !== undefined) await this.#abandon(found.file);
       staged.detach(path);
       const isStored = found.file === undefined || (await tree.lookup(path))?.kind === 'file';
       if (!isStored) return;
@@ -105,11 +105,13 @@ export class Namespace {
 
   /** @throws FsError EEXIST, EACCES, ENAMETOOLONG; StoreError */
   async mkdir(path: Path): Promise<void> {
-    const { tree } = this.#parts;
+    const { staged, store, tree } = this.#parts;
     this.refuseGuarded(path);
     this.refuseLongKey(markerOf(path));
     await this.#locked([path], async () => {
       if ((await this.find(path)) !== undefined) throw new FsError('EEXIST', `${path} exists`);
+      if (staged.isHidden(path)) await store.delete(keyOf(path));
+      staged.reveal(path);
       await this.#writeMarker(path);
       tree.recordNewDirectory(path);
     });
@@ -156,7 +158,7 @@ export class Namespace {
     });
   }
 
-  /** After `file` was stored: removes what its former names still hold in S3. */
+  /** Once `file` is stored or unlinked: removes what its former names still hold in S3. */
   async removeObsolete(file: StagedFile): Promise<void> {
     const { staged, store, tree } = this.#parts;
     for (const path of staged.takeObsolete(file)) {
@@ -171,12 +173,23 @@ export class Namespace {
     return await this.#parts.locks.hold(paths, work);
   }
 
-  async #renameStored(from: Path, to: Path, target: Found | undefined): Promise<ObjectInfo> {
+  async #renameStored(from: Path, to: Path, target: Found | undefined): Promise<void> {
+    const moved = await this.#copyCurrent(from, to);
+    await this.#replaceByCopy(from, to, target, moved);
+  }
+
+  /** The copy exists: what it replaces and what it came from go. */
+  async #replaceByCopy(
+    from: Path,
+    to: Path,
+    target: Found | undefined,
+    { source, copy }: { source: ObjectInfo; copy: ObjectInfo },
+  ): Promise<void> {
     const { staged, store, tree } = this.#parts;
     const stays = this.#staysWithout(from, to);
-    const { source, copy } = await this.#copyCurrent(from, to);
     await this.#dropTarget(to, target);
     staged.detach(to);
+    staged.reveal(to);
     tree.recordFile(to, copy);
     try {
       await store.delete(keyOf(from), { ifMatch: source.etag });
@@ -187,7 +200,6 @@ export class Namespace {
     }
     tree.recordAbsent(from);
     if (!stays) await this.#writeMarker(parentOf(from));
-    return copy;
   }
 
   /**
@@ -218,14 +230,17 @@ export class Namespace {
     return { source, copy: { ...source, key, etag, mtimeMs: Date.now() } };
   }
 
-  /** A file being written changes its name; what S3 has under the old one goes when it is stored. */
+  /**
+   * A file being written changes its name. Where its content builds on the object, that moves with it;
+   * else what S3 has under the old name goes when the new content is stored.
+   */
   async #renameStaged(file: StagedFile, to: Path, target: Found | undefined): Promise<void> {
     const { staged, tree } = this.#parts;
     const from = file.path;
-    if (!file.isDirty) {
-      // Open, but S3 has all of it: the object itself moves, and the handle goes with it.
-      const moved = await this.#renameStored(from, to, target);
-      await file.rename(to, moved);
+    if (file.base !== undefined && file.needsBase) {
+      const moved = await this.#copy(file.base, to);
+      await this.#replaceByCopy(from, to, target, moved);
+      await file.rename(to, moved.copy);
     } else {
       await file.rename(to);
       await this.#dropTarget(to, target);
@@ -239,8 +254,14 @@ export class Namespace {
   /** The file being written at a name that something else takes over is written in vain. */
   async #dropTarget(to: Path, target: Found | undefined): Promise<void> {
     if (target?.kind !== 'file' || target.file === undefined) return;
-    await target.file.discard();
+    await this.#abandon(target.file);
     this.#parts.staged.detach(to);
+  }
+
+  /** A file being written is unlinked or replaced: with it go the objects of its former names. */
+  async #abandon(file: StagedFile): Promise<void> {
+    await file.discard();
+    await this.removeObsolete(file);
   }
 
   async #renameDirectory(from: Path, to: Path, target: Found | undefined): Promise<void> {
@@ -248,6 +269,7 @@ export class Namespace {
     if (isWithin(to, from)) throw new FsError('EBUSY', `${to} lies inside ${from}`);
     if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
     const isEmpty = !staged.hasBelow(from) && !(await this.#hasEntries(from));
+    staged.reveal(to);
     if (target !== undefined && (staged.hasBelow(to) || (await this.#hasEntries(to)))) {
       const isResumed =
         settings.renameDir === 'recursive' &&

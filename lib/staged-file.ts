@@ -61,6 +61,8 @@ export interface StagingArea {
   readonly reading: ReaderSettings;
   readonly partSize: number;
   readonly equalParts: boolean;
+  /** smallest part but the last that the endpoint takes, bytes */
+  readonly minPart: number;
   readonly uploadConcurrency: number;
   readonly contentTypeOf: (path: Path) => string | undefined;
   /** called under the file's lock the moment S3 has it */
@@ -137,6 +139,11 @@ export class StagedFile {
   /** The version of the object as it was last committed or opened; undefined for a new file. */
   get base(): ObjectInfo | undefined {
     return this.#base;
+  }
+
+  /** Whether bytes of the base are part of the content. */
+  get needsBase(): boolean {
+    return !this.isDirty || this.#unchanged(this.#size).length > 0;
   }
 
   /** Whether S3 does not yet have what this file holds. */
@@ -398,8 +405,8 @@ export class StagedFile {
 
   /** A stream, once the file is a run of new bytes longer than a part, alone or behind its base. */
   async #startStream(): Promise<PartStream | undefined> {
-    const { partSize } = this.#area;
-    const start = this.#baseEnd >= multipartLimits.minPart ? this.#baseEnd : 0;
+    const { partSize, minPart } = this.#area;
+    const start = this.#baseEnd >= minPart ? this.#baseEnd : 0;
     if (this.#size <= start + partSize) return undefined;
     if (start > 0) {
       // Appending to a base long enough to be copied as it is.
@@ -515,9 +522,9 @@ export class StagedFile {
   }
 
   #planLimits(maxParts: number) {
-    const { partSize } = this.#area;
+    const { partSize, minPart } = this.#area;
     return {
-      minPart: multipartLimits.minPart,
+      minPart,
       uploadPart: partSize,
       copyPart: copyPartSize,
       maxParts,

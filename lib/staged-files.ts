@@ -93,6 +93,11 @@ export class StagedFiles {
     this.#hidden.set(path, owner);
   }
 
+  /** Something else is published under a hidden name: it shows, and stays when the owner is stored. */
+  reveal(path: Path): void {
+    this.#hidden.delete(path);
+  }
+
   isHidden(path: Path): boolean {
     return this.#hidden.has(path);
   }

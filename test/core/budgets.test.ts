@@ -1,0 +1,231 @@
+/** What each operation costs in S3 requests, counted on the wire. */
+import { randomBytes } from 'node:crypto';
+import t from 'tap';
+import { Program, useCore } from '../support/core.js';
+import type { Core } from '../support/core.js';
+import { parsePath } from '../../lib/path.js';
+
+const MiB = 1024 * 1024;
+
+/** Requests of `work`, as `{ Action: count }`. */
+async function cost(core: Core, work: () => Promise<unknown>): Promise<Record<string, number>> {
+  core.proxy.reset();
+  await work();
+  return { ...core.proxy.counts() };
+}
+
+void t.test('lookups cost two requests cold and none after a listing', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  for (const key of ['a', 'd/x', 'd/y', 'm/']) await core.bucket.put(`alice/${key}`, 'x');
+  const pair = { HeadObject: 1, ListObjectsV2: 1 };
+  t.same(await cost(core, () => program.stat('/a')), pair);
+  t.same(await cost(core, () => program.stat('/a')), {}, 'warm');
+  t.same(await cost(core, () => program.stat('/d')), pair);
+  t.same(await cost(core, () => program.exists('/nothing')), pair);
+  t.same(await cost(core, () => program.exists('/nothing')), {}, 'absence is remembered too');
+  const listing = await cost(core, async () => {
+    for (const name of await program.list('/')) await program.stat(`/${name.replace('/', '')}`);
+  });
+  t.same(listing, { ListObjectsV2: 1 });
+  t.same(await cost(core, () => program.exists('/other')), {}, 'a listing knows what is not there');
+  const { log } = core.proxy;
+  t.notOk(
+    log.some(({ query }) => /prefix=(alice)?(&|$)/.test(query)),
+    'never the bucket root',
+  );
+});
+
+void t.test('two lookups of one name at a time share the requests', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  const count = await cost(core, () =>
+    Promise.all(Array.from({ length: 20 }, () => program.exists('/same'))),
+  );
+  t.same(count, { HeadObject: 1, ListObjectsV2: 1 });
+});
+
+void t.test('listing 2,500 entries with their attributes costs three requests', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  const names = Array.from({ length: 2500 }, (_, index) => `f${index}`);
+  for (let at = 0; at < names.length; at += 50) {
+    await Promise.all(
+      names.slice(at, at + 50).map((name) => core.bucket.put(`alice/big/${name}`, '')),
+    );
+  }
+  const count = await cost(core, async () => {
+    const listed = await program.list('/big');
+    t.same(listed, [...names].sort());
+    for (const name of listed) await program.stat(`/big/${name}`);
+  });
+  t.same(count, { ListObjectsV2: 3 });
+});
+
+void t.test('reading costs one GET a part, no byte twice, and none past the end', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  for (const [size, gets] of [
+    [0, 0],
+    [1, 1],
+    [8 * MiB, 1],
+    [8 * MiB + 1, 2],
+    [50 * MiB, 7],
+  ] as const) {
+    const content = randomBytes(size);
+    await core.bucket.put('alice/read', content);
+    const fresh = await useFresh(core, program);
+    core.proxy.reset();
+    const handle = await program.open(fresh, { access: 'read' });
+    t.ok((await program.read(handle)).equals(content), `${size} bytes`);
+    await core.fs.read(handle, size + 10, 1000, {});
+    await program.close(handle);
+    t.equal(core.proxy.counts().GetObject ?? 0, gets, `${size} bytes`);
+    t.equal(core.proxy.bytes().toClient, size);
+  }
+});
+
+/** A copy under a name nobody has looked at, listed, so that opening it costs nothing. */
+async function useFresh(core: Core, program: Program): Promise<string> {
+  const name = `fresh-${randomBytes(4).toString('hex')}`;
+  await core.bucket.put(`alice/${name}`, await core.bucket.bytes('alice/read'));
+  await program.stat(`/${name}`);
+  return `/${name}`;
+}
+
+void t.test('a random read fetches what it asks for', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  const content = randomBytes(40 * MiB);
+  await core.bucket.put('alice/big', content);
+  await program.stat('/big');
+  const handle = await program.open('/big', { access: 'read' });
+  core.proxy.reset();
+  for (const offset of [30 * MiB, 11 * MiB, 22 * MiB]) {
+    const pieces = await core.fs.read(handle, offset, 4096, {});
+    t.ok(Buffer.concat(pieces).equals(content.subarray(offset, offset + 4096)));
+  }
+  t.same(core.proxy.counts(), { GetObject: 3 });
+  t.equal(core.proxy.bytes().toClient, 3 * 4096);
+  await program.close(handle);
+});
+
+void t.test('writing costs one PUT up to a part, and parts + 2 above', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  for (const [size, want] of [
+    [0, { PutObject: 1 }],
+    [1, { PutObject: 1 }],
+    [8 * MiB, { PutObject: 1 }],
+    [8 * MiB + 1, { CreateMultipartUpload: 1, UploadPart: 2, CompleteMultipartUpload: 1 }],
+    [50 * MiB, { CreateMultipartUpload: 1, UploadPart: 7, CompleteMultipartUpload: 1 }],
+  ] as const) {
+    const content = randomBytes(size);
+    await program.exists(`/w${size}`);
+    core.proxy.reset();
+    const handle = await program.create(`/w${size}`, { exclusive: true });
+    for (let at = 0; at < size; at += MiB) {
+      await program.write(handle, content.subarray(at, at + MiB), at);
+    }
+    await program.close(handle);
+    t.same(core.proxy.counts(), want, `${size} bytes`);
+    t.ok((await core.bucket.bytes(`alice/w${size}`)).equals(content));
+    t.same(await cost(core, () => program.stat(`/w${size}`)), {}, 'known afterwards');
+  }
+  t.same(core.endpoint.openUploads(), []);
+  t.equal(core.fs.status.tempBytes, 0);
+});
+
+void t.test('names cost what the table says', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  await program.mkdir('/d');
+  t.same(await cost(core, () => program.mkdir('/d/e')), { PutObject: 1 });
+  t.same(await cost(core, () => program.rmdir('/d/e')), { ListObjectsV2: 1, DeleteObject: 1 });
+  t.same(await cost(core, () => program.put('/d/f', 'x')), { PutObject: 1 });
+  t.same(await cost(core, () => program.rename('/d/f', '/d/g')), {
+    CopyObject: 1,
+    DeleteObject: 1,
+  });
+  t.same(await cost(core, () => program.unlink('/d/g')), { DeleteObject: 1 });
+  const renaming = await cost(core, () => program.rename('/d', '/z'));
+  t.equal(renaming['PutObject'], 1);
+  t.equal(renaming['DeleteObject'], 1);
+  t.equal(renaming['ListObjectsV2'], 1 + 1, 'one LIST, and a cold lookup of the new name');
+  await program.put('/z/full', 'x');
+  await program.exists('/y');
+  t.same(await cost(core, async () => t.rejects(program.rename('/z', '/y'), { code: 'ENOSYS' })), {
+    ListObjectsV2: 1,
+  });
+  await core.bucket.put('alice/implicit/only', 'x');
+  await program.stat('/implicit/only');
+  t.same(
+    await cost(core, () => program.unlink('/implicit/only')),
+    { DeleteObject: 1, PutObject: 1 },
+    'the emptied directory gets its marker',
+  );
+  for (const work of [
+    () => t.rejects(core.fs.symlink('x', parsePath('/s')), { code: 'ENOSYS' }),
+    () => t.rejects(core.fs.link(parsePath('/z/full')), { code: 'ENOSYS' }),
+    () => t.rejects(core.fs.mknod(parsePath('/n')), { code: 'ENOSYS' }),
+    () => core.fs.chmod(parsePath('/z/full')),
+    () => core.fs.chown(parsePath('/z/full')),
+    () => core.fs.utimens(parsePath('/z/full'), 'now', 'now'),
+    () => t.rejects(core.fs.utimens(parsePath('/z/full'), 1, 1), { code: 'EPERM' }),
+  ]) {
+    t.same(await cost(core, work), {});
+  }
+});
+
+void t.test('appending a MiB to a large object moves little more than a MiB', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  const base = randomBytes(60 * MiB);
+  await core.bucket.put('alice/log', base, 'text/x-log');
+  await program.stat('/log');
+  const more = randomBytes(MiB);
+  core.proxy.reset();
+  const handle = await program.open('/log', { access: 'write', append: true });
+  await program.write(handle, more);
+  await program.close(handle);
+  t.ok(core.proxy.bytes().fromClient < 2 * MiB, `${core.proxy.bytes().fromClient} bytes up`);
+  t.ok(core.proxy.bytes().toClient < MiB, `${core.proxy.bytes().toClient} bytes down`);
+  t.same(core.proxy.counts().GetObject ?? 0, 0);
+  t.ok((await core.bucket.bytes('alice/log')).equals(Buffer.concat([base, more])));
+  t.equal(
+    (await core.bucket.head('alice/log')).ContentType,
+    'text/x-log',
+    'still described as before',
+  );
+});
+
+void t.test('a byte changed in the middle moves about two small parts', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  const content = randomBytes(60 * MiB);
+  await core.bucket.put('alice/disk', content);
+  const handle = await program.open('/disk', { access: 'write' });
+  core.proxy.reset();
+  await program.write(handle, 'Z', 30 * MiB);
+  await program.close(handle);
+  content[30 * MiB] = 'Z'.charCodeAt(0);
+  t.ok((await core.bucket.bytes('alice/disk')).equals(content));
+  const moved = core.proxy.bytes();
+  t.ok(moved.fromClient + moved.toClient < 11 * MiB, JSON.stringify(moved));
+});
+
+void t.test('overwriting without O_TRUNC fetches nothing, as scp does it', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  await core.bucket.put('alice/f', randomBytes(20 * MiB));
+  const content = randomBytes(12 * MiB);
+  const handle = await program.open('/f', { access: 'write' });
+  core.proxy.reset();
+  for (let at = 0; at < content.length; at += MiB) {
+    await program.write(handle, content.subarray(at, at + MiB), at);
+  }
+  await core.fs.truncate(parsePath('/f'), content.length, {}, handle);
+  await program.close(handle);
+  t.same(core.proxy.counts().GetObject ?? 0, 0);
+  t.ok((await core.bucket.bytes('alice/f')).equals(content));
+});

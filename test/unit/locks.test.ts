@@ -1,0 +1,71 @@
+import t from 'tap';
+import { Budget } from '../../lib/budget.js';
+import { Locks } from '../../lib/locks.js';
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+void t.test('holders of one name run one after the other, in order', async (t) => {
+  const locks = new Locks();
+  const seen: string[] = [];
+  const hold = (names: string[], label: string): Promise<void> =>
+    locks.hold(names, async () => {
+      seen.push(`+${label}`);
+      await turn();
+      seen.push(`-${label}`);
+    });
+  await Promise.all([hold(['a'], '1'), hold(['a', 'b'], '2'), hold(['b'], '3'), hold(['c'], '4')]);
+  t.equal(seen.filter((each) => /[123]/.test(each)).join(' '), '+1 -1 +2 -2 +3 -3');
+  t.ok(seen.indexOf('+4') < seen.indexOf('-1'), 'other names do not wait');
+});
+
+void t.test('opposite orders of two names do not wait for each other', async (t) => {
+  const locks = new Locks();
+  let done = 0;
+  await Promise.all(
+    Array.from({ length: 50 }, (_, index) =>
+      locks.hold(index % 2 === 0 ? ['a', 'b'] : ['b', 'a'], async () => {
+        await turn();
+        done++;
+      }),
+    ),
+  );
+  t.equal(done, 50);
+});
+
+void t.test('a holder that throws lets the next one in', async (t) => {
+  const locks = new Locks();
+  await t.rejects(
+    locks.hold(['a'], () => Promise.reject(new Error('x'))),
+    { message: 'x' },
+  );
+  t.equal(await locks.hold(['a'], () => Promise.resolve(7)), 7);
+});
+
+void t.test('a budget is never overdrawn, and serves in order', async (t) => {
+  const budget = new Budget(10);
+  const order: number[] = [];
+  await Promise.all(
+    [4, 7, 3, 10, 1].map((amount, index) =>
+      budget.hold(amount, async () => {
+        order.push(index);
+        t.ok(budget.used <= 10);
+        await turn();
+      }),
+    ),
+  );
+  t.same(order, [0, 1, 2, 3, 4]);
+  t.equal(budget.used, 0);
+  t.ok(budget.peak <= 10);
+});
+
+void t.test('a claim above the capacity runs alone instead of never', async (t) => {
+  const budget = new Budget(10);
+  await budget.hold(1000, () => {
+    t.equal(budget.used, 10);
+    t.notOk(budget.tryTake(1));
+    return Promise.resolve();
+  });
+  t.ok(budget.tryTake(10));
+  budget.give(10);
+  t.equal(budget.used, 0);
+});
