@@ -9,16 +9,17 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chown, mkdir, rm, rmdir } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import { makeAccount, type Account } from './demo/account.js';
 import { Child } from './demo/child.js';
 import { detachMounts, startMount } from './demo/mount-process.js';
 import { clientOptions, missingSshPrograms, startSshd, type Sshd } from './demo/sshd.js';
-import { listenForStop, type StopRequest } from './demo/stop-request.js';
 import { TakeDown } from './demo/take-down.js';
 import { startEndpoint } from './endpoint/endpoint.js';
 import { systemErrorCode } from './errors.js';
 import { Failure, messageOf } from './failure.js';
+import { StopSignals } from './stop-signals.js';
 
 export interface DemoOptions {
   /** sftp batch file to run, relative to the working directory; `-` for standard input */
@@ -45,29 +46,53 @@ interface Credentials {
  * @returns exit status: sftp's for a script, 0 after an interactive demo was stopped
  * @throws Failure with exit code 2 for what is missing or could not be set up
  */
-export async function runDemo(options: DemoOptions): Promise<number> {
-  requireParts(options);
+export async function runDemo({ script }: DemoOptions): Promise<number> {
+  requireParts(script);
   const stop = listenForStop();
   const takeDown = new TakeDown();
-  let status: number;
   try {
     const stage = await setUp(takeDown, stop.signal);
-    status = await (options.script === undefined
-      ? stayUp(stage, stop)
-      : runScript(stage, options.script, stop));
+    if (script !== undefined) return await runScript(stage, script, stop);
+    await stayUp(stage, stop);
+    return 0;
   } catch (error) {
-    if (!stop.signal.aborted) throw new Failure(2, `demo: ${messageOf(error)}`, { cause: error });
-    status = stop.status();
+    if (stop.signal.aborted) return stop.status();
+    throw new Failure(2, `demo: ${messageOf(error)}`, { cause: error });
   } finally {
     tell('Taking everything down ...');
     for (const failure of await takeDown.run()) tell(failure);
     stop.close();
   }
-  return status;
+}
+
+/** Ctrl-C and its like, as what the set-up and its waiting can be told. */
+interface StopRequest {
+  readonly signal: AbortSignal;
+  readonly come: Promise<unknown>;
+  /** exit status that tells of it, as a shell has it */
+  status(): number;
+  close(): void;
+}
+
+function listenForStop(): StopRequest {
+  const signals = new StopSignals({ ignoreHangup: false });
+  const controller = new AbortController();
+  let name: string | undefined;
+  const come = signals.first.then((reason) => {
+    name = reason;
+    controller.abort(new Error(`stopped by ${reason}`));
+  });
+  const numbers: Readonly<Record<string, number>> = constants.signals;
+  return {
+    signal: controller.signal,
+    come,
+    status: () => 128 + (numbers[name ?? ''] ?? 0),
+    close: () => signals.close(),
+  };
 }
 
 /** All that is missing at once, before anything is made. */
-function requireParts({ script }: DemoOptions): void {
+function requireParts(script: string | undefined): void {
   const faults: string[] = [];
   if (process.getuid?.() !== 0) {
     faults.push('it makes a mount, a user and a chrooted sshd, so it has to be run by root (sudo)');
@@ -110,7 +135,10 @@ async function setUp(takeDown: TakeDown, signal: AbortSignal): Promise<Stage> {
       mountPoint: places.mountPoint,
       endpointUrl: endpoint.url,
       credentials,
-      options: ['--uid', account.name, '--gid', String(account.gid), '--temp-dir', places.temp],
+      options: [
+        ...['--uid', account.name, '--gid', String(account.gid)],
+        ...['--temp-dir', places.temp, '--log-level', 'error'],
+      ],
       output: 'inherit',
     },
     signal,
@@ -170,7 +198,7 @@ async function handToCaller(sshd: Sshd): Promise<void> {
   if (uid > 0) await chown(sshd.identityFile, uid, -1);
 }
 
-async function stayUp(stage: Stage, stop: StopRequest): Promise<number> {
+async function stayUp(stage: Stage, stop: StopRequest): Promise<void> {
   const { endpoint, credentials, directory } = stage;
   const line = ['sftp', ...sftpArguments(stage)].join(' ');
   process.stdout.write(
@@ -189,7 +217,6 @@ async function stayUp(stage: Stage, stop: StopRequest): Promise<number> {
     ].join('\n'),
   );
   await stop.come;
-  return 0;
 }
 
 async function runScript(stage: Stage, script: string, stop: StopRequest): Promise<number> {

@@ -7,6 +7,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
 
@@ -31,14 +32,6 @@ const keptCharacters = 1 << 20;
 
 /** Exit statuses of shells for a death by signal start here. */
 const signalStatusBase = 128;
-const signalNumbers: Readonly<Partial<Record<NodeJS.Signals, number>>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGKILL: 9,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
-
 /** A program that runs until it is stopped. */
 export class Child {
   readonly pid: number;
@@ -60,8 +53,7 @@ export class Child {
     this.ended = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         this.#isRunning = false;
-        const status =
-          code ?? signalStatusBase + (signal === null ? 0 : (signalNumbers[signal] ?? 0));
+        const status = code ?? signalStatusBase + (signal === null ? 0 : constants.signals[signal]);
         resolve({ status, stdout: this.#stdout, stderr: this.#stderr });
       });
     });

@@ -2,8 +2,10 @@
  * A mount as a program of its own, the way an administrator starts it, with its keys in the
  * environment, where ps does not show them.
  */
+import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { systemErrorCode } from '../errors.js';
 import { detach, findMount, readMountTable } from '../mount-table.js';
 import { Child } from './child.js';
 
@@ -47,7 +49,7 @@ export async function startMount(
   });
   const mount = { child, stop: (graceMs = 30_000) => stopMount(child, settings, graceMs) };
   const deadline = Date.now() + startLimitMs;
-  while (findMount(settings.mountPoint)?.type.startsWith('fuse') !== true) {
+  while (!(await isServed(settings.mountPoint))) {
     const fault = faultOf(child, deadline, signal);
     if (fault !== undefined) {
       await mount.stop();
@@ -56,6 +58,19 @@ export async function startMount(
     await sleep(20);
   }
   return mount;
+}
+
+/** The kernel shows a mount before anybody answers for it, so this asks for an answer. */
+async function isServed(mountPoint: string): Promise<boolean> {
+  if (findMount(mountPoint)?.type.startsWith('fuse') !== true) return false;
+  try {
+    await stat(mountPoint);
+    return true;
+  } catch (error) {
+    // Its program has died again.
+    if (systemErrorCode(error) === 'ENOTCONN') return false;
+    throw error;
+  }
 }
 
 function faultOf(child: Child, deadline: number, signal?: AbortSignal): string | undefined {

@@ -38,6 +38,13 @@ async function requestCases(t: Test, setting: Setting): Promise<void> {
     await costs(t, jail, {}, async () => succeeded(t, await jail.sftp('pwd'), 'pwd'));
   });
 
+  await t.test('what the server can do is found out once for a mount', async () => {
+    await writeFile(jail.path('first-small'), 'x');
+    await writeFile(jail.path('first-large'), Buffer.alloc(9 * mebibyte));
+    await unlink(jail.path('first-small'));
+    await unlink(jail.path('first-large'));
+  });
+
   await t.test('a name never seen costs a HEAD and a LIST, there or not', async (t) => {
     await bucket.put('cold/file', 'x');
     await costs(t, jail, lookup, () => stat(jail.path('cold')));

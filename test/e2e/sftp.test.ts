@@ -167,16 +167,23 @@ async function oddNames(t: Test, jail: Jail): Promise<void> {
   ];
   await writeTree(jail.local, Object.fromEntries(names.map((name) => [name, name])));
   succeeded(t, await jail.sftp('mkdir odd'), 'mkdir');
-  for (const name of names) {
-    const key = `home/alice/odd/${name}`;
-    const put = await jail.sftp(`put ${quoted(`./${name}`)} ${quoted(`odd/${name}`)}`);
-    succeededQuietly(t, put, `put ${name}`);
-    t.strictSame(await jail.bucket.keys('home/alice/odd/'), ['home/alice/odd/', key]);
-    t.equal(await jail.bucket.text(key), name);
-    const remote = quoted(`odd/${name}`);
-    const back = await jail.sftp(`get ${remote} odd-back`, 'ls -1 odd', `rm ${remote}`);
-    succeededQuietly(t, back, `get, ls and rm ${name}`);
-    t.equal(await readFile(join(jail.local, 'odd-back'), 'utf8'), name);
+  const remote = (name: string): string => quoted(`odd/${name}`);
+  const put = await jail.sftp(...names.map((name) => `put ${quoted(`./${name}`)} ${remote(name)}`));
+  succeededQuietly(t, put, 'put');
+  const stored = (await jail.bucket.keys('home/alice/odd/')).slice(1);
+  t.strictSame(stored.sort(), names.map((name) => `home/alice/odd/${name}`).sort());
+  for (const name of names) t.equal(await jail.bucket.text(`home/alice/odd/${name}`), name);
+
+  const lines = names.map((name, index) => `get ${remote(name)} odd-${index}`);
+  const back = await jail.sftp(
+    ...lines,
+    'ls -1a odd',
+    ...names.map((name) => `rm ${remote(name)}`),
+  );
+  succeededQuietly(t, back, 'get, ls and rm');
+  for (const [index, name] of names.entries()) {
+    t.equal(await readFile(join(jail.local, `odd-${index}`), 'utf8'), name);
     t.ok(back.stdout.includes(`odd/${name}\n`), `ls shows ${name}`);
   }
+  t.strictSame(await jail.bucket.keys('home/alice/odd/'), ['home/alice/odd/']);
 }

@@ -55,8 +55,10 @@ export class Bucket {
   }
 
   async put(key: string, body: string | Uint8Array, contentType?: string): Promise<void> {
+    // A buffer, because the SDK sends an empty string without a length.
+    const Body = Buffer.from(body);
     await this.client.send(
-      new PutObjectCommand({ Bucket: this.name, Key: key, Body: body, ContentType: contentType }),
+      new PutObjectCommand({ Bucket: this.name, Key: key, Body, ContentType: contentType }),
     );
   }
 
