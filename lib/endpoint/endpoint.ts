@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { newBucketRecord, isBucketName, type BucketOptions } from './bucket-handlers.js';
 import { Identities, type AccessKey } from './identity.js';
 import { ObjectFolder } from './object-folder.js';
-import { createListener } from './server.js';
+import { Front } from './server.js';
 import type { Role, Service, SizeLimits } from './service.js';
 
 const defaultLimits: SizeLimits = {
@@ -100,9 +100,10 @@ export async function startEndpoint(options: EndpointOptions): Promise<Endpoint>
   };
   try {
     await makeBuckets(service, options.buckets ?? []);
-    const server = createServer(service, options, onError);
+    const front = new Front(service, onError);
+    const server = createServer(front, options);
     await listen(server, options);
-    return makeEndpoint(service, server, options);
+    return makeEndpoint({ service, front, server }, options);
   } catch (error) {
     await folder.close();
     throw error;
@@ -123,18 +124,12 @@ async function makeBuckets(
   }
 }
 
-function createServer(
-  service: Service,
-  { tls }: EndpointOptions,
-  onError: (error: unknown) => void,
-): Server {
+function createServer(front: Front, { tls }: EndpointOptions): Server {
   const settings = { keepAliveTimeout: 60_000, requestTimeout: 0, noDelay: true };
-  const listener = createListener(service, onError, false);
   const server =
-    tls === undefined
-      ? createHttpServer(settings, listener)
-      : createHttpsServer({ ...settings, ...tls }, listener);
-  server.on('checkContinue', createListener(service, onError, true));
+    tls === undefined ? createHttpServer(settings) : createHttpsServer({ ...settings, ...tls });
+  server.on('request', (request, response) => front.answer(request, response, false));
+  server.on('checkContinue', (request, response) => front.answer(request, response, true));
   return server;
 }
 
@@ -148,7 +143,13 @@ function listen(server: Server, { port = 0, host = '127.0.0.1' }: EndpointOption
   });
 }
 
-function makeEndpoint(service: Service, server: Server, options: EndpointOptions): Endpoint {
+interface Parts {
+  readonly service: Service;
+  readonly front: Front;
+  readonly server: Server;
+}
+
+function makeEndpoint({ service, front, server }: Parts, options: EndpointOptions): Endpoint {
   // A server listening on a port has an AddressInfo.
   const { port } = server.address() as AddressInfo;
   const scheme = options.tls === undefined ? 'http' : 'https';
@@ -173,6 +174,7 @@ function makeEndpoint(service: Service, server: Server, options: EndpointOptions
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
       await closed;
+      await front.settle();
       await service.folder.close();
     },
   };

@@ -7,7 +7,7 @@
  * is out already.
  */
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { systemErrorCode } from '../errors.js';
 import { authenticate } from './access.js';
@@ -21,19 +21,32 @@ import { children, plainDocument } from './xml.js';
 /** Hears of failures that are the endpoint's own. */
 export type OnInternalError = (error: unknown) => void;
 
-/** @param expectsContinue the client waits for 100 Continue before it sends its body */
-export function createListener(
-  service: Service,
-  onInternalError: OnInternalError,
-  expectsContinue: boolean,
-): RequestListener {
-  return (request, response) => {
-    const exchange = new Exchange(service, request, response, expectsContinue);
-    exchange.run(onInternalError).catch((error: unknown) => {
-      onInternalError(error);
+/** Answers requests, and knows which ones it is still at work on. */
+export class Front {
+  readonly #service: Service;
+  readonly #onInternalError: OnInternalError;
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(service: Service, onInternalError: OnInternalError) {
+    this.#service = service;
+    this.#onInternalError = onInternalError;
+  }
+
+  /** @param expectsContinue the client waits for 100 Continue before it sends its body */
+  answer(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const exchange = new Exchange(this.#service, request, response, expectsContinue);
+    const running = exchange.run(this.#onInternalError).catch((error: unknown) => {
+      this.#onInternalError(error);
       response.destroy();
     });
-  };
+    this.#running.add(running);
+    void running.then(() => this.#running.delete(running));
+  }
+
+  /** Waits until no request is at work. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#running);
+  }
 }
 
 class Exchange {
