@@ -54,7 +54,7 @@ class Model {
       ...[this.truncate, this.truncatePath, this.readSome, this.close, this.close, this.fsync],
       ...[this.rename, this.unlink],
     ];
-    await choices[this.#pick(choices.length)]?.call(this);
+    await choices[this.#pick(choices.length)]?.();
   }
 
   async finish(): Promise<void> {
@@ -62,7 +62,7 @@ class Model {
     for (const name of names) await this.compareStored(name);
   }
 
-  async openFile(): Promise<void> {
+  readonly openFile = async (): Promise<void> => {
     const name = this.#name();
     const known = this.files.get(name);
     if (known === undefined) {
@@ -78,26 +78,26 @@ class Model {
     const handle = await this.#program.open(name, { access: 'readwrite', truncate });
     if (truncate) known.content = Buffer.alloc(0);
     this.#open.push({ handle, file: known });
-  }
+  };
 
-  async write(): Promise<void> {
+  readonly write = async (): Promise<void> => {
     const open = this.#someOpen();
     if (open === undefined) return;
     const { file } = open;
     const length = 1 + this.#pick(this.#pick(2) === 0 ? 2000 : 150 * KiB);
     const offset = Math.min(this.#pick(file.content.length + 3000), maxSize - length);
     await this.#writeAt(open, offset, length);
-  }
+  };
 
-  async append(): Promise<void> {
+  readonly append = async (): Promise<void> => {
     const open = this.#someOpen();
     if (open === undefined) return;
     const length = 1 + this.#pick(200 * KiB);
     if (open.file.content.length + length > maxSize) return;
     await this.#writeAt(open, open.file.content.length, length);
-  }
+  };
 
-  async truncate(): Promise<void> {
+  readonly truncate = async (): Promise<void> => {
     const open = this.#someOpen();
     if (open === undefined) return;
     const size = this.#pick(maxSize);
@@ -106,9 +106,9 @@ class Model {
     this.trace.push(`ftruncate ${name} ${size}`);
     await this.#core.fs.truncate(parsePath(name), size, {}, open.handle);
     open.file.content = resized(open.file.content, size);
-  }
+  };
 
-  async truncatePath(): Promise<void> {
+  readonly truncatePath = async (): Promise<void> => {
     const name = this.#name();
     const file = this.files.get(name);
     if (file === undefined) return;
@@ -116,9 +116,9 @@ class Model {
     this.trace.push(`truncate ${name} ${size}`);
     await this.#program.truncate(name, size);
     file.content = resized(file.content, size);
-  }
+  };
 
-  async readSome(): Promise<void> {
+  readonly readSome = async (): Promise<void> => {
     const open = this.#someOpen();
     if (open === undefined) return;
     const offset = this.#pick(open.file.content.length + 10);
@@ -134,25 +134,25 @@ class Model {
     const pieces = await reading;
     const want = open.file.content.subarray(offset, offset + length);
     if (!Buffer.concat(pieces).equals(want)) throw new Error(`read ${offset}+${length} differs`);
-  }
+  };
 
-  async fsync(): Promise<void> {
+  readonly fsync = async (): Promise<void> => {
     const open = this.#someOpen();
     if (open === undefined) return;
     this.trace.push(`fsync ${this.#nameOf(open.file) ?? 'unlinked'}`);
     await this.#core.fs.fsync(open.handle);
     await this.#compareIfNamed(open.file);
-  }
+  };
 
-  async close(): Promise<void> {
+  readonly close = async (): Promise<void> => {
     const [open] = this.#open.splice(this.#pick(this.#open.length), 1);
     if (open === undefined) return;
     this.trace.push(`close ${this.#nameOf(open.file) ?? 'unlinked'}`);
     await this.#program.close(open.handle);
     await this.#compareIfNamed(open.file);
-  }
+  };
 
-  async rename(): Promise<void> {
+  readonly rename = async (): Promise<void> => {
     const from = this.#name();
     const to = this.#name();
     const file = this.files.get(from);
@@ -161,15 +161,15 @@ class Model {
     await this.#program.rename(from, to);
     this.files.delete(from);
     this.files.set(to, file);
-  }
+  };
 
-  async unlink(): Promise<void> {
+  readonly unlink = async (): Promise<void> => {
     const name = this.#name();
     if (!this.files.has(name)) return;
     this.trace.push(`unlink ${name}`);
     await this.#program.unlink(name);
     this.files.delete(name);
-  }
+  };
 
   /** What any other client gets. */
   async compareStored(name: string): Promise<void> {

@@ -37,6 +37,8 @@ export interface CoreOptions {
   /** smallest part the endpoint takes, so that composed commits can be tried with few bytes */
   readonly minPart?: number;
   readonly maxAttempts?: number;
+  /** for one S3 request */
+  readonly requestTimeoutMs?: number;
 }
 
 export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
@@ -60,7 +62,7 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
 };
 
 export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core> {
-  const { minPart, prefix = 'alice/', maxAttempts = 3 } = options;
+  const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
   const endpoint = await useEndpoint(t, minPart === undefined ? {} : { limits: { minPart } });
   const proxy = await startFaultProxy({ target: endpoint.url });
   t.teardown(() => proxy.close());
@@ -81,7 +83,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
       forcePathStyle: true,
       partSize: settings.partSize,
       uploadConcurrency: settings.uploadConcurrency,
-      timeoutMs: 5000,
+      timeoutMs: requestTimeoutMs,
       maxAttempts,
       credentials: testKey,
     },
