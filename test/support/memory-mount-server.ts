@@ -38,12 +38,18 @@ async function obey(order: Order): Promise<unknown> {
       if (order.errno === undefined) core.failures.delete(order.operation);
       else core.failures.set(order.operation, failure(order.errno));
       return undefined;
-    case 'replace':
-      { core.replace(parsePath(order.path), order.text); return; }
-    case 'vanish':
-      { core.vanish(parsePath(order.path)); return; }
-    case 'fill':
-      { core.fill(parsePath('/'), order.names); return; }
+    case 'replace': {
+      core.replace(parsePath(order.path), order.text);
+      return;
+    }
+    case 'vanish': {
+      core.vanish(parsePath(order.path));
+      return;
+    }
+    case 'fill': {
+      core.fill(parsePath('/'), order.names);
+      return;
+    }
     case 'unmount':
       return mounted?.unmount({ lazy: order.lazy });
   }

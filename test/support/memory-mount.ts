@@ -37,6 +37,8 @@ export interface ServeOptions extends ServerSettings {
   /** where the compiled `lib` and `test` are, if not here */
   readonly dist?: string;
   readonly mountPoint?: string;
+  /** options of the server's node */
+  readonly nodeOptions?: readonly string[];
 }
 
 const here = fileURLToPath(new URL('../..', import.meta.url));
@@ -58,10 +60,11 @@ export class MemoryMount {
   /** @throws Error with the sentence that the driver refused with */
   static async start(t: Test, options: ServeOptions): Promise<MemoryMount> {
     const mountPoint = options.mountPoint ?? (await scratch(t));
-    const { driver, uid, dist = here, ...settings } = options;
+    const { driver, uid, dist = here, nodeOptions = [], ...settings } = options;
     const program = join(dist, 'test/support/memory-mount-server.js');
     const server = fork(program, [driver, mountPoint, JSON.stringify(settings)], {
       ...(uid === undefined ? {} : { uid, gid: uid }),
+      execArgv: [...process.execArgv, ...nodeOptions],
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     });
     let said = '';

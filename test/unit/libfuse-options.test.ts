@@ -4,12 +4,18 @@ import { libfuseOptions, maxOptionBytes, optionString } from '../../lib/fuse/lib
 
 /** Splits as fuse_opt_parse(3) does: at commas, where a backslash takes the next character as it is. */
 function parse(text: string): string[] {
-  const options = [''];
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] === ',') options.push('');
-    else options[options.length - 1] += text[text[at] === '\\' ? ++at : at] ?? '';
+  const pieces = text.match(/\\.|[^]/gsu) ?? [];
+  const options: string[] = [];
+  let option = '';
+  for (const piece of pieces) {
+    if (piece !== ',') {
+      option += piece.startsWith('\\') ? piece.slice(1) : piece;
+      continue;
+    }
+    options.push(option);
+    option = '';
   }
-  return options;
+  return [...options, option];
 }
 
 const ours = [

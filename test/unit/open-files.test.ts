@@ -7,7 +7,11 @@ const hidden = parsePath('/d/.fuse_hidden0000000200000001');
 
 void t.test('only libfuse’s own form of a name is a hidden one', (t) => {
   t.ok(isHiddenName(hidden));
-  for (const name of ['.fuse_hidden', '.fuse_hidden0000000200000001x', '.fuse_hidden000000020000000G']) {
+  for (const name of [
+    '.fuse_hidden',
+    '.fuse_hidden0000000200000001x',
+    '.fuse_hidden000000020000000G',
+  ]) {
     t.notOk(isHiddenName(parsePath(`/${name}`)), name);
   }
   t.end();
