@@ -9,9 +9,6 @@ import type { Segment } from './segment.js';
 import type { Principal } from './identity.js';
 import { S3Error } from './s3-error.js';
 
-/** S3's limit, in UTF-8 bytes (S3 user guide, "Object key names"). */
-const maxKeyBytes = 1024;
-
 /** A decoded query; the first of equal names counts. */
 export class Query {
   readonly pairs: readonly (readonly [name: string, value: string])[];
@@ -64,7 +61,7 @@ export interface Target {
 /**
  * Reads path style (`/bucket/key`) and virtual host style (`bucket.domain`).
  * @param domains host names below which the first labels are a bucket
- * @throws S3Error InvalidURI, KeyTooLongError
+ * @throws S3Error InvalidURI
  */
 export function parseTarget(url: string, host: string, domains: readonly string[]): Target {
   const mark = url.indexOf('?');
@@ -75,11 +72,6 @@ export function parseTarget(url: string, host: string, domains: readonly string[
   const slash = path.indexOf('/', 1);
   const bucket = hostBucket ?? (slash === -1 ? path.slice(1) : path.slice(1, slash));
   const key = hostBucket !== undefined ? path.slice(1) : slash === -1 ? '' : path.slice(slash + 1);
-  if (Buffer.byteLength(key) > maxKeyBytes) {
-    throw new S3Error('KeyTooLongError', {
-      elements: { Size: String(Buffer.byteLength(key)), MaxSizeAllowed: String(maxKeyBytes) },
-    });
-  }
   return { path, bucket, key, query };
 }
 

@@ -1,6 +1,7 @@
 /**
  * From a checked call to the handler of its action.
  */
+import { maxKeyBytes } from '../path.js';
 import { checkBucketHeaders } from './access.js';
 import { classifyAction, type S3Action } from './actions.js';
 import {
@@ -58,9 +59,18 @@ const handlers: Readonly<Record<BucketAction, Handler>> = {
   ListParts: listParts,
 };
 
+/** @throws S3Error KeyTooLongError */
+function checkKey(key: string): void {
+  const size = Buffer.byteLength(key);
+  if (size <= maxKeyBytes) return;
+  throw new S3Error('KeyTooLongError', {
+    elements: { Size: String(size), MaxSizeAllowed: String(maxKeyBytes) },
+  });
+}
+
 /**
  * Answers an S3 call.
- * @throws S3Error NotImplemented for actions not known here; those of the handlers
+ * @throws S3Error KeyTooLongError, NotImplemented for actions not known here; those of the handlers
  */
 export async function answerCall(service: Service, call: Call): Promise<Reply> {
   const action = classifyAction({
@@ -70,6 +80,7 @@ export async function answerCall(service: Service, call: Call): Promise<Reply> {
     query: call.query,
     copies: call.header('x-amz-copy-source') !== undefined,
   });
+  checkKey(call.key);
   if (action === undefined) throw new S3Error('NotImplemented');
   if (action === 'ListBuckets') return listBuckets(service, call);
   if (action === 'CreateBucket') return createBucket(service, call);

@@ -5,7 +5,7 @@
  * environment, since arguments are everybody's to read.
  */
 import { parseArgs } from 'node:util';
-import { startEndpoint } from './endpoint.js';
+import { startEndpoint, type Endpoint, type EndpointOptions } from './endpoint.js';
 
 const usage = `usage: s3-endpoint --directory DIR [--host HOST] [--port PORT] [--region REGION]
                    [--bucket NAME]... [--etag md5|random] [--no-fsync]
@@ -32,7 +32,7 @@ export async function runStandalone(
     process.stderr.write('s3-endpoint: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set\n');
     return 1;
   }
-  const endpoint = await startEndpoint({
+  const endpoint = await start({
     directory,
     credentials: [{ accessKeyId, secretAccessKey }],
     buckets: options.bucket ?? [],
@@ -43,6 +43,7 @@ export async function runStandalone(
     ...(options.region !== undefined && { region: options.region }),
     ...(etag !== undefined && { etag }),
   });
+  if (endpoint === undefined) return 2;
   process.stdout.write(`${endpoint.url}\n`);
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve());
@@ -50,6 +51,17 @@ export async function runStandalone(
   });
   await endpoint.close();
   return 0;
+}
+
+/** The endpoint, or undefined once it was said why there is none. */
+async function start(options: EndpointOptions): Promise<Endpoint | undefined> {
+  try {
+    return await startEndpoint(options);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    process.stderr.write(`s3-endpoint: ${error.message}\n`);
+    return undefined;
+  }
 }
 
 function readArguments(args: string[]): Arguments {

@@ -3,7 +3,8 @@
  *
  * Writing escapes control characters as character references, as S3 does; that is not XML 1.0,
  * which is why clients ask for encoding-type=url. Reading accepts elements, text, references and
- * CDATA; document types are refused, so that no entity can be defined.
+ * CDATA; document types are refused, so that no entity can be defined. Control characters are taken
+ * where a strict XML 1.0 parser, and so S3 itself, refuses the document.
  */
 import { S3Error } from './s3-error.js';
 

@@ -87,6 +87,19 @@ void t.test('without faults everything passes, counted by action', async (t) => 
   t.strictSame(proxy.bytes(), { fromClient: 0, toClient: 0 });
 });
 
+void t.test('a client that waits to be told to send its body is told', async (t) => {
+  const { endpoint, proxy, client } = await rig(t);
+  // The SDK sends Expect: 100-continue above 2 MiB.
+  const body = Buffer.alloc(3 * mebibyte.length, 'x');
+  await put(client, 'k', body);
+  t.equal(proxy.log[0]?.headers.expect, '100-continue');
+  t.ok((await read(client, 'k')).equals(body));
+  proxy.inject({ fault: { kind: 'status', status: 503, code: 'SlowDown' } });
+  t.equal(await refusal(put(client, 'l', body)), '503 SlowDown');
+  t.match(await refusal(put(client, 'x'.repeat(1025), body)), /^400 KeyTooLongError/);
+  t.strictSame(endpoint.keys(Bucket), ['k']);
+});
+
 void t.test('a status fault answers in the place of S3', async (t) => {
   const { endpoint, proxy, client } = await rig(t);
   const injection = proxy.inject({

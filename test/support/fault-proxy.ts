@@ -19,6 +19,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { classifyAction } from '../../lib/endpoint/actions.js';
 import { parseTarget } from '../../lib/endpoint/call.js';
+import { S3Error } from '../../lib/endpoint/s3-error.js';
 import { children, plainDocument } from '../../lib/endpoint/xml.js';
 import {
   FaultPlan,
@@ -182,7 +183,7 @@ class Interceptor implements FaultProxy {
   }
 
   #take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const { action, bucket, key, query } = this.#classify(request);
+    const { action, bucket, key, query } = classify(request, this.#domains);
     const faults = this.#plan.choose(action, key);
     const { authorization, ...headers } = request.headers;
     const entry: LoggedRequest = {
@@ -203,24 +204,6 @@ class Interceptor implements FaultProxy {
     const exchange = { request, response, faults, entry, expectsContinue, patience };
     // Whatever breaks on one side ends the other, as a broken wire would.
     this.#handle(exchange).catch(() => request.socket.destroy());
-  }
-
-  #classify(request: IncomingMessage): {
-    action: ProxyAction;
-    bucket: string;
-    key: string;
-    query: string;
-  } {
-    const url = request.url ?? '/';
-    const target = parseTarget(url, request.headers.host ?? '', this.#domains);
-    const { bucket, key } = target;
-    const mark = url.indexOf('?');
-    const query = mark === -1 ? '' : url.slice(mark + 1);
-    const method = request.method ?? '';
-    if (bucket === '' && method === 'POST') return { action: 'STS', bucket, key, query };
-    const copies = request.headers['x-amz-copy-source'] !== undefined;
-    const action = classifyAction({ method, bucket, key, query: target.query, copies });
-    return { action: action ?? 'Unknown', bucket, key, query };
   }
 
   async #handle(exchange: Exchange): Promise<void> {
@@ -306,6 +289,31 @@ class Interceptor implements FaultProxy {
       }),
       response,
     );
+  }
+}
+
+interface Classified {
+  readonly action: ProxyAction;
+  readonly bucket: string;
+  readonly key: string;
+  readonly query: string;
+}
+
+function classify(request: IncomingMessage, domains: readonly string[]): Classified {
+  const url = request.url ?? '/';
+  const method = request.method ?? '';
+  const query = url.includes('?') ? url.slice(url.indexOf('?') + 1) : '';
+  try {
+    const target = parseTarget(url, request.headers.host ?? '', domains);
+    const { bucket, key } = target;
+    if (bucket === '' && method === 'POST') return { action: 'STS', bucket, key, query };
+    const copies = request.headers['x-amz-copy-source'] !== undefined;
+    const action = classifyAction({ method, bucket, key, query: target.query, copies });
+    return { action: action ?? 'Unknown', bucket, key, query };
+  } catch (error) {
+    // A target that cannot be read is for the server to refuse.
+    if (!(error instanceof S3Error)) throw error;
+    return { action: 'Unknown', bucket: '', key: '', query };
   }
 }
 
