@@ -12,6 +12,7 @@ import { S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 
 import type { CredentialOptions, CredentialSource } from './credentials.js';
+import type { UploadRecord } from '../upload-journal.js';
 import type { HttpHandler } from './http.js';
 import { Retry } from './retry.js';
 import type { RetrySettings } from './retry.js';
@@ -44,6 +45,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly maxAttempts?: number | undefined;
   /** bytes; larger objects are copied by parts, several at a time; default 256 MiB */
   readonly copyThreshold?: number | undefined;
+  /** told of every multipart upload, so that none outlives a killed process */
+  readonly uploadRecord?: UploadRecord | undefined;
 }
 
 export const defaultMaxAttempts = 5;

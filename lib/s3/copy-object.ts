@@ -45,6 +45,8 @@ export interface CopyJob {
   readonly condition: ConditionInput;
   /** class of the source, where it is known: `STANDARD` or another */
   readonly storageClass: string | undefined;
+  /** an answer about the source from a moment ago, of whatever version */
+  readonly head: HeadObjectCommandOutput | undefined;
 }
 
 export class Copier {
@@ -80,7 +82,10 @@ export class Copier {
     const { source, target, options } = job;
     const isReplacing = options.metadata !== undefined || options.contentType !== undefined;
     const isKnown = job.storageClass !== undefined && !isReplacing;
-    const found = isKnown ? undefined : await this.#headSource(source, options.signal);
+    const recent = entityTag(job.head?.ETag) === source.etag ? job.head : undefined;
+    const found = isKnown
+      ? undefined
+      : (recent ?? (await this.#headSource(source, options.signal)));
     const input: CopyObjectCommandInput = {
       ...this.#connection.at(target),
       ...this.#sourceInput(source),
@@ -223,7 +228,9 @@ export class Copier {
     found: HeadObjectCommandOutput,
     signal?: AbortSignal,
   ): Promise<CreateInput> {
-    if ((found.TagCount ?? 0) === 0 || this.#tagsRefused) return {};
+    // AWS counts them in HEAD; where nothing is said elsewhere, nothing is known.
+    const count = found.TagCount ?? (this.#connection.isAws ? 0 : 1);
+    if (count === 0 || this.#tagsRefused) return {};
     try {
       const output = await this.#connection.send(
         new GetObjectTaggingCommand(this.#connection.at(key)),
@@ -233,7 +240,7 @@ export class Copier {
       for (const { Key: name, Value: value } of output.TagSet ?? []) {
         if (name !== undefined) tags.append(name, value ?? '');
       }
-      return { Tagging: tags.toString() };
+      return tags.size === 0 ? {} : { Tagging: tags.toString() };
     } catch (error) {
       if (!isStoreError(error, 'denied', 'unsupported')) throw error;
       this.#noteTagsRefused(key);

@@ -14,6 +14,7 @@ import { base64Crc32 } from './get-body.js';
 
 /** Checksum headers of a request with a body. */
 export interface BodyIntegrity {
+  readonly ChecksumAlgorithm?: 'CRC32';
   readonly ChecksumCRC32?: string;
   readonly ContentMD5?: string;
 }
@@ -61,7 +62,8 @@ export class Integrity {
   ): Promise<Output> {
     const sum = base64Crc32(crc32);
     const output = await this.withFallback<BodyIntegrity, Output>(
-      { ChecksumCRC32: sum },
+      // Ceph looks at the checksum only where its kind is named as well.
+      { ChecksumAlgorithm: 'CRC32', ChecksumCRC32: sum },
       () => ({ ContentMD5: createHash('md5').update(body).digest('base64') }),
       send,
     );

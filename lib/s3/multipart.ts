@@ -42,6 +42,7 @@ import { base64Crc32 } from './get-body.js';
 import type { Integrity } from './integrity.js';
 import { entityTag } from './object-info.js';
 import { isInDoubt, settleComplete } from './settle.js';
+import { initiatedAt, removeTwins } from './twin-uploads.js';
 
 /** What is known of an upload that this process made. */
 interface UploadState {
@@ -49,6 +50,8 @@ interface UploadState {
   readonly fullObject: boolean;
   /** objects copied from under a condition that may not have been kept, by key */
   readonly sources: Map<Key, ETag>;
+  /** where CreateMultipartUpload was sent more than once: see twin-uploads.ts */
+  readonly begun: { readonly initiated: Date; readonly tookMs: number } | undefined;
 }
 
 /** Fields of CreateMultipartUpload beyond bucket and key. */
@@ -76,6 +79,7 @@ export class Multipart {
   }
 
   async create(key: Key, input: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
+    const startMs = performance.now();
     const output = await this.#integrity.withFallback<
       CreateInput,
       CreateMultipartUploadCommandOutput
@@ -92,9 +96,17 @@ export class Multipart {
     if (uploadId === undefined || uploadId === '') {
       throw fault('CreateMultipartUpload', key, 'no upload id in the answer');
     }
+    const upload = { key, uploadId };
+    await this.#record(upload);
     const fullObject = output.ChecksumType === 'FULL_OBJECT';
-    this.#states.set(uploadId, { fullObject, sources: new Map() });
-    return { key, uploadId };
+    const tookMs = performance.now() - startMs;
+    const initiated =
+      (output.$metadata.attempts ?? 1) > 1
+        ? await initiatedAt(this.#connection, upload)
+        : undefined;
+    const begun = initiated === undefined ? undefined : { initiated, tookMs };
+    this.#states.set(uploadId, { fullObject, sources: new Map(), begun });
+    return upload;
   }
 
   async uploadPart(
@@ -173,26 +185,46 @@ export class Multipart {
         }),
         { key: upload.key, signal },
       );
-      this.#states.delete(upload.uploadId);
+      await this.#forget(upload);
       return { etag: entityTag(output.ETag) ?? (await this.#tagOf(upload.key)) };
     } catch (error) {
       if (!isInDoubt(error) && !isStoreError(error, 'noUpload'))
         throw targetError(error, condition);
       const stored = await settleComplete(this.#connection, upload, parts, error);
-      this.#states.delete(upload.uploadId);
+      await this.#forget(upload);
       return stored;
     }
   }
 
   /** Tries now; where the endpoint is away, goes on trying in the background and rejects. */
   async abort(upload: MultipartUpload): Promise<void> {
-    this.#states.delete(upload.uploadId);
     try {
       await this.#abort(upload);
+      await this.#forget(upload);
     } catch (error) {
+      this.#states.delete(upload.uploadId);
       if (isStoreError(error, 'unavailable', 'throttled')) this.#abandoned.add(upload);
       throw error;
     }
+  }
+
+  /** An upload that cannot be recorded would outlive a killed process: better none. */
+  async #record(upload: MultipartUpload): Promise<void> {
+    try {
+      this.#connection.options.uploadRecord?.begun(upload);
+    } catch (error) {
+      await this.#abort(upload);
+      throw error;
+    }
+  }
+
+  /** The upload has ended. */
+  async #forget(upload: MultipartUpload): Promise<void> {
+    this.#connection.options.uploadRecord?.ended(upload);
+    const begun = this.#states.get(upload.uploadId)?.begun;
+    this.#states.delete(upload.uploadId);
+    if (begun === undefined) return;
+    await removeTwins(this.#connection, upload, begun, (id) => this.#states.has(id));
   }
 
   async #abort(upload: MultipartUpload): Promise<void> {

@@ -19,6 +19,7 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
+import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
 
 import { StoreError, isStoreError } from '../errors.js';
@@ -59,6 +60,8 @@ import { newObjectInput } from './write-input.js';
 
 /** Objects whose storage class is remembered, so that a rename need not ask for it. */
 const rememberedClasses = 20_000;
+/** Answers to HEAD, kept for the copy with other metadata that comes right after one. */
+const rememberedHeads = { max: 500, ttl: 5_000 };
 
 /**
  * The store for `options`. No request is sent before the first use.
@@ -80,6 +83,7 @@ export class S3Store implements ObjectStore {
   readonly #classes = new LRUCache<string, { etag: ETag; storageClass: string }>({
     max: rememberedClasses,
   });
+  readonly #heads = new LRUCache<string, HeadObjectCommandOutput>(rememberedHeads);
   /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
   #deletesPlainly = false;
 
@@ -132,6 +136,7 @@ export class S3Store implements ObjectStore {
     const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
     const info = infoOfAnswer(key, output, 'HeadObject');
     this.#remember(info);
+    this.#heads.set(key, output);
     return info;
   }
 
@@ -227,15 +232,15 @@ export class S3Store implements ObjectStore {
     this.#at(source.key, 'CopyObject');
     const action = this.#copier.isByParts(source.size) ? 'CompleteMultipartUpload' : 'CopyObject';
     const known = this.#classes.get(source.key);
-    const stored = await this.#copier.copy({
+    return await this.#copier.copy({
       source,
       target,
       options,
       condition: await this.#prepare(action, target, options),
       storageClass:
         options.storageClass ?? (known?.etag === source.etag ? known.storageClass : undefined),
+      head: this.#heads.get(source.key),
     });
-    return stored;
   }
 
   async delete(key: Key, options: { ifMatch?: ETag; signal?: AbortSignal } = {}): Promise<void> {

@@ -9,8 +9,9 @@
  *   proves nothing there: two clients may create the same lock file, and one has to lose.
  * - other PUTs: the MD5 of the body, which is the ETag except under KMS encryption, or the CRC32
  *   that S3 stored. Another writer of the same bytes leaves the same object.
- * - CompleteMultipartUpload: the ETag made of those of the parts, or else the number and total size
- *   of the parts together with the upload being gone.
+ * - CompleteMultipartUpload: the upload being gone, together with an object whose ETag is made of
+ *   those of the parts, or at least of as many parts and as large. An upload that is still there was
+ *   refused, even if the same content is at the key.
  */
 import { createHash } from 'node:crypto';
 
@@ -77,13 +78,10 @@ export async function settleComplete(
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   if (found === undefined || etag === undefined || found.ContentLength !== size) throw error;
   const expected = multipartTag(parts);
-  const ours =
-    etag === expected ||
-    // Under KMS encryption the tag of a part is no MD5, so only its form can be foretold.
-    (expected === undefined &&
-      etag.endsWith(`-${parts.length}"`) &&
-      (await isGone(connection, upload)));
-  if (!ours) throw error;
+  // Under KMS encryption the tag of a part is no MD5, so only the form of the tag can be foretold.
+  const isLike = expected === undefined ? etag.endsWith(`-${parts.length}"`) : etag === expected;
+  const isOver = error.kind === 'noUpload' || (await isGone(connection, upload, error));
+  if (!isLike || !isOver) throw error;
   const fields = { key: upload.key, error: error.message };
   connection.log.info(fields, 'the answer was lost, but the upload is complete');
   return { etag };
@@ -141,13 +139,20 @@ export function multipartTag(parts: readonly UploadedPart[]): ETag | undefined {
   return `"${hash.digest('hex')}-${parts.length}"` as ETag;
 }
 
-async function isGone(connection: Connection, upload: MultipartUpload): Promise<boolean> {
+async function isGone(
+  connection: Connection,
+  upload: MultipartUpload,
+  failure: StoreError,
+): Promise<boolean> {
   try {
     const input = { ...connection.at(upload.key), UploadId: upload.uploadId, MaxParts: 1 };
     await connection.send(new ListPartsCommand(input), { key: upload.key });
     return false;
   } catch (error) {
-    if (isStoreError(error, 'noUpload')) return true;
+    // notFound: how Ceph says it.
+    if (isStoreError(error, 'noUpload', 'notFound')) return true;
+    // Not allowed to ask. Where no refusal has to be explained, the ETag is proof enough.
+    if (isStoreError(error, 'denied', 'unsupported')) return failure.kind !== 'changed';
     if (isStoreError(error)) return false;
     throw error;
   }

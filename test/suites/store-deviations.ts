@@ -1,0 +1,72 @@
+/**
+ * What the servers under test do otherwise than AWS, as far as the store's laws notice: one list for
+ * each server. The laws assert each deviation, so that a server that mends its ways is noticed.
+ */
+
+/** Whether conditions on the target of a write are kept: where not, the store looks first. */
+export interface KeptConditions {
+  readonly absent: boolean;
+  readonly etag: boolean;
+}
+
+export interface Deviations {
+  readonly conditions: {
+    readonly put: KeptConditions;
+    readonly complete: KeptConditions;
+    readonly copy: KeptConditions;
+  };
+  /** DeleteObject under an If-Match that does not hold deletes nevertheless */
+  readonly deletesAnyway: boolean;
+  /** checksums of whole objects are stored and come back with GET */
+  readonly storesChecksums: boolean;
+  /** knows checksums of the whole object of multipart uploads */
+  readonly joinsChecksums: boolean;
+  /** answers to a wrong secret and to an unknown key */
+  readonly wrongKeyCode: 'own' | 'AccessDenied';
+  /** answers requests signed for another region */
+  readonly ignoresRegion: boolean;
+  /** knows GLACIER and refuses to read what is there */
+  readonly archives: boolean;
+}
+
+const kept: KeptConditions = { absent: true, etag: true };
+const ignored: KeptConditions = { absent: false, etag: false };
+
+/** The embedded endpoint: AWS's strict side. */
+export const embeddedDeviations: Deviations = {
+  conditions: { put: kept, complete: kept, copy: kept },
+  deletesAnyway: false,
+  storesChecksums: true,
+  joinsChecksums: true,
+  wrongKeyCode: 'own',
+  ignoresRegion: false,
+  archives: true,
+};
+
+/** Ceph 16.2, as Debian 12 has it. It also answers 412 where If-Match of a PUT does hold. */
+export const ceph16Deviations: Deviations = {
+  conditions: { put: { absent: true, etag: false }, complete: ignored, copy: ignored },
+  deletesAnyway: true,
+  storesChecksums: false,
+  joinsChecksums: false,
+  wrongKeyCode: 'AccessDenied',
+  ignoresRegion: true,
+  archives: false,
+};
+
+/** Ceph 20.2, as Debian's unstable has it. */
+export const ceph20Deviations: Deviations = {
+  conditions: { put: kept, complete: kept, copy: ignored },
+  deletesAnyway: false,
+  storesChecksums: true,
+  joinsChecksums: true,
+  wrongKeyCode: 'AccessDenied',
+  ignoresRegion: true,
+  archives: false,
+};
+
+/** Those of the Ceph that the environment names: S3JAIL_TEST_CEPH_VERSION, 16 if not set. */
+export function cephDeviations(): Deviations {
+  const version = Number(process.env['S3JAIL_TEST_CEPH_VERSION'] ?? '16');
+  return version >= 20 ? ceph20Deviations : ceph16Deviations;
+}

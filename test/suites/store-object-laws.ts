@@ -1,0 +1,265 @@
+/** Laws of single objects: stored, described, read, deleted; odd keys; kinds of failure. */
+import { crc32 } from 'node:zlib';
+import {
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import type { Test } from 'tap';
+import {
+  bytes,
+  collect,
+  key,
+  mebibyte,
+  otherTag,
+  pattern,
+  read,
+  fails,
+} from './store-law-setup.js';
+import type { LawSetup } from './store-law-setup.js';
+
+/** Names that need care somewhere between here and the disk of the server. */
+const oddKeys = [
+  'with space',
+  ' leading and trailing ',
+  'a+b',
+  '100%',
+  '%2F',
+  "it's",
+  '"quoted"',
+  'semi;colon&amp=?#frag',
+  'back\\slash',
+  '<tag>',
+  '~!@$^*()_-=[]{}|:,.',
+  'grüße',
+  'é decomposed',
+  '漢字',
+  'emoji 🙂',
+  '.hidden',
+  'tab\there',
+  'line\nbreak',
+  'control\u0001\u001f\u007f',
+  'a//b',
+  './x',
+  '../x',
+  'x/../y',
+  'directory/',
+  'n'.repeat(255),
+];
+
+export async function objectLaws(t: Test, setup: LawSetup): Promise<void> {
+  await t.test('what is put comes back: bytes, size, tag, type, metadata', async (t) => {
+    const { store, prefix } = setup.makeStore(t);
+    const before = Date.now();
+    const { etag } = await store.put(key('a'), [Buffer.from('hello '), Buffer.from('world')], {
+      contentType: 'text/x-law',
+      metadata: { mtime: '1700000000.5', other: 'a b' },
+    });
+    const info = await store.head(key('a'));
+    t.match(info, {
+      key: 'a',
+      size: 11,
+      etag,
+      contentType: 'text/x-law',
+      metadata: { mtime: '1700000000.5', other: 'a b' },
+      archived: false,
+    });
+    t.ok(Math.abs(info.mtimeMs - before) < 60_000, 'time of storing');
+    t.notOk('storageClass' in info, 'the default class goes without saying');
+    t.equal((await read(store, 'a')).toString(), 'hello world');
+    t.strictSame(await setup.bucket.keys(prefix), [`${prefix}a`], 'below the prefix');
+  });
+
+  await t.test('the empty object is an object', async (t) => {
+    const { store } = setup.makeStore(t);
+    await store.put(key('empty'), []);
+    t.equal((await store.head(key('empty'))).size, 0);
+    t.equal((await read(store, 'empty')).length, 0);
+  });
+
+  await t.test('a range is exactly that range', async (t) => {
+    const { store } = setup.makeStore(t);
+    const content = pattern(3 * mebibyte);
+    const { etag } = await store.put(key('r'), [content]);
+    for (const [start, end] of [
+      [0, 1],
+      [1, 1000],
+      [mebibyte - 1, 2 * mebibyte + 1],
+      [0, content.length],
+      [content.length - 1, content.length],
+      [content.length - 10, content.length + 1000],
+    ] as const) {
+      const { info, body } = await store.get(key('r'), { range: { start, end }, ifMatch: etag });
+      t.ok((await collect(body)).equals(content.subarray(start, end)), `${start} to ${end}`);
+      t.equal(info.size, content.length, 'the size is that of the object');
+    }
+    const beyond = { start: content.length, end: content.length + 1 };
+    await fails(t, store.get(key('r'), { range: beyond }), { kind: 'invalid', status: 416 });
+  });
+
+  await t.test('another version is not read', async (t) => {
+    const { store } = setup.makeStore(t);
+    const { etag } = await store.put(key('v'), bytes('one'));
+    await store.put(key('v'), bytes('two'));
+    await fails(t, store.get(key('v'), { ifMatch: etag }), { kind: 'changed' });
+    const range = { start: 0, end: 1 };
+    await fails(t, store.get(key('v'), { ifMatch: etag, range }), { kind: 'changed' });
+  });
+
+  await t.test('odd keys lead to their own object and nowhere else', async (t) => {
+    const { store, prefix } = setup.makeStore(t);
+    const longest = 'k'.repeat(store.maxKeyBytes);
+    const names = [...oddKeys, longest];
+    for (const name of names) await store.put(key(name), bytes(`content of ${name}`));
+    for (const name of names) {
+      t.equal((await read(store, name)).toString(), `content of ${name}`, JSON.stringify(name));
+      t.equal((await store.head(key(name))).key, name);
+    }
+    t.strictSame(
+      await namesIn(setup, prefix),
+      names.map((name) => prefix + name).sort(byBytes),
+      'under exactly these names',
+    );
+    for (const name of names) await store.delete(key(name));
+    t.strictSame(await namesIn(setup, prefix), []);
+  });
+
+  await t.test('delete is done with once the object is not there', async (t) => {
+    const { store } = setup.makeStore(t);
+    const { etag } = await store.put(key('d'), bytes('x'));
+    await store.delete(key('d'), { ifMatch: etag });
+    await fails(t, store.head(key('d')), { kind: 'notFound' });
+    await store.delete(key('d'));
+    await store.delete(key('d'), { ifMatch: etag });
+  });
+
+  await t.test('a delete of another version', async (t) => {
+    const { store } = setup.makeStore(t);
+    await store.put(key('d'), bytes('x'));
+    if (setup.deviations.deletesAnyway) {
+      await store.delete(key('d'), { ifMatch: otherTag });
+      await fails(t, store.head(key('d')), { kind: 'notFound' }, 'this server cannot tell');
+      return;
+    }
+    await fails(t, store.delete(key('d'), { ifMatch: otherTag }), { kind: 'changed' });
+    t.equal((await read(store, 'd')).toString(), 'x');
+  });
+
+  await t.test('what is not there is told apart', async (t) => {
+    const { store } = setup.makeStore(t);
+    await fails(t, store.head(key('no')), { kind: 'notFound', key: 'no', status: 404 });
+    await fails(t, store.get(key('no')), { kind: 'notFound', code: 'NoSuchKey' });
+    await fails(t, store.head(key('')), { kind: 'notFound' });
+    const elsewhere = setup.makeStore(t, { bucket: 's3jail-no-such-bucket' }).store;
+    await fails(t, elsewhere.get(key('no')), { kind: 'noBucket' });
+    await fails(t, elsewhere.put(key('no'), bytes('x')), { kind: 'noBucket' });
+    await fails(t, elsewhere.list({ prefix: key(''), oneLevel: true }), { kind: 'noBucket' });
+  });
+
+  await t.test('wrong keys are denied, also for a large body refused early', async (t) => {
+    const { credentials } = setup.server;
+    const wrong = { ...credentials, secretAccessKey: 'x'.repeat(40) };
+    const { store } = setup.makeStore(t, { credentials: wrong, maxAttempts: 3 });
+    await fails(t, store.head(key('a')), { kind: 'denied', status: 403 });
+    await fails(t, store.put(key('a'), bytes('x')), { kind: 'denied' });
+    await fails(t, store.put(key('a'), [pattern(5 * mebibyte)]), { kind: 'denied' });
+  });
+
+  await t.test('bytes that were damaged before sending are not sent', async (t) => {
+    const { store } = setup.makeStore(t);
+    const body = Buffer.from('damaged');
+    await fails(t, store.put(key('c'), [body], { crc32: crc32(body) ^ 1 }), { kind: 'corrupt' });
+    await fails(t, store.head(key('c')), { kind: 'notFound' });
+    await store.put(key('c'), [body], { crc32: crc32(body) });
+    t.equal((await read(store, 'c')).toString(), 'damaged');
+  });
+
+  await t.test('the whole object is checked against the checksum S3 keeps', async (t) => {
+    const { store, prefix } = setup.makeStore(t);
+    const content = pattern(2 * mebibyte);
+    await store.put(key('sum'), [content]);
+    const { ChecksumCRC32 } = await setup.bucket.client.send(
+      new HeadObjectCommand({
+        Bucket: setup.bucket.name,
+        Key: `${prefix}sum`,
+        ChecksumMode: 'ENABLED',
+      }),
+    );
+    t.equal(ChecksumCRC32 !== undefined, setup.deviations.storesChecksums, 'kept by the server');
+    setup.proxy.inject({ action: 'GetObject', count: 9, fault: { kind: 'flip-response', at: 99 } });
+    const { body } = await store.get(key('sum'));
+    if (setup.deviations.storesChecksums) {
+      await fails(t, collect(body), { kind: 'corrupt' });
+    } else {
+      t.notOk((await collect(body)).equals(content), 'this server leaves it unnoticed');
+    }
+  });
+
+  await t.test('a signal that aborts ends a request', async (t) => {
+    const { store } = setup.makeStore(t);
+    await store.put(key('s'), [pattern(mebibyte)]);
+    await fails(t, store.head(key('s'), AbortSignal.abort()), { kind: 'aborted' });
+    setup.proxy.inject({ action: 'HeadObject', fault: { kind: 'no-answer' } });
+    const waiting = new AbortController();
+    const heading = store.head(key('s'), waiting.signal);
+    setTimeout(() => waiting.abort(), 50);
+    await fails(t, heading, { kind: 'aborted' });
+    setup.proxy.inject({ action: 'GetObject', fault: { kind: 'stall', afterBytes: 1000 } });
+    const reading = new AbortController();
+    const { body } = await store.get(key('s'), { signal: reading.signal });
+    setTimeout(() => reading.abort(), 50);
+    await fails(t, collect(body), { kind: 'aborted' });
+    setup.proxy.inject({ action: 'HeadObject', count: 9, fault: slowDown });
+    const retrying = new AbortController();
+    const asking = store.head(key('s'), retrying.signal);
+    setTimeout(() => retrying.abort(), 50);
+    await fails(t, asking, { kind: 'aborted' });
+  });
+
+  await t.test('an archived object is shown as such, and not read', async (t) => {
+    if (!setup.deviations.archives) {
+      t.pass('this server has no archive class');
+      return;
+    }
+    const { store, prefix } = setup.makeStore(t);
+    await setup.bucket.client.send(
+      new PutObjectCommand({
+        Bucket: setup.bucket.name,
+        Key: `${prefix}cold`,
+        Body: 'x',
+        StorageClass: 'GLACIER',
+      }),
+    );
+    t.match(await store.head(key('cold')), { storageClass: 'GLACIER', archived: true });
+    const { objects } = await store.list({ prefix: key(''), oneLevel: true });
+    t.match(objects, [{ key: 'cold', storageClass: 'GLACIER', archived: true }]);
+    await fails(t, store.get(key('cold')), { kind: 'archived' });
+  });
+
+  await t.test('the mount’s class and settings apply to what is written', async (t) => {
+    const { store, prefix } = setup.makeStore(t, { storageClass: 'STANDARD_IA' });
+    await store.put(key('ia'), bytes('x'));
+    t.equal((await store.head(key('ia'))).storageClass, 'STANDARD_IA');
+    await store.put(key('std'), bytes('x'), { storageClass: 'STANDARD' });
+    t.equal((await store.head(key('std'))).storageClass, undefined);
+    const at = { Bucket: setup.bucket.name, Key: `${prefix}ia` };
+    const tags = await setup.bucket.client.send(new GetObjectTaggingCommand(at));
+    t.strictSame(tags.TagSet ?? [], [], 'and nothing that nobody asked for');
+  });
+}
+
+const slowDown = { kind: 'status', status: 503, code: 'SlowDown' } as const;
+
+/** Keys as another client sees them; encoded, because XML cannot hold control characters. */
+async function namesIn({ bucket }: LawSetup, prefix: string): Promise<string[]> {
+  const page = await bucket.client.send(
+    new ListObjectsV2Command({ Bucket: bucket.name, Prefix: prefix, EncodingType: 'url' }),
+  );
+  const names = (page.Contents ?? []).map((entry) => entry.Key ?? '');
+  return names.map((name) => decodeURIComponent(name.replaceAll('+', '%20')));
+}
+
+function byBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
