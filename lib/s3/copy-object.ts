@@ -228,19 +228,18 @@ export class Copier {
     found: HeadObjectCommandOutput,
     signal?: AbortSignal,
   ): Promise<CreateInput> {
-    // AWS counts them in HEAD; where nothing is said elsewhere, nothing is known.
-    const count = found.TagCount ?? (this.#connection.isAws ? 0 : 1);
-    if (count === 0 || this.#tagsRefused) return {};
+    if ((found.TagCount ?? 0) === 0 || this.#tagsRefused) return {};
     try {
       const output = await this.#connection.send(
         new GetObjectTaggingCommand(this.#connection.at(key)),
         { key, signal },
       );
-      const tags = new URLSearchParams();
-      for (const { Key: name, Value: value } of output.TagSet ?? []) {
-        if (name !== undefined) tags.append(name, value ?? '');
-      }
-      return tags.size === 0 ? {} : { Tagging: tags.toString() };
+      // Ceph takes a plus sign for one, so no form encoding.
+      const pairs = (output.TagSet ?? []).map(
+        ({ Key: name = '', Value: value = '' }) =>
+          `${encodeURIComponent(name)}=${encodeURIComponent(value)}`,
+      );
+      return pairs.length === 0 ? {} : { Tagging: pairs.join('&') };
     } catch (error) {
       if (!isStoreError(error, 'denied', 'unsupported')) throw error;
       this.#noteTagsRefused(key);

@@ -51,9 +51,10 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
       t.ok((await read(store, 'from')).equals(content), 'the source stays');
       const at = { Bucket: setup.bucket.name, Key: `${prefix}to` };
       const tags = await setup.bucket.client.send(new GetObjectTaggingCommand(at));
+      const isLost = name === 'by parts' && !setup.deviations.tagsUploads;
       t.strictSame(
         (tags.TagSet ?? []).map((tag) => `${tag.Key ?? ''}=${tag.Value ?? ''}`).sort(),
-        ['a=1', 'b=x y'],
+        isLost ? [] : ['a=1', 'b=x y'],
         'tags',
       );
       t.strictSame(await setup.bucket.uploads(), []);

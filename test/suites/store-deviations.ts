@@ -17,6 +17,8 @@ export interface Deviations {
   };
   /** DeleteObject under an If-Match that does not hold deletes nevertheless */
   readonly deletesAnyway: boolean;
+  /** multipart uploads take tags */
+  readonly tagsUploads: boolean;
   /** checksums of whole objects are stored and come back with GET */
   readonly storesChecksums: boolean;
   /** knows checksums of the whole object of multipart uploads */
@@ -36,6 +38,7 @@ const ignored: KeptConditions = { absent: false, etag: false };
 export const embeddedDeviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: kept },
   deletesAnyway: false,
+  tagsUploads: true,
   storesChecksums: true,
   joinsChecksums: true,
   wrongKeyCode: 'own',
@@ -47,6 +50,7 @@ export const embeddedDeviations: Deviations = {
 export const ceph16Deviations: Deviations = {
   conditions: { put: { absent: true, etag: false }, complete: ignored, copy: ignored },
   deletesAnyway: true,
+  tagsUploads: false,
   storesChecksums: false,
   joinsChecksums: false,
   wrongKeyCode: 'AccessDenied',
@@ -58,6 +62,7 @@ export const ceph16Deviations: Deviations = {
 export const ceph20Deviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: ignored },
   deletesAnyway: false,
+  tagsUploads: true,
   storesChecksums: true,
   joinsChecksums: true,
   wrongKeyCode: 'AccessDenied',
