@@ -33,7 +33,10 @@ export async function mountInBackground(
     const begin = fstatSync(log).size;
     const child = start(['mount', ...argumentsOf(request, plan)], log);
     const outcome = await firstWord(child);
-    if (outcome.kind === 'mounted') return 0;
+    if (outcome.kind === 'mounted') {
+      for (const notice of outcome.notices) print(notice);
+      return 0;
+    }
     if (outcome.kind === 'failed') {
       for (const line of outcome.lines) print(line);
       return outcome.exitCode;

@@ -67,11 +67,15 @@ export function ownerOf(entry: MountEntry): number | undefined {
 /**
  * Takes a mount out of the table, by umount(8) or, without root, by FUSE's own helper.
  * @param options.lazy also while it is in use; it disappears now and ends when the last user leaves
+ * @param options.cut with `lazy`: those users are cut off now (root only; umount2(2), MNT_FORCE)
  * @throws Failure with exit code 32
  */
-export async function detach(mountPoint: string, options: { lazy: boolean }): Promise<void> {
+export async function detach(
+  mountPoint: string,
+  options: { lazy: boolean; cut?: boolean },
+): Promise<void> {
   const failures: string[] = [];
-  for (const [program, args] of detachCommands(mountPoint, options.lazy)) {
+  for (const [program, args] of detachCommands(mountPoint, options)) {
     try {
       await promisify(execFile)(program, args);
       return;
@@ -84,8 +88,13 @@ export async function detach(mountPoint: string, options: { lazy: boolean }): Pr
   throw new Failure(32, `cannot unmount ${mountPoint}: ${failures.join('; ')}`);
 }
 
-function detachCommands(mountPoint: string, lazy: boolean): [program: string, args: string[]][] {
-  if (process.geteuid?.() === 0) return [['umount', [...(lazy ? ['-l'] : []), '--', mountPoint]]];
+function detachCommands(
+  mountPoint: string,
+  { lazy, cut }: { lazy: boolean; cut?: boolean },
+): [program: string, args: string[]][] {
+  // -i: no helper of the type is asked; -c: the path is not looked at, which a mount would answer.
+  const flags = ['-i', '-c', ...(lazy ? ['-l'] : []), ...(cut === true ? ['-f'] : [])];
+  if (process.geteuid?.() === 0) return [['umount', [...flags, '--', mountPoint]]];
   const args = ['-u', ...(lazy ? ['-z'] : []), '--', mountPoint];
   return [
     ['fusermount3', args],

@@ -18,8 +18,10 @@ import { showSize } from './option-values.js';
 import { hasParent, reportToParent } from './parent-channel.js';
 import { RuntimeRecord } from './runtime-record.js';
 import type { StoreOptions } from './s3/client.js';
+import { UploadJournal } from './upload-journal.js';
+import type { UploadRecord } from './upload-journal.js';
 import { openStore, type S3Store } from './s3/s3-store.js';
-import { showSource, type Source } from './source.js';
+import { showSource } from './source.js';
 import { StopSignals } from './stop-signals.js';
 import { makeTempDirectory } from './temp-directory.js';
 
@@ -46,7 +48,7 @@ export async function runMount(plan: MountPlan): Promise<ExitCode> {
   try {
     const mount = await bringUp(plan, log, stop, undo);
     process.removeAllListeners('disconnect');
-    await reportToParent({ kind: 'mounted' });
+    await reportToParent({ kind: 'mounted', notices: noticesOf(plan.options, log) });
     if (process.connected) process.disconnect();
     return await serve(mount, stop);
   } finally {
@@ -93,25 +95,42 @@ async function bringUp(
     if (!record.tellsOfLoss) record.remove();
   });
   await prepareMountPoint(mountPoint, { isPrivate: options.private, log });
-  const store = await stop.unlessStopped(reachStore(source, options, log), refusal);
-  undo.push(() => store.close());
   const temp = makeTempDirectory(options.tempDir, mountPoint);
   undo.push(() => temp.remove());
+  const journal = openJournal(temp.journalPath, plan);
+  const reaching = reachStore(storeOptionsOf(plan, journal), options, log);
+  const store = await stop.unlessStopped(reaching, refusal);
+  undo.push(() => store.close());
   // Every path of the options is absolute by now, and a busy directory could not be unmounted.
   process.chdir('/');
   const filesystem = new Filesystem({ store, settings: settingsOf(options, temp.path), log });
   const mounted = await attach(plan, mountPoint, filesystem, log);
   record.update({ phase: 'mounted' });
+  void abortLeftovers(store, journal, log);
   return { plan, mountPoint, filesystem, mounted, record, log };
+}
+
+/** What the operator should hear although the mount works; also goes to the log. */
+function noticesOf(options: MountOptions, log: Log): string[] {
+  const notices: string[] = [];
+  if (options.chroot && options.access === 'owner' && options.uid === 0) {
+    notices.push('only root can use this mount; name its user with --uid, or add --access any');
+  }
+  for (const notice of notices) log.warn({}, notice);
+  return notices;
 }
 
 function refusal(reason: string): Failure {
   return new Failure(2, `stopped by ${reason} before the mount was usable`);
 }
 
-async function reachStore(source: Source, options: MountOptions, log: Log): Promise<S3Store> {
+async function reachStore(
+  storeOptions: StoreOptions,
+  options: MountOptions,
+  log: Log,
+): Promise<S3Store> {
   try {
-    const store = await openStore(storeOptionsOf(source, options), log);
+    const store = await openStore(storeOptions, log);
     if (!options.noCheckBucket) await store.verifyBucket();
     return store;
   } catch (error) {
@@ -119,9 +138,31 @@ async function reachStore(source: Source, options: MountOptions, log: Log): Prom
   }
 }
 
-function storeOptionsOf(source: Source, options: MountOptions): StoreOptions {
+function storeOptionsOf({ source, options }: MountPlan, uploadRecord: UploadRecord): StoreOptions {
   const { bucket, prefix, credentials } = source;
-  return { ...options, bucket, prefix, credentials };
+  return { ...options, bucket, prefix, credentials, uploadRecord };
+}
+
+function openJournal(path: string, { source, options }: MountPlan): UploadJournal {
+  try {
+    return new UploadJournal(path, `${options.endpointUrl ?? 'aws'} ${showSource(source)}`);
+  } catch (error) {
+    throw new Failure(2, `cannot keep the journal of uploads ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Multipart uploads of a process that was killed; they are aborted while the mount works already. */
+async function abortLeftovers(store: S3Store, journal: UploadJournal, log: Log): Promise<void> {
+  for (const upload of journal.left) {
+    try {
+      await store.abortUpload(upload);
+      log.info({ key: upload.key }, 'aborted a multipart upload that a killed process had left');
+    } catch (error) {
+      log.warn({ key: upload.key }, `a multipart upload is left: ${messageOf(error)}`);
+    }
+  }
 }
 
 function settingsOf(options: MountOptions, tempDir: string): FilesystemSettings {
@@ -151,14 +192,11 @@ async function attach(
       metadataTtlMs: options.metadataTtlMs,
       log,
     });
-    if (options.chroot && options.access === 'owner' && options.uid === 0) {
-      log.warn({}, 'only root can use this mount; name its user with --uid, or add --access any');
-    }
     log.info(
       { source, mountPoint, driver: driver.name, why },
       `${source} is mounted on ${mountPoint}`,
     );
-    for (const limit of mounted.limits) log.warn({ driver: driver.name }, limit);
+    for (const limit of mounted.limits) log.info({ driver: driver.name }, limit);
     return mounted;
   } catch (error) {
     throw new Failure(32, `cannot mount on ${mountPoint}: ${messageOf(error)}`, { cause: error });
@@ -208,15 +246,23 @@ function describeUploads(uploads: readonly { path: string; size: number }[]): st
   return `storing ${files}, ${showSize(bytes)} (${names.join(', ')}${more})`;
 }
 
-/** All is stored or given up; whoever still has something open cannot hold the process. */
+/**
+ * All is stored or given up. Whoever still has something open is cut off: only a connection that has
+ * ended lets this process end.
+ */
 async function release({ mounted, mountPoint, log }: LiveMount): Promise<void> {
+  if (!isStillMounted(mountPoint)) return;
   try {
     await mounted.unmount({ lazy: false });
+    return;
   } catch (error) {
-    if (!isFsError(error, 'EBUSY')) log.warn({}, `unmounting failed: ${messageOf(error)}`);
-    else log.info({}, `${mountPoint} is still in use; detaching it from there`);
-    await mounted.unmount({ lazy: true });
+    if (isFsError(error, 'EBUSY')) log.info({}, `${mountPoint} is still in use; cutting it off`);
+    else log.warn({}, `unmounting ${mountPoint} failed: ${messageOf(error)}; cutting it off`);
   }
+  if (isStillMounted(mountPoint)) await detach(mountPoint, { lazy: true, cut: true });
+}
+
+function isStillMounted(mountPoint: string): boolean {
   const entry = findMount(mountPoint);
-  if (entry !== undefined && isOurs(entry)) await detach(mountPoint, { lazy: true });
+  return entry !== undefined && isOurs(entry);
 }

@@ -5,7 +5,7 @@
 import type { ExitCode } from './failure.js';
 
 export type ChildMessage =
-  | { readonly kind: 'mounted' }
+  | { readonly kind: 'mounted'; readonly notices: readonly string[] }
   | {
       readonly kind: 'failed';
       readonly lines: readonly string[];
@@ -32,10 +32,15 @@ export function reportToParent(message: ChildMessage): Promise<void> {
 /** A message of the child, checked; undefined for anything else. */
 export function parseChildMessage(value: unknown): ChildMessage | undefined {
   if (typeof value !== 'object' || value === null || !('kind' in value)) return undefined;
-  if (value.kind === 'mounted') return { kind: 'mounted' };
+  if (value.kind === 'mounted' && 'notices' in value && areStrings(value.notices)) {
+    return { kind: 'mounted', notices: value.notices };
+  }
   if (value.kind !== 'failed' || !('lines' in value) || !('exitCode' in value)) return undefined;
   const { lines, exitCode } = value;
-  if (!Array.isArray(lines) || !lines.every((line) => typeof line === 'string')) return undefined;
-  if (exitCode !== 1 && exitCode !== 2 && exitCode !== 32) return undefined;
+  if (!areStrings(lines) || (exitCode !== 1 && exitCode !== 2 && exitCode !== 32)) return undefined;
   return { kind: 'failed', lines, exitCode };
+}
+
+function areStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }

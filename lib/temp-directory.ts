@@ -14,6 +14,8 @@ import { isAlive, ownIdentity } from './process-identity.js';
 
 export interface TempDirectory {
   readonly path: string;
+  /** file beside it that outlives the process, for the mount point's journal of uploads */
+  readonly journalPath: string;
   /** Removes it with all it holds. */
   remove(): void;
 }
@@ -31,7 +33,8 @@ export function makeTempDirectory(base: string, mountPoint: string): TempDirecto
     const { pid, startTime } = ownIdentity();
     const path = join(own, `${stemOf(mountPoint)}.${pid}.${startTime}`);
     makePrivateDirectory(path);
-    return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+    const journalPath = join(own, `${stemOf(mountPoint)}.uploads`);
+    return { path, journalPath, remove: () => rmSync(path, { recursive: true, force: true }) };
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(
