@@ -16,7 +16,9 @@ function optionsTable(): string {
         return `| ${group} | \`${option}\` | ${help.replaceAll('|', '\\|')} | ${defaultText ?? ''} |`;
       }),
   );
-  return ['| group | option | meaning | default |', '| --- | --- | --- | --- |', ...rows].join('\n');
+  return ['| group | option | meaning | default |', '| --- | --- | --- | --- |', ...rows].join(
+    '\n',
+  );
 }
 
 void t.test('the options table of the README is the one of the program', (t) => {
