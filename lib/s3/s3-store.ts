@@ -84,6 +84,8 @@ export class S3Store implements ObjectStore {
     max: rememberedClasses,
   });
   readonly #heads = new LRUCache<string, HeadObjectCommandOutput>(rememberedHeads);
+  /** storage class asked for when the upload was created */
+  readonly #uploadClasses = new WeakMap<MultipartUpload, string | undefined>();
   /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
   #deletesPlainly = false;
 
@@ -196,7 +198,8 @@ export class S3Store implements ObjectStore {
             { key, signal: options.signal, bodyBytes: bytes.length },
           ),
       );
-      return { etag: entityTag(output.ETag) ?? (await this.head(key)).etag };
+      const etag = entityTag(output.ETag) ?? (await this.head(key)).etag;
+      return this.#noteWritten(key, { etag }, options.storageClass);
     } catch (error) {
       if (!isInDoubt(error)) throw targetError(error, condition);
       return await settlePut(this.#connection, key, { body: bytes, crc32: sum, token }, error);
@@ -262,11 +265,10 @@ export class S3Store implements ObjectStore {
 
   async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
     this.#at(key, 'CreateMultipartUpload');
-    return await this.#multipart.create(
-      key,
-      newObjectInput(this.#options, options),
-      options.signal,
-    );
+    const input = newObjectInput(this.#options, options);
+    const upload = await this.#multipart.create(key, input, options.signal);
+    this.#uploadClasses.set(upload, options.storageClass);
+    return upload;
   }
 
   async uploadPart(
@@ -298,7 +300,8 @@ export class S3Store implements ObjectStore {
   ): Promise<Stored> {
     const condition = await this.#prepare('CompleteMultipartUpload', upload.key, options);
     const { signal } = options;
-    return await this.#multipart.complete(upload, parts, { condition, signal });
+    const stored = await this.#multipart.complete(upload, parts, { condition, signal });
+    return this.#noteWritten(upload.key, stored, this.#uploadClasses.get(upload));
   }
 
   async abortUpload(upload: MultipartUpload): Promise<void> {
@@ -359,6 +362,13 @@ export class S3Store implements ObjectStore {
         'the multipart upload of a failed write is still open',
       );
     }
+  }
+
+  /** What was just written need not be asked for its class when it is renamed. */
+  #noteWritten(key: Key, stored: Stored, storageClass: string | undefined): Stored {
+    const stays = storageClass ?? this.#options.storageClass ?? 'STANDARD';
+    this.#classes.set(key, { etag: stored.etag, storageClass: stays });
+    return stored;
   }
 
   #remember(info: ObjectInfo): void {
