@@ -3,6 +3,7 @@ import t from 'tap';
 import {
   closerState,
   parseProcessStat,
+  parseProcessStatus,
   parseWantsToStop,
   wantsToStop,
 } from '../../lib/fuse/kernel/process-state.js';
@@ -50,6 +51,14 @@ void t.test('what cannot be read is a close', (t) => {
   const gone = spawnSync('true').pid;
   t.same(closerState(gone), { closing: 'close' });
   t.match(closerState(process.pid), { closing: 'close', program: /.+/ });
+  t.end();
+});
+
+void t.test('a process that has given up its memory is at its end', (t) => {
+  const alive = 'Name:\tsftp-server\nVmPeak:\t 8 kB\nVmSize:\t 4 kB\n';
+  t.same(parseProcessStatus(alive), { program: 'sftp-server', hasMemory: true });
+  t.same(parseProcessStatus('Name:\tx y\nThreads:\t1\n'), { program: 'x y', hasMemory: false });
+  t.same(parseProcessStatus(''), { hasMemory: false });
   t.end();
 });
 

@@ -15,8 +15,8 @@ export interface Call {
   readonly header: RequestHeader;
   readonly body: Buffer;
   readonly context: RequestContext;
-  /** From now on signals of the caller do not stop the work. */
-  makeDeaf(): void;
+  /** From now on signals of the caller do not stop the work; a dying caller is let go before it ends. */
+  makeDeaf(options: { dying: boolean }): void;
 }
 
 export interface Reply {

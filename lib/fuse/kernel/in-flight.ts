@@ -28,18 +28,13 @@ export interface Flight {
   answered: boolean;
 }
 
-/** How a request takes an interrupt. */
-export interface InterruptRule {
-  /** it changes something: its work gets longer to end */
-  readonly changes: boolean;
-  /** the caller is past being interrupted, and its work is to be finished */
-  readonly deaf: boolean;
-}
-
 interface Entry extends Flight {
   controller: AbortController | undefined;
   interrupted: boolean;
-  rule: InterruptRule;
+  /** the work is to be finished, whatever becomes of the caller */
+  deaf: boolean;
+  /** it changes something: its work gets longer to end */
+  readonly changes: boolean;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -71,7 +66,8 @@ export class InFlight {
       answered: false,
       controller: undefined,
       interrupted: false,
-      rule: { changes, deaf: false },
+      deaf: false,
+      changes,
       timer: undefined,
       context: {
         caller: { uid: request.uid, gid: request.gid, pid: request.pid },
@@ -90,10 +86,17 @@ export class InFlight {
     return entry;
   }
 
-  /** From now on the request is finished whatever signals its caller gets. */
-  makeDeaf(unique: number): void {
+  /**
+   * From now on the request is finished whatever signals its caller gets.
+   * @param options.dying the caller hears no answer and waits for it all the same, past all signals:
+   *   it is let go after a while, and the work goes on without it
+   */
+  makeDeaf(unique: number, options: { dying: boolean }): void {
     const entry = this.#entries.get(unique);
-    if (entry !== undefined) entry.rule = { ...entry.rule, deaf: true };
+    if (entry === undefined) return;
+    entry.deaf = true;
+    clearTimeout(entry.timer);
+    if (options.dying) this.#answerLater(entry, patienceMs.changing);
   }
 
   end(flight: Flight): void {
@@ -128,16 +131,19 @@ export class InFlight {
   }
 
   #consider(entry: Entry): void {
-    if (entry.interrupted || entry.answered || entry.rule.deaf) return;
+    if (entry.interrupted || entry.answered || entry.deaf) return;
     if (!this.#wantsToStop(entry.request.pid)) {
       entry.timer = setTimeout(() => this.#consider(entry), lookAgainMs);
       return;
     }
     entry.interrupted = true;
     entry.controller?.abort();
-    const patience = entry.rule.changes ? patienceMs.changing : patienceMs.reading;
+    this.#answerLater(entry, entry.changes ? patienceMs.changing : patienceMs.reading);
+  }
+
+  #answerLater(entry: Entry, ms: number): void {
     entry.timer = setTimeout(() => {
       if (!entry.answered) this.#answerInterrupted(entry);
-    }, patience);
+    }, ms);
   }
 }

@@ -112,7 +112,14 @@ async function negotiate(session: Session, over: AbortSignal): Promise<void> {
 function cutAtExit(mountPoint: string): () => void {
   const cut = (): void => {
     const options = { timeout: 10_000, stdio: 'ignore' as const };
-    spawnSync('umount', ['-i', '-n', '-c', '-f', '-l', '--', mountPoint], options);
+    const { status } = spawnSync(
+      'umount',
+      ['-i', '-n', '-c', '-f', '-l', '--', mountPoint],
+      options,
+    );
+    // Somebody detached it before (umount -l) and it is still in use: no path leads to the connection
+    // any more, and nothing but the end of this process cuts it.
+    if (status !== 0) process.kill(process.pid, 'SIGKILL');
   };
   process.once('exit', cut);
   return () => process.off('exit', cut);

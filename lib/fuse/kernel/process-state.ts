@@ -5,6 +5,10 @@
  * call. Two questions: is a FLUSH a close(2) that the program made or the kernel tidying up after its
  * end, and is the signal behind an INTERRUPT one that ends the wait. Where /proc does not say (pid 0:
  * a process of another pid namespace; hidepid), the answers are the careful ones.
+ *
+ * Only /proc/PID/status may be read of a process that may be alive. Reading /proc/PID/stat takes the
+ * lock that execve(2) holds while it closes the close-on-exec files, so of a caller in that state it
+ * would wait for the FLUSH that waits for it, and the mount with it.
  */
 import { readFileSync } from 'node:fs';
 import { systemErrorCode } from '../../errors.js';
@@ -44,11 +48,26 @@ export function parseProcessStat(text: string, options: { seesExitCode: boolean 
   return { closing: signaled ? 'killed' : 'exit', program };
 }
 
+/**
+ * The name in /proc/PID/status, and whether the process still has memory: at its end it gives that up
+ * before its files (do_exit), so without any it is past execve(2) and all else that programs do.
+ */
+export function parseProcessStatus(text: string): { program?: string; hasMemory: boolean } {
+  const program = /^Name:\t(.*)$/m.exec(text)?.[1];
+  const hasMemory = /^VmSize:/m.test(text);
+  return program === undefined ? { hasMemory } : { program, hasMemory };
+}
+
 /** How the process (or thread) `pid` comes to close a file. */
 export function closerState(pid: number): CloserState {
-  const text = readProc(pid, 'stat');
-  if (text === undefined) return { closing: 'close' };
-  return parseProcessStat(text, { seesExitCode: process.geteuid?.() === 0 });
+  const status = readProc(pid, 'status');
+  if (status === undefined) return { closing: 'close' };
+  const { program, hasMemory } = parseProcessStatus(status);
+  const stat = hasMemory ? undefined : readProc(pid, 'stat');
+  if (stat !== undefined) {
+    return parseProcessStat(stat, { seesExitCode: process.geteuid?.() === 0 });
+  }
+  return program === undefined ? { closing: 'close' } : { closing: 'close', program };
 }
 
 /** SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM as bits of a signal mask. */

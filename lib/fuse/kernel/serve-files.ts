@@ -188,8 +188,9 @@ export async function flush(state: MountState, call: Call): Promise<Reply> {
   let { context } = call;
   if (file.writes) {
     const closer = closerState(call.header.pid);
-    // A program at its end has no signal left that could make it wait less: the store decides.
-    if (closer.closing !== 'close') call.makeDeaf();
+    // What a program leaves to exit(3) is to be stored all the same, and whoever waits for the program
+    // relies on it. One that was killed shall go, also while S3 hangs.
+    if (closer.closing !== 'close') call.makeDeaf({ dying: closer.closing === 'killed' });
     context = { ...context, ...closer };
   }
   await commit(state, file, {

@@ -314,7 +314,7 @@ export class Session {
       header,
       body,
       context: flight.context,
-      makeDeaf: () => this.#inFlight.makeDeaf(header.unique),
+      makeDeaf: (options) => this.#inFlight.makeDeaf(header.unique, options),
     };
     const failed = (error: unknown): number => this.#errnoOf(header, error);
     try {
