@@ -86,6 +86,7 @@ export class Connection {
       region: () => this.region(),
       stsEndpoint: stsEndpoint(options),
       requestHandler: handler,
+      log,
     });
     this.client = this.#newClient(options, handler, true);
   }

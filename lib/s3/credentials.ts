@@ -11,6 +11,7 @@
 import { fromNodeProviderChain, fromTemporaryCredentials } from '@aws-sdk/credential-providers';
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smithy/types';
 
+import type { Log } from '../log.js';
 import type { HttpHandler } from './http.js';
 
 export interface CredentialOptions {
@@ -31,6 +32,7 @@ export interface CredentialContext {
   /** where STS is, for services that serve it beside S3; absent for AWS */
   readonly stsEndpoint?: string | undefined;
   readonly requestHandler: HttpHandler;
+  readonly log: Log;
 }
 
 /** Credentials with a memory of who gave them. */
@@ -66,6 +68,7 @@ function baseSource(options: CredentialOptions, context: CredentialContext): Cre
       ...(profile === undefined ? {} : { profile }),
       ec2MetadataV1Disabled: options.imdsV1 !== true,
       clientConfig: { requestHandler: context.requestHandler },
+      logger: providerLog(context.log),
     }),
     asked,
     (identity) => sourceName(identity, profile),
@@ -97,6 +100,18 @@ function roleSource(
     provider: (properties) => assumed(properties),
     answeredBy: () => `role ${roleArn}, assumed with ${base.answeredBy()}`,
   };
+}
+
+/** What the providers have to say goes to the log; the SDK would write it to the console. */
+function providerLog(log: Log) {
+  const ignore = (): void => undefined;
+  const warn = (text: unknown): void => {
+    log.warn(
+      { said: String(text).replace(/\s+/g, ' ') },
+      'the AWS SDK has doubts about credentials',
+    );
+  };
+  return { trace: ignore, debug: ignore, info: ignore, warn, error: ignore };
 }
 
 function remembering(

@@ -77,6 +77,7 @@ function isArchived(answer: HeadObjectCommandOutput | GetObjectCommandOutput): b
 
 /**
  * One page of a listing, without what is not below `prefix`.
+ * @throws StoreError `corrupt` where the answer is no listing, or says that it goes on but not how
  * @param mount the mount's prefix, taken off all keys
  * @param prefix what was listed, relative to it
  */
@@ -85,6 +86,7 @@ export function pageOfAnswer(
   mount: string,
   prefix: string,
 ): ListPage {
+  mustBeListing(answer);
   // With encoding-type=url; a server that does not know the parameter does not repeat it.
   const decode = answer.EncodingType === 'url' ? decoded : (text: string | undefined) => text;
   const relative = (text: string | undefined): string | undefined => {
@@ -102,6 +104,16 @@ export function pageOfAnswer(
     if (found?.endsWith('/') === true) prefixes.push(found);
   }
   return { objects, prefixes, ...nextOf(answer) };
+}
+
+/**
+ * Any document without the elements of a listing reads as an empty one: the page of a proxy that
+ * wants a login, say, would make a full directory look empty.
+ */
+export function mustBeListing(answer: ListObjectsV2CommandOutput): void {
+  if (answer.Name !== undefined || answer.IsTruncated !== undefined) return;
+  const action = 'ListObjectsV2';
+  throw new StoreError('corrupt', `${action}: the answer is not a listing`, { action });
 }
 
 function nextOf(answer: ListObjectsV2CommandOutput): { next?: string } {

@@ -10,6 +10,7 @@ import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 
 import { StoreError } from '../errors.js';
 import type { Connection } from './connection.js';
+import { mustBeListing } from './object-info.js';
 import { errorFacts, toStoreError } from './s3-errors.js';
 import type { ErrorFacts } from './s3-errors.js';
 
@@ -42,7 +43,8 @@ async function listOnce(connection: Connection): Promise<unknown> {
     MaxKeys: 1,
   });
   try {
-    await client.send(command, { abortSignal: AbortSignal.timeout(patienceMs) });
+    const abortSignal = AbortSignal.timeout(patienceMs);
+    mustBeListing(await client.send(command, { abortSignal }));
     return undefined;
   } catch (error) {
     return error ?? new Error('no reason given');

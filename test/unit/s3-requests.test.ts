@@ -120,6 +120,7 @@ void t.test('a listing that says it goes on but not where is an error', (t) => {
   t.throws(() => pageOfAnswer(answer, '', ''), { name: 'StoreError' });
   const same = { NextContinuationToken: 't', ContinuationToken: 't' };
   t.throws(() => pageOfAnswer({ ...answer, ...same }, '', ''), { name: 'StoreError' });
+  t.throws(() => pageOfAnswer({ $metadata: {} }, '', ''), { name: 'StoreError' }, 'not a listing');
   const next = pageOfAnswer({ ...answer, NextContinuationToken: 't' }, '', '').next;
   t.equal(next, 't');
   t.end();
@@ -170,6 +171,7 @@ function listing(
 ): ListObjectsV2CommandOutput {
   return {
     $metadata: {},
+    Name: 'bucket',
     ...(encoding === undefined ? {} : { EncodingType: encoding }),
     Contents: keys.map((Key) => ({ Key, ETag: '"x"', Size: 1, LastModified: new Date(0) })),
     CommonPrefixes: prefixes.map((Prefix) => ({ Prefix })),
