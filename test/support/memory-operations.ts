@@ -1,9 +1,13 @@
 /**
  * A toy core that keeps a tree in memory, to judge drivers by.
  *
+ * As with objects, who opens a file for reading while nobody writes it keeps what it holds then.
+ *
+ * As with objects, who opens a file for reading while nobody writes it keeps what it holds then.
+ *
  * It answers at once, or after `delayMs`, or not before a gate is opened, and it writes down what it is
- * asked, so that a test can say what a driver must have done. Content follows the file, not the name,
- * as on a local disk; every write makes a new version. `replace` and `vanish` play somebody else who
+ * asked, so that a test can say what a driver must have done. An open file follows its renames;
+ * every write makes a new version. `replace` and `vanish` play somebody else who
  * changes the bucket.
  */
 import { FsError } from '../../lib/errors.js';
@@ -22,6 +26,8 @@ import type {
 import { isWithin, movedPath, nameOf, parentOf, rootPath, type Path } from '../../lib/path.js';
 
 interface Item {
+  /** somebody reads these very bytes: a change needs a copy of its own */
+  pinned?: boolean;
   readonly kind: 'file' | 'directory';
   bytes: Buffer;
   length: number;
@@ -332,7 +338,12 @@ export class MemoryOperations implements Operations {
 
   #handleOn(item: Item, flags: OpenFlags): HandleId {
     const handle = this.#nextHandle++;
-    this.#open.set(handle, { item, flags });
+    const isWritten = [...this.#open.values()].some(
+      (open) => open.item === item && open.flags.access !== 'read',
+    );
+    const pinned = flags.access === 'read' && !isWritten;
+    if (pinned) item.pinned = true;
+    this.#open.set(handle, { item: pinned ? { ...item } : item, flags });
     return handle;
   }
 
@@ -350,8 +361,9 @@ export class MemoryOperations implements Operations {
   }
 
   #reserve(item: Item, length: number): void {
-    if (item.bytes.length >= length) return;
-    const bytes = Buffer.alloc(Math.max(length, item.bytes.length * 2, 64));
+    if (item.bytes.length >= length && item.pinned !== true) return;
+    item.pinned = false;
+    const bytes = Buffer.alloc(Math.max(length, Math.ceil(item.bytes.length * 1.5), 64));
     item.bytes.copy(bytes, 0, 0, item.length);
     item.bytes = bytes;
   }

@@ -15,7 +15,7 @@ import { MemoryOperations } from './memory-operations.js';
 export interface Commands {
   set: (changes: Partial<Pick<MemoryOperations, 'delayMs' | 'validForMs' | 'recording'>>) => void;
   hang: (operation: string, how: 'hung' | 'deaf' | 'no') => void;
-  fail: (operation: string, code: string | undefined) => void;
+  fail: (operation: string, code: string | null) => void;
   gate: (operation: string, wanted: number) => void;
   replace: (path: string, text: string, tell: boolean) => void;
   vanish: (path: string, tell: boolean) => void;
@@ -48,7 +48,7 @@ function commandsFor(mounted: Mounted): Commands {
     },
     fail: (operation, code) => {
       operations.failures.delete(operation);
-      if (code === undefined) return;
+      if (code === null) return;
       const error = code === 'bug' ? new TypeError('a bug') : new FsError(code as Errno, 'told to');
       operations.failures.set(operation, error);
     },
@@ -103,5 +103,3 @@ process.on('message', (message: { id: number; name: keyof Commands; args: unknow
 process.send({ ready: true });
 await mounted.unmounted;
 process.send({ unmounted: true });
-// The answer to an unmount that was asked for is sent first.
-setImmediate(() => process.disconnect());

@@ -33,6 +33,8 @@ export class ServedMount {
   readonly #own: boolean;
   readonly #waiting = new Map<number, (answer: unknown) => void>();
   #nextId = 1;
+  #mounted = false;
+  #unmounted = false;
 
   private constructor(options: ServeOptions) {
     this.#own = options.mountPoint === undefined;
@@ -50,9 +52,11 @@ export class ServedMount {
       this.said += text;
     });
     this.process.on('message', (message: Answer) => {
-      if (message.id === undefined) return;
-      this.#waiting.get(message.id)?.(message.answer);
-      this.#waiting.delete(message.id);
+      if (message.unmounted === true) this.#unmounted = true;
+      if (message.id !== undefined) this.#waiting.get(message.id)?.(message.answer);
+      if (message.id !== undefined) this.#waiting.delete(message.id);
+      // Nothing but this channel keeps the process then.
+      if (this.#unmounted && this.#waiting.size === 0) this.process.disconnect();
     });
   }
 
@@ -67,6 +71,7 @@ export class ServedMount {
       served.#removeMountPoint();
       throw error;
     });
+    served.#mounted = true;
     return served;
   }
 
@@ -93,7 +98,7 @@ export class ServedMount {
   /** Ends process and mount, in whatever state they are. */
   async stop(): Promise<void> {
     if (this.process.exitCode === null && this.process.signalCode === null) {
-      const closed = once(this.process, 'close');
+      const closed = once(this.process, 'exit');
       this.process.kill('SIGKILL');
       await closed;
     }
@@ -102,7 +107,8 @@ export class ServedMount {
 
   #removeMountPoint(): void {
     // Fails where the mount is gone already, which is as good.
-    spawnSync('umount', ['-i', '-n', '-l', this.mountPoint], { stdio: 'ignore' });
+    if (this.#mounted)
+      spawnSync('umount', ['-i', '-n', '-l', this.mountPoint], { stdio: 'ignore' });
     if (this.#own) rmdirSync(this.mountPoint);
   }
 }

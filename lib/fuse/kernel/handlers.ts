@@ -91,6 +91,8 @@ const mayBeUnsupported: readonly (OperationName | undefined)[] = [
  */
 export function errnoFor(code: number, error: unknown, log: Log): number {
   const failure = toFsError(error);
+  // The types forbid it, but a number that is no errno would leave the caller without an answer.
+  if (!Number.isInteger(failure.errno)) return errnoFor(code, new TypeError(failure.code), log);
   const operation = operationName(code);
   if (!isFsError(error) && !isStoreError(error)) {
     log.error({ operation, err: error }, 'a request failed unexpectedly');

@@ -300,7 +300,9 @@ export class Session {
       this.#finish(flight, outcome);
       return undefined;
     }
-    return outcome.then((reply) => this.#finish(flight, reply));
+    return outcome
+      .then((reply) => this.#finish(flight, reply))
+      .catch((error: unknown) => this.#log.error({ err: error }, 'answering a request failed'));
   }
 
   /** Runs a handler; every failure becomes an errno here. */
