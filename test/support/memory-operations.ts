@@ -215,6 +215,7 @@ export class MemoryOperations implements Operations {
     this.#item(from);
     if (flags.noReplace === true && this.#items.has(to)) throw new FsError('EEXIST', to);
     if (from === to) return;
+    if ((this.#names.get(to)?.size ?? 0) > 0) throw new FsError('ENOTEMPTY', to);
     const moved = [...this.#items].filter(([path]) => isWithin(path, from));
     this.#remove(to);
     this.#remove(from);
