@@ -3,15 +3,18 @@
  * Each case scripts the answers of one.
  */
 import { createHash } from 'node:crypto';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { crc32 } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { isStoreError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
-import { base64Crc32 } from '../lib/s3/get-body.js';
+import { base64Crc32 } from '../lib/s3/stored-checksum.js';
 import { S3Store } from '../lib/s3/s3-store.js';
+
+import { makeCertificate, type Certificate } from './support/certificate.js';
 
 interface Answer {
   readonly status: number;
@@ -29,9 +32,10 @@ const key = 'x' as Key;
 async function scripted(
   t: Test,
   script: (n: number, request: IncomingMessage) => Answer,
+  tls?: Certificate,
 ): Promise<{ store: S3Store; requests: IncomingMessage[] }> {
   const requests: IncomingMessage[] = [];
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     request.resume().on('end', () => {
       requests.push(request);
       const { status, headers, body, chunked } = script(requests.length, request);
@@ -40,14 +44,16 @@ async function scripted(
       if (chunked === true) response.write(body ?? '');
       response.end(chunked === true ? undefined : body);
     });
-  });
+  };
+  const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const store = new S3Store(
     {
       bucket: 'bucket',
       prefix: '',
-      endpointUrl: `http://127.0.0.1:${port}`,
+      endpointUrl: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
+      caBundle: tls?.file,
       region: 'us-east-1',
       credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
       partSize: 5 * 1024 * 1024,
@@ -229,6 +235,30 @@ void t.test('a server that computed another checksum has not stored our bytes', 
   }));
   t.equal(await kindOf(store.put(key, [content])), 'corrupt');
 });
+
+void t.test(
+  'a body is signed unless TLS and a checksum that is compared stand for it',
+  async (t) => {
+    const echo = (_n: number, request: IncomingMessage): Answer => {
+      const sum = request.headers['x-amz-checksum-crc32'];
+      return { status: 200, headers: { etag, 'x-amz-checksum-crc32': String(sum) } };
+    };
+    const silent = (): Answer => ({ status: 200, headers: { etag } });
+    const tls = await makeCertificate(t);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    for (const [name, script, certificate, second] of [
+      ['no TLS', echo, undefined, sha256],
+      ['a checksum that may have been ignored', silent, tls, sha256],
+      ['both', echo, tls, 'UNSIGNED-PAYLOAD'],
+    ] as const) {
+      const { store, requests } = await scripted(t, script, certificate);
+      await store.put(key, [content]);
+      await store.put(key, [content]);
+      const signed = requests.map((request) => request.headers['x-amz-content-sha256']);
+      t.strictSame(signed, [sha256, second], name);
+    }
+  },
+);
 
 void t.test('an empty answer to CompleteMultipartUpload or CopyObject is none', async (t) => {
   const { store, requests } = await scripted(t, (_n, request) =>

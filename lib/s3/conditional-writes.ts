@@ -16,13 +16,14 @@ import {
   CopyObjectCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
+  HeadObjectCommand,
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 
 import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
-import type { Condition } from '../store.js';
+import type { Condition, WriteOptions } from '../store.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
 import { entityTag } from './object-info.js';
@@ -44,7 +45,7 @@ interface Kept {
 /** An ETag that no object has. */
 const noSuchTag = '"00000000000000000000000000000000"';
 
-export function conditionInput(condition: Condition | undefined): ConditionInput {
+function conditionInput(condition: Condition | undefined): ConditionInput {
   if (condition === undefined) return {};
   return 'absent' in condition ? { IfNoneMatch: '*' } : { IfMatch: condition.etag };
 }
@@ -55,6 +56,23 @@ export class ConditionalWrites {
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  /**
+   * The headers for a condition; none where the endpoint would not keep them, and then the object is
+   * looked at now.
+   * @throws StoreError `changed` where the condition is found not to hold
+   */
+  async prepare(
+    action: ConditionalAction,
+    key: Key,
+    options: Pick<WriteOptions, 'condition' | 'signal'>,
+  ): Promise<ConditionInput> {
+    const { condition, signal } = options;
+    if (condition === undefined) return {};
+    if (await this.keeps(action, condition)) return conditionInput(condition);
+    if (!(await this.#holds(key, condition, signal))) throw conditionFailed(action, key);
+    return {};
   }
 
   /**
@@ -77,6 +95,17 @@ export class ConditionalWrites {
       this.#known.delete(action);
       this.#connection.log.debug({ action, error: error.message }, 'cannot try conditional writes');
       return false;
+    }
+  }
+
+  async #holds(key: Key, condition: Condition, signal?: AbortSignal): Promise<boolean> {
+    try {
+      const command = new HeadObjectCommand(this.#connection.at(key));
+      const found = await this.#connection.send(command, { key, signal });
+      return 'etag' in condition && condition.etag === entityTag(found.ETag);
+    } catch (error) {
+      if (isStoreError(error, 'notFound')) return 'absent' in condition;
+      throw error;
     }
   }
 

@@ -8,10 +8,8 @@
  * back until the end has come where it has to, and until the checksum is right where S3 stores one
  * for the whole object (a ranged GET has none).
  */
-import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
 
 import { GetObjectCommand } from '@aws-sdk/client-s3';
 import type { GetObjectCommandInput, GetObjectCommandOutput } from '@aws-sdk/client-s3';
@@ -23,6 +21,7 @@ import type { ByteRange, ETag, GetOptions, ObjectInfo } from '../store.js';
 import type { Connection } from './connection.js';
 import { entityTag, infoOfAnswer } from './object-info.js';
 import { toStoreError } from './s3-errors.js';
+import { checksumOf } from './stored-checksum.js';
 
 const action = 'GetObject';
 /** Answers in a row that broke with hardly a byte gained. */
@@ -201,45 +200,6 @@ function spanOf(output: GetObjectCommandOutput): (ByteRange & { size: number }) 
   const [start, last, size] = match.slice(1).map(Number) as [number, number, number];
   const span = { start, end: last + 1, size };
   return length === undefined || length === span.end - start ? span : undefined;
-}
-
-interface RunningSum {
-  update(chunk: Uint8Array): void;
-  isRight(): boolean;
-}
-
-/** The checksum S3 keeps of the whole object, where it is of a kind that Node computes natively. */
-function checksumOf(output: GetObjectCommandOutput): RunningSum | undefined {
-  if (output.ChecksumType === 'COMPOSITE') return undefined;
-  const { ChecksumCRC32: crc, ChecksumSHA256: sha256, ChecksumSHA1: sha1 } = output;
-  // A sum of the parts' sums, told apart by its suffix where the server does not name the type.
-  if ([crc, sha256, sha1].some((sum) => sum?.includes('-') === true)) return undefined;
-  if (crc !== undefined) return crc32Sum(crc);
-  if (sha256 !== undefined) return hashSum('sha256', sha256);
-  return sha1 === undefined ? undefined : hashSum('sha1', sha1);
-}
-
-function crc32Sum(wanted: string): RunningSum {
-  let sum = 0;
-  return {
-    update: (chunk) => void (sum = crc32(chunk, sum)),
-    isRight: () => base64Crc32(sum) === wanted,
-  };
-}
-
-function hashSum(algorithm: string, wanted: string): RunningSum {
-  const hash = createHash(algorithm);
-  return {
-    update: (chunk) => void hash.update(chunk),
-    isRight: () => hash.digest('base64') === wanted,
-  };
-}
-
-/** A CRC32 as S3 writes it: big endian, base64. */
-export function base64Crc32(sum: number): string {
-  const bytes = Buffer.allocUnsafe(4);
-  bytes.writeUInt32BE(sum);
-  return bytes.toString('base64');
 }
 
 function dispose(output: GetObjectCommandOutput): void {

@@ -3,14 +3,17 @@
  *
  * CRC32 in a header: computed natively, stored with the object by AWS and others, and combinable
  * over parts. An endpoint that refuses the header gets Content-MD5 instead, which is as old as S3.
- * (Where requests are signed, the signature covers a SHA-256 of the body as well, so that a bit
- * flipped on the way is refused even by servers that ignore both.)
+ *
+ * The signature covers a SHA-256 of the body as well, so that a bit flipped on the way is refused
+ * even by servers that ignore both. It costs more than all the rest of a request, so it is left out
+ * (UNSIGNED-PAYLOAD, as S3 allows) where it adds nothing: TLS keeps others out, and the endpoint is
+ * known to compare the CRC32, because it is AWS or repeats the checksum in its answers.
  */
 import { createHash } from 'node:crypto';
 
 import { StoreError, isStoreError } from '../errors.js';
 import type { Connection } from './connection.js';
-import { base64Crc32 } from './get-body.js';
+import { base64Crc32 } from './stored-checksum.js';
 
 /** Checksum headers of a request with a body. */
 export interface BodyIntegrity {
@@ -67,7 +70,8 @@ export class Integrity {
       () => ({ ContentMD5: createHash('md5').update(body).digest('base64') }),
       send,
     );
-    if (output.ChecksumCRC32 !== undefined && output.ChecksumCRC32 !== sum) {
+    if (output.ChecksumCRC32 === sum) this.#connection.comparesCrc32 = true;
+    else if (output.ChecksumCRC32 !== undefined) {
       throw new StoreError('corrupt', 'the endpoint computed another checksum than was sent', {
         action: 'PutObject',
       });

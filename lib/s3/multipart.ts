@@ -38,7 +38,7 @@ import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
-import { base64Crc32 } from './get-body.js';
+import { base64Crc32 } from './stored-checksum.js';
 import type { Integrity } from './integrity.js';
 import { entityTag } from './object-info.js';
 import { isInDoubt, settleComplete } from './settle.js';

@@ -11,7 +11,6 @@
  * have applied it by then: whoever aborts a write knows nothing about the key until he has asked.
  */
 import { randomBytes } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 
 import {
   DeleteObjectCommand,
@@ -29,7 +28,6 @@ import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
 import type {
   ByteRange,
-  Condition,
   CopySource,
   ETag,
   GetOptions,
@@ -44,8 +42,7 @@ import type {
   WriteOptions,
 } from '../store.js';
 import type { StoreOptions } from './client.js';
-import { ConditionalWrites, conditionFailed, conditionInput } from './conditional-writes.js';
-import type { ConditionInput, ConditionalAction } from './conditional-writes.js';
+import { ConditionalWrites, conditionFailed } from './conditional-writes.js';
 import { Connection } from './connection.js';
 import type { StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
@@ -53,6 +50,7 @@ import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
 import { Multipart, targetError } from './multipart.js';
 import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
+import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
 import { uploadSource } from './upload-source.js';
 import { verifyBucket } from './verify-bucket.js';
@@ -176,7 +174,7 @@ export class S3Store implements ObjectStore {
     const at = this.#at(key, 'PutObject');
     const bytes = joined(body);
     const sum = checkedCrc32(bytes, options.crc32, { action: 'PutObject', key });
-    const condition = await this.#prepare('PutObject', key, options);
+    const condition = await this.#conditions.prepare('PutObject', key, options);
     const token = condition.IfNoneMatch === undefined ? undefined : randomBytes(12).toString('hex');
     const written = newObjectInput(this.#options, options);
     const metadata =
@@ -239,7 +237,7 @@ export class S3Store implements ObjectStore {
       source,
       target,
       options,
-      condition: await this.#prepare(action, target, options),
+      condition: await this.#conditions.prepare(action, target, options),
       storageClass:
         options.storageClass ?? (known?.etag === source.etag ? known.storageClass : undefined),
       head: this.#heads.get(source.key),
@@ -298,7 +296,11 @@ export class S3Store implements ObjectStore {
     parts: readonly UploadedPart[],
     options: Pick<WriteOptions, 'condition' | 'signal'> = {},
   ): Promise<Stored> {
-    const condition = await this.#prepare('CompleteMultipartUpload', upload.key, options);
+    const condition = await this.#conditions.prepare(
+      'CompleteMultipartUpload',
+      upload.key,
+      options,
+    );
     const { signal } = options;
     const stored = await this.#multipart.complete(upload, parts, { condition, signal });
     return this.#noteWritten(upload.key, stored, this.#uploadClasses.get(upload));
@@ -306,32 +308,6 @@ export class S3Store implements ObjectStore {
 
   async abortUpload(upload: MultipartUpload): Promise<void> {
     await this.#multipart.abort(upload);
-  }
-
-  /**
-   * The headers for a condition; none where the endpoint would not keep them, and then the object is
-   * looked at now.
-   */
-  async #prepare(
-    action: ConditionalAction,
-    key: Key,
-    options: Pick<WriteOptions, 'condition' | 'signal'>,
-  ): Promise<ConditionInput> {
-    const { condition, signal } = options;
-    if (condition === undefined) return {};
-    if (await this.#conditions.keeps(action, condition)) return conditionInput(condition);
-    if (!(await this.#holds(key, condition, signal))) throw conditionFailed(action, key);
-    return {};
-  }
-
-  async #holds(key: Key, condition: Condition, signal?: AbortSignal): Promise<boolean> {
-    try {
-      const { etag } = await this.head(key, signal);
-      return 'etag' in condition && condition.etag === etag;
-    } catch (error) {
-      if (isStoreError(error, 'notFound')) return 'absent' in condition;
-      throw error;
-    }
   }
 
   /** Tells another version from an endpoint that cannot do conditional deletes. */
@@ -381,28 +357,4 @@ export class S3Store implements ObjectStore {
     if (input.Key !== '') return input;
     throw new StoreError('notFound', `${action}: the bucket itself is no object`, { action, key });
   }
-}
-
-/**
- * The CRC32 to send with a body. Where the caller knows it from when the bytes came, a difference
- * means they were damaged here since; that must not depend on the endpoint's looking at the header.
- */
-function checkedCrc32(
-  body: Buffer,
-  expected: number | undefined,
-  request: { action: string; key: Key },
-): number {
-  const sum = crc32(body);
-  if (expected === undefined || expected === sum) return sum;
-  const what = `${request.action} ${JSON.stringify(request.key)}: the bytes to send were damaged here`;
-  throw new StoreError('corrupt', what, request);
-}
-
-/** One buffer of all pieces; no copy where there is one. */
-function joined(pieces: readonly Uint8Array[]): Buffer {
-  const [first] = pieces;
-  if (pieces.length === 1 && first !== undefined) {
-    return Buffer.from(first.buffer, first.byteOffset, first.byteLength);
-  }
-  return Buffer.concat(pieces);
 }

@@ -23,7 +23,7 @@ import type { Key } from '../path.js';
 import type { ETag, MultipartUpload, Stored, UploadedPart } from '../store.js';
 import { attemptsOf } from './connection.js';
 import type { Connection } from './connection.js';
-import { base64Crc32 } from './get-body.js';
+import { base64Crc32 } from './stored-checksum.js';
 import { entityTag, md5OfTag, tokenName } from './object-info.js';
 
 /** What would prove that a body was stored. */

@@ -60,7 +60,7 @@ export async function uploadSource(job: UploadJob): Promise<Stored> {
     params: {
       Bucket: 'unused',
       Key: job.key,
-      Body: Readable.from(chunks(source, partSize), { highWaterMark: 1 }),
+      Body: Readable.from(pieces(source), { highWaterMark: 1 }),
       ContentLength: source.size,
     },
     partSize,
@@ -83,11 +83,17 @@ export function partSizeFor(size: number, wanted: number): number {
   return Math.min(multipartLimits.maxPart, Math.ceil(needed / mebibyte) * mebibyte);
 }
 
-async function* chunks(source: Source, partSize: number): AsyncGenerator<Buffer> {
-  for (let at = 0; at < source.size; at += partSize) {
-    const chunk = Buffer.allocUnsafe(Math.min(partSize, source.size - at));
-    await source.read(chunk, at);
-    yield chunk;
+/**
+ * lib-storage joins what it is given until it has more than a part, and copies it all for that: with
+ * pieces of a whole part each byte is copied twice, with small ones once.
+ */
+const pieceBytes = 512 * 1024;
+
+async function* pieces(source: Source): AsyncGenerator<Buffer> {
+  for (let at = 0; at < source.size; at += pieceBytes) {
+    const piece = Buffer.allocUnsafe(Math.min(pieceBytes, source.size - at));
+    await source.read(piece, at);
+    yield piece;
   }
 }
 

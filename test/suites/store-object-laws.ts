@@ -217,6 +217,20 @@ export async function objectLaws(t: Test, setup: LawSetup): Promise<void> {
     await fails(t, asking, { kind: 'aborted' });
   });
 
+  await t.test('one signal may stand over many requests', async (t) => {
+    const { store } = setup.makeStore(t);
+    const warnings: Error[] = [];
+    const keep = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', keep);
+    t.teardown(() => process.off('warning', keep));
+    const { signal } = new AbortController();
+    await store.put(key('s'), bytes('x'));
+    await Promise.all(Array.from({ length: 30 }, () => store.head(key('s'), signal)));
+    // Warnings are told in the next turn.
+    await new Promise((resolve) => setImmediate(resolve));
+    t.strictSame(warnings, []);
+  });
+
   await t.test('an archived object is shown as such, and not read', async (t) => {
     if (!setup.deviations.archives) {
       t.pass('this server has no archive class');
