@@ -134,23 +134,35 @@ void t.test('changes are recorded while a directory is open, and only then', (t)
   t.end();
 });
 
-void t.test('idle files are offered once each, and nothing that is open or a directory', (t) => {
-  const table = new NodeTable();
-  const nodes = Array.from({ length: 10 }, (_, index) => known(table, table.root, `f${index}`));
-  known(table, table.root, 'd', directory as never);
-  opened(table, nodes[3]!, 1);
-  const offered = new Set<Node>();
-  for (let round = 0; round < 5; round += 1) {
-    for (const node of table.idleFiles(4)) {
-      t.notOk(offered.has(node));
-      node.askedToForget = true;
-      offered.add(node);
-    }
-  }
-  t.equal(offered.size, 9);
-  t.notOk(offered.has(nodes[3]!));
-  t.end();
-});
+void t.test(
+  'idle nodes are offered once each, and nothing that is open or has nodes below',
+  (t) => {
+    const table = new NodeTable();
+    const nodes = Array.from({ length: 10 }, (_, index) => known(table, table.root, `f${index}`));
+    const parent = known(table, table.root, 'd', directory as never);
+    known(table, parent, 'below');
+    const empty = known(table, table.root, 'e', directory as never);
+    opened(table, nodes[3]!, 1);
+    const offered = new Set<Node>();
+    const offer = (directories: boolean): void => {
+      for (let round = 0; round < 6; round += 1) {
+        for (const node of table.idleNodes(4, { directories })) {
+          t.notOk(offered.has(node));
+          offered.add(node);
+        }
+      }
+    };
+    offer(false);
+    t.equal(offered.size, 10, 'nine files and the one below');
+    t.notOk(offered.has(nodes[3]!));
+    offer(true);
+    t.ok(offered.has(empty));
+    t.equal(offered.size, 11);
+    known(table, table.root, 'f0');
+    t.same(table.idleNodes(100, { directories: true }), [nodes[0]!], 'looked up again');
+    t.end();
+  },
+);
 
 interface Model {
   /** path → id */

@@ -23,6 +23,11 @@ import { MemoryOperations } from '../support/memory-operations.js';
 
 const errno = (code: Errno): number => -constants.errno[code];
 
+interface RigOptions {
+  readonly allowUids?: readonly number[];
+  readonly minor?: number;
+}
+
 /** A session on a fake device, over the toy core. */
 class Rig {
   readonly device = new FakeDevice();
@@ -31,7 +36,7 @@ class Rig {
   readonly session: Session;
   #unique = 2;
 
-  constructor(options: { allowUids?: readonly number[] } = {}) {
+  constructor(options: RigOptions = {}) {
     const log: Log = {
       ...silentLog,
       error: (_fields, message) => this.logged.push(message),
@@ -46,13 +51,15 @@ class Rig {
       checksCallers: options.allowUids !== undefined,
     });
     const { device } = this;
-    this.session = new Session({ device, state, log, readers: 3, allowUids: options.allowUids });
+    const { allowUids } = options;
+    this.session = new Session({ device, state, log, readers: 3, allowUids, nodesMax: 100 });
   }
 
   /** Negotiates and serves until the test ends. */
-  static async start(t: Test, options: { allowUids?: readonly number[] } = {}): Promise<Rig> {
+  static async start(t: Test, options: RigOptions = {}): Promise<Rig> {
     const rig = new Rig(options);
-    rig.device.push(request({ opcode: opcode.init, unique: 2, body: initBody(7, 45) }));
+    const body = initBody(7, options.minor ?? 45);
+    rig.device.push(request({ opcode: opcode.init, unique: 2, body }));
     await rig.session.negotiate();
     const served = rig.session.serve();
     t.teardown(async () => {
@@ -539,6 +546,26 @@ void t.test('unmounting releases what the kernel did not', async (t) => {
   t.ok(rig.device.closed);
   await until(() => rig.core.inside.get('getattr') === 0);
 });
+
+void t.test(
+  'the kernel is asked to forget when it knows more nodes than are to be kept',
+  async (t) => {
+    const names = Array.from({ length: 150 }, (_, index) => `f${index}`);
+    for (const [minor, code] of [
+      [45, 9],
+      [44, 3],
+    ] as const) {
+      const rig = await Rig.start(t, { minor });
+      rig.core.fill('/' as Path, names);
+      for (const text of names) await rig.lookup(text);
+      const asked = (): Message[] => rig.device.messages.filter((message) => message.unique === 0);
+      await until(() => asked().length > 0);
+      t.equal(asked()[0]!.error, code, `7.${minor}`);
+      if (code === 9) t.equal(asked()[0]!.body.readUInt32LE(0), 100, 'all that were known then');
+      else await until(() => asked().length >= 100);
+    }
+  },
+);
 
 async function until(question: () => boolean): Promise<void> {
   while (!question()) await new Promise((resolve) => setTimeout(resolve, 1));

@@ -10,6 +10,7 @@ import {
   entryReply,
   initReply,
   openReply,
+  pruneNotice,
   statfsReply,
   writeReply,
   writeReplyHeader,
@@ -194,6 +195,8 @@ void t.test('notices have a code for an error and no request', (t) => {
   const name = struct([4, 35], [4, 3], [8, 0], [8, 12], [4, 2], [4, 0]);
   const expected = Buffer.concat([name, Buffer.from('ü\0')]);
   t.same(entryNotice(12, 'ü'), expected, 'fuse_notify_inval_entry_out');
+  const prune = struct([4, 48], [4, 9], [8, 0], [4, 2], [4, 0], [8, 0], [8, 5], [8, 6]);
+  t.same(pruneNotice([5, 6]), prune, 'fuse_notify_prune_out');
   t.end();
 });
 

@@ -2,13 +2,15 @@
  * A process that mounts MemoryOperations and does what its parent says over IPC.
  *
  * A process must not wait for a mount it serves itself, so tests serve from here and look from there.
- * Arguments: the driver's name, the mount point, and MountSettings members as JSON.
+ * Arguments: the mount point, the driver, the core (`memory` or `instant`), and MountSettings members
+ * as JSON.
  */
-import { kernelDriver } from '../../lib/fuse/kernel/index.js';
+import { chooseDriver, type DriverOption } from '../../lib/fuse/choose.js';
 import type { Mounted, MountSettings } from '../../lib/fuse/driver.js';
 import { FsError, type Errno } from '../../lib/errors.js';
 import { createLog } from '../../lib/log.js';
 import type { Path } from '../../lib/path.js';
+import { InstantOperations } from './instant-operations.js';
 import { MemoryOperations } from './memory-operations.js';
 
 /** What the parent may ask; every answer is JSON. */
@@ -32,11 +34,11 @@ export interface Commands {
   throwLater: () => void;
 }
 
-const [mountPoint, extra = '{}'] = process.argv.slice(2);
+const [mountPoint, driverName, coreName, extra = '{}'] = process.argv.slice(2);
 if (mountPoint === undefined || process.send === undefined) {
   throw new Error('to be started by a test, with a mount point');
 }
-const operations = new MemoryOperations();
+const operations = coreName === 'instant' ? new InstantOperations() : new MemoryOperations();
 
 function commandsFor(mounted: Mounted): Commands {
   return {
@@ -91,7 +93,8 @@ const settings: MountSettings = {
   log: createLog({ level: 'warn', format: 'text' }),
   ...(JSON.parse(extra) as Partial<MountSettings>),
 };
-const mounted = await kernelDriver.mount(operations, settings);
+const { driver } = await chooseDriver(driverName as DriverOption, settings.log);
+const mounted = await driver.mount(operations, settings);
 const commands = commandsFor(mounted);
 
 process.on('message', (message: { id: number; name: keyof Commands; args: unknown[] }) => {

@@ -19,6 +19,8 @@ interface Answer {
 
 export interface ServeOptions {
   readonly settings?: Partial<Omit<MountSettings, 'log'>>;
+  readonly driver?: 'kernel' | 'fuse-native';
+  readonly core?: 'memory' | 'instant';
   readonly poolSize?: number;
   readonly nodeArguments?: readonly string[];
   /** use this directory and leave it */
@@ -41,7 +43,12 @@ export class ServedMount {
     this.mountPoint = options.mountPoint ?? mkdtempSync(join(tmpdir(), 's3jail-kernel-'));
     this.process = fork(
       new URL('serve-memory.js', import.meta.url),
-      [this.mountPoint, JSON.stringify(options.settings ?? {})],
+      [
+        this.mountPoint,
+        options.driver ?? 'kernel',
+        options.core ?? 'memory',
+        JSON.stringify(options.settings ?? {}),
+      ],
       {
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
         env: { ...process.env, UV_THREADPOOL_SIZE: String(options.poolSize ?? 16) },

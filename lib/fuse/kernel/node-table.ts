@@ -227,27 +227,27 @@ export class NodeTable {
   }
 
   /**
-   * Up to `count` files that the kernel keeps only in its cache, the longest known first as far as
-   * the walk through the table goes. Directories are left alone: one may be somebody's working
-   * directory, and getcwd(3) fails in a directory whose entry was dropped.
+   * Up to `count` nodes that nobody has open and that have no known nodes below, the longest known
+   * first as far as the walk through the table goes; each once, until it is looked up again.
    */
-  *idleFiles(count: number): Generator<Node> {
-    let left = Math.min(this.#nodes.size, count * 8);
-    let found = 0;
-    while (left > 0 && found < count) {
+  idleNodes(count: number, options: { directories: boolean }): Node[] {
+    const idle: Node[] = [];
+    for (let left = count * 8; left > 0 && idle.length < count; left -= 1) {
       this.#idle ??= this.#nodes.values();
       const next = this.#idle.next();
-      left -= 1;
       if (next.done === true) {
         this.#idle = undefined;
-        continue;
+        break;
       }
       const node = next.value;
-      if (node.kind !== 'file' || node.isOpen || node.askedToForget) continue;
-      if (node.parent === undefined) continue;
-      found += 1;
-      yield node;
+      if (node.isOpen || node.askedToForget || node.parent === undefined) continue;
+      if (node.kind === 'directory' && (!options.directories || node.children !== undefined)) {
+        continue;
+      }
+      node.askedToForget = true;
+      idle.push(node);
     }
+    return idle;
   }
 
   /** A node whose place in its parent is already taken away or taken by another. */

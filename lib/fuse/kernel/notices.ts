@@ -12,10 +12,14 @@
 import { systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { Device } from './device.js';
-import { attributesNotice, entryNotice } from './replies.js';
+import type { Node } from './node-table.js';
+import { attributesNotice, entryNotice, pruneNotice } from './replies.js';
 
 /** The kernel does not know the node or name (any more), or the mount is going. */
 const expected: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ENODEV', 'EPERM', 'EBADF'];
+
+/** Entries dropped at a time to keep the node table small; each may hold a thread of the pool. */
+const entriesAtOnce = 3;
 
 export class Notices {
   readonly #device: Device;
@@ -23,6 +27,8 @@ export class Notices {
   readonly #entries = new Map<string, Buffer>();
   #sending: Promise<void> | undefined;
   #sent = 0;
+  /** whether this kernel knows FUSE_NOTIFY_PRUNE */
+  canPrune = false;
 
   constructor(device: Device, log: Log) {
     this.#device = device;
@@ -50,9 +56,32 @@ export class Notices {
     this.#sending ??= this.#sendEntries();
   }
 
-  /** Resolves when no entry is left to be told. */
-  async idle(): Promise<void> {
-    await this.#sending;
+  /**
+   * The kernel is to forget these nodes, where nobody uses them. Without FUSE_NOTIFY_PRUNE the entries
+   * of directories must be left alone: one may be somebody's working directory, and getcwd(3) fails in
+   * a directory whose entry was dropped.
+   */
+  async forget(nodes: readonly Node[]): Promise<void> {
+    if (this.canPrune) {
+      await this.#send(pruneNotice(nodes.map((node) => node.id)));
+      return;
+    }
+    const left = nodes.values();
+    const sendRest = async (): Promise<void> => {
+      for (const { parent, name } of left) {
+        if (parent !== undefined) await this.#send(entryNotice(parent.id, name));
+      }
+    };
+    await Promise.all(Array.from({ length: entriesAtOnce }, sendRest));
+  }
+
+  async #send(message: Buffer): Promise<void> {
+    this.#sent += 1;
+    try {
+      await this.#device.write([message]);
+    } catch (error) {
+      this.#judge(error);
+    }
   }
 
   async #sendEntries(): Promise<void> {
@@ -60,12 +89,7 @@ export class Notices {
     await Promise.resolve();
     for (const [key, message] of this.#entries) {
       this.#entries.delete(key);
-      this.#sent += 1;
-      try {
-        await this.#device.write([message]);
-      } catch (error) {
-        this.#judge(error);
-      }
+      await this.#send(message);
     }
     this.#sending = undefined;
   }

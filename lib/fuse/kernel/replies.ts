@@ -259,3 +259,18 @@ export function entryNotice(parentId: number, name: string): Buffer {
   bytes.write(name, replyHeaderBytes + 16);
   return bytes;
 }
+
+/**
+ * FUSE_NOTIFY_PRUNE (7.45): the kernel drops the entries of these nodes where nobody uses them. It
+ * takes no directory's lock for it.
+ */
+export function pruneNotice(nodeIds: readonly number[]): Buffer {
+  const bytes = reply(16 + nodeIds.length * 8);
+  bytes.writeUInt32LE(bytes.length, 0);
+  bytes.writeInt32LE(notifyCode.prune, 4);
+  bytes.writeUInt32LE(nodeIds.length, replyHeaderBytes);
+  for (const [index, nodeId] of nodeIds.entries()) {
+    writeU64(bytes, nodeId, replyHeaderBytes + 16 + index * 8);
+  }
+  return bytes;
+}

@@ -24,6 +24,7 @@ import {
   protocolMajor,
   protocolMinor,
   protocolMinorLeast,
+  pruneMinor,
   replyHeaderBytes,
   requestHeaderBytes,
 } from './protocol.js';
@@ -46,9 +47,10 @@ const maxBackground = 64;
 const spareBuffersMax = 8;
 /** With more buffers than this lent to writes under way, a write's data moves to a place of its size. */
 const lentBuffersMax = 16;
-/** Nodes known before the kernel is asked to forget the files that nobody has open; some 40 MB. */
-const nodesMax = 131_072;
+/** Some 40 MB of nodes. */
+const nodesMaxDefault = 131_072;
 const forgetBatch = 512;
+const forgetPauseMs = 500;
 
 const wantedFlags =
   initFlag.asyncRead |
@@ -71,6 +73,8 @@ export interface SessionSettings {
   readonly readers: number;
   /** callers to serve besides root; undefined for all */
   readonly allowUids: readonly number[] | undefined;
+  /** nodes known before the kernel is asked to forget those that nobody uses; 131,072 */
+  readonly nodesMax?: number;
 }
 
 /** What INIT brought. */
@@ -85,6 +89,7 @@ export class Session {
   readonly #log: Log;
   readonly #readers: number;
   readonly #allowUids: ReadonlySet<number> | undefined;
+  readonly #nodesMax: number;
   readonly #buffers = new RequestBuffers(spareBuffersMax);
   readonly #inFlight: InFlight;
   #requests = 0;
@@ -96,6 +101,7 @@ export class Session {
     this.#state = settings.state;
     this.#log = settings.log;
     this.#readers = settings.readers;
+    this.#nodesMax = settings.nodesMax ?? nodesMaxDefault;
     this.#allowUids =
       settings.allowUids === undefined ? undefined : new Set([0, ...settings.allowUids]);
     this.#inFlight = new InFlight({
@@ -212,6 +218,7 @@ export class Session {
     }
     this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
     const minor = Math.min(asked.minor, protocolMinor);
+    this.#state.notices.canPrune = asked.minor >= pruneMinor;
     this.#negotiated = { minor, kernelMinor: asked.minor };
   }
 
@@ -389,19 +396,17 @@ export class Session {
 
   /**
    * Keeps the table from growing with the kernel's cache, which has the whole machine's memory: asks it
-   * to drop entries of files that nobody has open, a batch at a time.
+   * to drop what nobody uses, a batch at a time.
    */
   #keepNodesFew(): void {
     const { nodes, notices } = this.#state;
-    if (nodes.size <= nodesMax || this.#forgetting) return;
+    if (nodes.size <= this.#nodesMax || this.#forgetting) return;
     this.#forgetting = true;
-    for (const node of nodes.idleFiles(forgetBatch)) {
-      if (node.parent === undefined) continue;
-      node.askedToForget = true;
-      notices.entry(node.parent.id, node.name);
-    }
-    void notices.idle().finally(() => {
-      this.#forgetting = false;
+    const batch = nodes.idleNodes(forgetBatch, { directories: notices.canPrune });
+    // Where little was found, all is in use or asked for already.
+    const pauseMs = batch.length < forgetBatch / 2 ? forgetPauseMs : 0;
+    void notices.forget(batch).then(() => {
+      setTimeout(() => (this.#forgetting = false), pauseMs).unref();
     });
   }
 }
