@@ -6,7 +6,7 @@
  * are taken down in order; and SIGTERM from the kernel should we be killed without that chance.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
@@ -155,21 +155,22 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Pids of the processes below `pid`, as /proc shows them now. */
+/**
+ * Pids of the processes below `pid` now. Read from /proc/PID/task/PID/children (proc(5)) and not by
+ * looking at every process there is: the stat file of a stranger may block while it starts a program.
+ */
 export function descendantsOf(pid: number): number[] {
-  const childrenOf = new Map<number, number[]>();
-  for (const name of readdirSync('/proc')) {
-    const parent = /^\d+$/.test(name) ? parentPid(name) : undefined;
-    if (parent === undefined) continue;
-    childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), Number(name)]);
-  }
   const found: number[] = [];
-  for (const queue = [pid]; queue.length > 0;) {
-    const children = childrenOf.get(queue.pop() ?? 0) ?? [];
-    found.push(...children);
-    queue.push(...children);
-  }
+  for (let queue = [pid]; queue.length > 0; found.push(...queue)) queue = queue.flatMap(childrenOf);
   return found;
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readProcessFile(`/proc/${pid}/task/${pid}/children`) ?? '';
+  return text
+    .split(' ')
+    .filter((child) => child !== '')
+    .map(Number);
 }
 
 /** Ends processes that are not our own children, so that nobody tells us when they are gone. */
@@ -184,25 +185,21 @@ export async function endProcesses(pids: readonly number[], graceMs = 2000): Pro
   }
 }
 
-/** Whether the process exists and has not ended. */
-export function isAlive(pid: number): boolean {
-  return parentPid(String(pid)) !== undefined;
+/** Whether the process exists and has not ended; a zombie has. */
+function isAlive(pid: number): boolean {
+  const status = readProcessFile(`/proc/${pid}/status`);
+  return status !== undefined && !/^State:\s+Z/m.test(status);
 }
 
-/** Parent of a process, or undefined if it has ended (a zombie counts as ended). */
-function parentPid(pid: string): number | undefined {
-  let stat: string;
+/** undefined where the process has ended meanwhile */
+function readProcessFile(path: string): string | undefined {
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return readFileSync(path, 'latin1');
   } catch (error) {
-    // Between readdir and here it ended: no such directory, or (ESRCH) no such process any more.
     const code = systemErrorCode(error);
     if (code === 'ENOENT' || code === 'ESRCH') return undefined;
     throw error;
   }
-  // proc(5): the second field, the name in parentheses, may hold blanks and parentheses itself.
-  const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return state === 'Z' ? undefined : Number(parent);
 }
 
 function spawnDetached(
