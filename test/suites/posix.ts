@@ -4,7 +4,7 @@
  * has been right before.
  *
  * Left out is what S3 has no place for: links, devices, permissions, explicit times, the rename of a
- * directory that is not empty. A process that serves the directory must not be the one that runs this.
+ * directory that is not empty.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -29,34 +29,11 @@ import {
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Test } from 'tap';
 
 /** One behaviour; rejects where it is missing. */
 export type PosixCase = (directory: string) => Promise<void>;
 
 const kib = 1024;
-
-/**
- * Runs every case in a directory of its own below `directory`.
- * @param options.without names of cases that this file system is documented not to fulfil
- */
-export async function runPosixSuite(
-  t: Test,
-  directory: string,
-  options: { without?: readonly string[] } = {},
-): Promise<void> {
-  const { without = [] } = options;
-  for (const name of without) t.ok(name in posixCases, `there is a case "${name}"`);
-  for (const [index, [name, run]] of Object.entries(posixCases).entries()) {
-    if (without.includes(name)) continue;
-    await t.test(name, async (t) => {
-      const place = join(directory, `case ${index}`);
-      await mkdir(place);
-      await run(place);
-      t.pass(name);
-    });
-  }
-}
 
 export const posixCases: Readonly<Record<string, PosixCase>> = {
   // --- files and their content ---
