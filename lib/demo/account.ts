@@ -4,8 +4,9 @@
  * Whose it is stands in its comment field, as the pid and start time of the process that made it: a
  * user left over from a killed process is taken over, one in use by a live process is never touched.
  */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemErrorCode } from '../errors.js';
 import { isAlive, ownIdentity } from '../process-identity.js';
 import { runCommand } from './child.js';
 
@@ -32,7 +33,7 @@ export async function makeAccount(name: string): Promise<Account> {
     const candidate = number === 1 ? name : `${name}-${number}`;
     const existing = findUser(candidate);
     if (existing !== undefined && !isAbandoned(existing.comment)) continue;
-    if (existing !== undefined) await removeUser(candidate);
+    if (existing !== undefined && !(await removeAbandoned(candidate))) continue;
     if (!(await addUser(candidate))) continue;
     const made = findUser(candidate);
     if (made === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
@@ -59,6 +60,30 @@ async function addUser(name: string): Promise<boolean> {
   if (ending.status === takenStatus) return false;
   if (ending.status !== 0) throw new Error(`useradd ${name} failed: ${ending.stderr.trim()}`);
   return true;
+}
+
+/**
+ * One process at a time may take a left-over name: between the look and the removal another one could
+ * have made the user anew. A lock left by a killed process only keeps that one name from being reused.
+ * @returns false if another process is at it
+ */
+async function removeAbandoned(name: string): Promise<boolean> {
+  const lock = `/run/lock/s3jail-account-${name}`;
+  try {
+    mkdirSync(lock);
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return false;
+    throw error;
+  }
+  try {
+    const user = findUser(name);
+    if (user === undefined) return true;
+    if (!isAbandoned(user.comment)) return false;
+    await removeUser(name);
+    return true;
+  } finally {
+    rmdirSync(lock);
+  }
 }
 
 async function removeUser(name: string): Promise<void> {
