@@ -69,6 +69,23 @@ async function figuresOf(served: ServedMount): Promise<Figures> {
   return { threads, descriptors: readdirSync(`${directory}/fd`).length, residentBytes };
 }
 
+/** The highest of ten looks in the middle third of the time: what the work needs. */
+async function highestFigures(served: ServedMount): Promise<Figures> {
+  const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+  await pause((seconds * 1000) / 3);
+  let highest: Figures = { threads: 0, descriptors: 0, residentBytes: 0 };
+  for (let look = 0; look < 10; look += 1) {
+    await pause((seconds * 1000) / 30);
+    const now = await figuresOf(served);
+    highest = {
+      threads: Math.max(highest.threads, now.threads),
+      descriptors: Math.max(highest.descriptors, now.descriptors),
+      residentBytes: Math.max(highest.residentBytes, now.residentBytes),
+    };
+  }
+  return highest;
+}
+
 async function work(served: ServedMount, id: number): Promise<{ status: number; said: string }> {
   const args = ['-e', caller, served.mountPoint, String(id), String(seconds)];
   const child = spawn('perl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -90,8 +107,7 @@ void t.test(`${callers} callers for ${seconds} s leave nothing behind`, async (t
     Array.from({ length: 8 }, (_, id) => served.ask('replace', `/w${id}`, 'x', true)),
   );
   const runs = Promise.all(Array.from({ length: callers }, (_, id) => work(served, id)));
-  await new Promise((resolve) => setTimeout(resolve, (seconds * 1000) / 2));
-  const plateau = await figuresOf(served);
+  const plateau = await highestFigures(served);
   for (const { status, said } of await runs)
     t.equal(status, 0, said || 'a caller saw no wrong answer');
 

@@ -29,7 +29,7 @@ export interface Commands {
   handles: () => number;
   counters: () => Readonly<Record<string, number>>;
   limits: () => readonly string[];
-  memory: () => { residentBytes: number };
+  memory: () => { residentBytes: number; heapBytes: number; externalBytes: number };
   unmount: (lazy: boolean) => Promise<{ code?: string }>;
   throwLater: () => void;
 }
@@ -67,7 +67,8 @@ function commandsFor(mounted: Mounted): Commands {
     limits: () => mounted.limits,
     memory: () => {
       globalThis.gc?.();
-      return { residentBytes: process.memoryUsage.rss() };
+      const { rss, heapUsed, external } = process.memoryUsage();
+      return { residentBytes: rss, heapBytes: heapUsed, externalBytes: external };
     },
     unmount: async (lazy) => {
       try {
