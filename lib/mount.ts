@@ -4,6 +4,7 @@
  * Order of the end: no new opens, what is open is stored (up to `--drain-timeout`), the mount goes,
  * temporary files and runtime record go. What could not be stored is named, and the exit code says so.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isFsError } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
 import { Filesystem, type FilesystemSettings } from './filesystem.js';
@@ -24,6 +25,9 @@ import { openStore, type S3Store } from './s3/s3-store.js';
 import { showSource } from './source.js';
 import { StopSignals } from './stop-signals.js';
 import { makeTempDirectory } from './temp-directory.js';
+
+/** How long a driver may take to notice that its connection was cut. */
+const cutMs = 5000;
 
 /** What has to be undone, newest first. */
 type Undo = (() => void | Promise<void>)[];
@@ -259,7 +263,10 @@ async function release({ mounted, mountPoint, log }: LiveMount): Promise<void> {
     if (isFsError(error, 'EBUSY')) log.info({}, `${mountPoint} is still in use; cutting it off`);
     else log.warn({}, `unmounting ${mountPoint} failed: ${messageOf(error)}; cutting it off`);
   }
-  if (isStillMounted(mountPoint)) await detach(mountPoint, { lazy: true, cut: true });
+  if (!isStillMounted(mountPoint)) return;
+  await detach(mountPoint, { lazy: true, cut: true });
+  // The driver hears of it a moment later; should it not, the process may still end.
+  await Promise.race([mounted.unmounted, sleep(cutMs, undefined, { ref: false })]);
 }
 
 function isStillMounted(mountPoint: string): boolean {

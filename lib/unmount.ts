@@ -28,8 +28,15 @@ export async function runUnmount(path: string, print: (line: string) => void): P
     askToStop(state);
     return watch(record, state, print);
   }
-  if (entry === undefined) throw new Failure(32, `${mountPoint} is not mounted`);
-  return removeMount(mountPoint, entry, print);
+  // It ended before, with a loss that nobody was told of yet.
+  if (record !== undefined && state?.phase === 'ended') return verdict(record, state, print);
+  if (entry === undefined) {
+    record?.remove();
+    throw new Failure(32, `${mountPoint} is not mounted`);
+  }
+  const exitCode = await removeMount(mountPoint, entry, print);
+  record?.remove();
+  return exitCode;
 }
 
 /** SIGTERM, on which a mount stores what is open, unmounts and ends. */

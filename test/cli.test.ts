@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { optionRows } from '../lib/option-table.js';
 
+// Several dozen processes: quick on an idle machine, but what they say does not depend on that.
+t.setTimeout(600_000);
+
 const bin = fileURLToPath(new URL('../bin/', import.meta.url));
 const s3jail = join(bin, 's3jail.cjs');
 const helper = join(bin, 'mount.s3jail.cjs');

@@ -1,0 +1,435 @@
+/**
+ * `mount`, `mount.s3jail` and `unmount` as an administrator uses them: processes of their own between
+ * the embedded endpoint and a directory.
+ */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import t, { type Test } from 'tap';
+import { startEndpoint, type Endpoint } from '../lib/endpoint/endpoint.js';
+import { detach, findMount } from '../lib/mount-table.js';
+import { findRecord } from '../lib/runtime-record.js';
+
+t.setTimeout(900_000);
+
+const programs = fileURLToPath(new URL('../bin/', import.meta.url));
+const s3jail = join(programs, 's3jail.cjs');
+const helper = join(programs, 'mount.s3jail.cjs');
+const secret = 'c2VjcmV0LW9mLXRoZS10ZXN0';
+
+interface Ending {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A directory, an endpoint and a free mount point; all gone when the test ends. */
+class Place {
+  readonly base: string;
+  readonly mountPoint: string;
+  readonly log: string;
+  readonly endpoint: Endpoint;
+
+  private constructor(base: string, endpoint: Endpoint) {
+    this.base = base;
+    this.mountPoint = join(base, 'mnt');
+    this.log = join(base, 'mount.log');
+    this.endpoint = endpoint;
+  }
+
+  static async make(t: Test): Promise<Place> {
+    const base = await mkdtemp('/var/tmp/s3jail-command-');
+    const endpoint = await startEndpoint({
+      directory: join(base, 'objects'),
+      credentials: [{ accessKeyId: 'test', secretAccessKey: secret }],
+      buckets: ['bucket'],
+    });
+    const place = new Place(base, endpoint);
+    await mkdir(place.mountPoint, { mode: 0o755 });
+    t.teardown(async () => {
+      const pid = place.pid;
+      if (pid !== undefined && !hasEnded(pid)) process.kill(pid, 'SIGKILL');
+      while (findMount(place.mountPoint) !== undefined) {
+        await detach(place.mountPoint, { lazy: true, cut: true });
+      }
+      await endpoint.close();
+      await rm(base, { recursive: true, force: true });
+    });
+    return place;
+  }
+
+  /** The process that serves the mount point now. */
+  get pid(): number | undefined {
+    return findRecord(this.mountPoint, undefined)?.read()?.pid;
+  }
+
+  get options(): string[] {
+    return ['--endpoint-url', this.endpoint.url, '--temp-dir', join(this.base, 'temp')];
+  }
+
+  /** Directories for temporary files that mounts of this place have now. */
+  get tempDirectories(): string[] {
+    const own = join(this.base, 'temp', 's3jail-0');
+    const names = existsSync(own) ? readdirSync(own) : [];
+    // The journal of uploads outlives the process on purpose.
+    return names.filter((name) => !name.endsWith('.uploads'));
+  }
+
+  async mount(t: Test, ...more: string[]): Promise<Ending> {
+    const args = ['mount', 's3://bucket/alice/', this.mountPoint, ...this.options];
+    const ending = await run(s3jail, [...args, '--log-file', this.log, '--access', 'any', ...more]);
+    t.match(ending, { status: 0, stdout: '', stderr: '' }, 'the mount is made silently');
+    return ending;
+  }
+
+  path(name: string): string {
+    return join(this.mountPoint, name);
+  }
+
+  /** Nothing of a mount is left on this machine. */
+  checkGone(t: Test): void {
+    t.equal(findMount(this.mountPoint), undefined, 'the mount is gone');
+    t.equal(findRecord(this.mountPoint, undefined), undefined, 'its record is gone');
+    t.same(this.tempDirectories, [], 'its temporary files are gone');
+  }
+}
+
+function environment(env: Record<string, string>): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
+  return {
+    ...Object.fromEntries(inherited),
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: secret,
+    AWS_REGION: 'us-east-1',
+    AWS_CONFIG_FILE: '/dev/null',
+    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+    ...env,
+  };
+}
+
+function run(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Ending> {
+  return endingOf(start(program, args, env));
+}
+
+function start(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): ChildProcess {
+  return spawn(process.execPath, [program, ...args], {
+    env: environment(env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+function endingOf(child: ChildProcess): Promise<Ending> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  return new Promise((done, fail) => {
+    child.on('error', fail);
+    child.on('close', (status) => done({ status, stdout, stderr }));
+  });
+}
+
+/** Waits for what has to come; the test's own time limit ends a wait for what does not. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await sleep(20);
+}
+
+function hasEnded(pid: number): boolean {
+  if (!existsSync(`/proc/${pid}`)) return true;
+  return /\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+}
+
+/**
+ * A program that has written to a file and not closed it yet. Not this process: a file that is open
+ * here would be flushed whenever a child is started, by a kernel that waits for S3, which is here.
+ */
+class Writer {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<Ending>;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#ended = endingOf(child);
+  }
+
+  static async start(t: Test, path: string, text: string): Promise<Writer> {
+    const script = `
+      const fs = require('fs');
+      const file = fs.openSync(process.argv[1], 'w');
+      fs.writeSync(file, process.argv[2]);
+      fs.writeSync(2, 'written');
+      process.stdin.once('end', () => {
+        try { fs.closeSync(file); } catch (error) { console.log(error.code); }
+      }).resume();`;
+    const child = spawn(process.execPath, ['-e', script, path, text], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const writer = new Writer(child);
+    await new Promise((written) => child.stderr.once('data', written));
+    return writer;
+  }
+
+  /** @returns the errno name that close(2) answered with; empty for success */
+  async close(): Promise<string> {
+    this.#child.stdin?.end();
+    return (await this.#ended).stdout.trim();
+  }
+}
+
+const fs = { readFile, writeFile };
+
+void t.test('mount returns when the mount is usable, unmount when all is stored', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  await fs.writeFile(place.path('greeting'), 'hello');
+  t.equal(await fs.readFile(place.path('greeting'), 'utf8'), 'hello');
+  t.same(place.endpoint.keys('bucket'), ['alice/greeting']);
+
+  const { pid } = place;
+  const commandLine = readFileSync(`/proc/${pid ?? 0}/cmdline`, 'utf8').replace(/\0+$/, '');
+  t.equal(commandLine, `s3jail mount s3://bucket/alice/ ${place.mountPoint}`, 'as ps shows it');
+  t.ok(readdirSync(`/proc/${pid ?? 0}/task`).length > 24, 'the thread pool has its size');
+  t.equal(findMount(place.mountPoint)?.source, 's3://bucket/alice/');
+  t.equal(place.tempDirectories.length, 1);
+
+  const unmounted = await run(s3jail, ['unmount', place.mountPoint]);
+  t.match(unmounted, { status: 0, stdout: '', stderr: '' });
+  t.ok(hasEnded(pid ?? 0), 'the process has ended');
+  place.checkGone(t);
+  t.notOk((await fs.readFile(place.log, 'utf8')).includes(secret), 'the log holds no secret');
+});
+
+void t.test('a file that is still open is stored by unmount, which tells of it', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const writer = await Writer.start(t, place.path('open'), 'half a file');
+  const unmounted = await run(s3jail, ['unmount', place.mountPoint]);
+  t.equal(unmounted.status, 0);
+  t.match(unmounted.stderr, /^s3jail: storing 1 file, 11B \(\/open\)$/m);
+  t.same(place.endpoint.keys('bucket'), ['alice/open']);
+  t.equal(await writer.close(), 'ENOTCONN', 'who had it open is cut off');
+  place.checkGone(t);
+});
+
+void t.test('in the foreground SIGTERM stores what is open and ends with 0', async (t) => {
+  const place = await Place.make(t);
+  const args = ['mount', 's3://bucket/alice/', place.mountPoint, '--foreground', ...place.options];
+  const child = start(s3jail, args);
+  const ended = endingOf(child);
+  await until(() => findRecord(place.mountPoint, undefined)?.read()?.phase === 'mounted');
+  const writer = await Writer.start(t, place.path('open'), 'x'.repeat(1000));
+  child.kill('SIGTERM');
+  const { status, stderr } = await ended;
+  t.equal(status, 0);
+  t.match(stderr, /is mounted on/);
+  t.match(stderr, /only root can use this mount; name its user with --uid/);
+  t.match(stderr, /storing 1 file/);
+  t.match(stderr, /everything is stored/);
+  t.same(place.endpoint.keys('bucket'), ['alice/open']);
+  t.equal(await writer.close(), 'ENOTCONN');
+  place.checkGone(t);
+});
+
+void t.test('umount(8) by hand ends the process too', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const pid = place.pid ?? 0;
+  await fs.writeFile(place.path('a'), 'x');
+  await promisify(execFile)('umount', [place.mountPoint]);
+  await until(() => hasEnded(pid));
+  t.same(place.endpoint.keys('bucket'), ['alice/a']);
+  place.checkGone(t);
+});
+
+void t.test(
+  'what cannot be stored in time is named, by the log and by unmount, with exit code 2',
+  async (t) => {
+    const place = await Place.make(t);
+    await place.mount(t, '--drain-timeout', '1s', '--timeout', '1s');
+    const writer = await Writer.start(t, place.path('lost'), 'data');
+    await place.endpoint.close();
+    const unmounted = await run(s3jail, ['unmount', place.mountPoint]);
+    t.equal(unmounted.status, 2);
+    t.match(unmounted.stderr, /^s3jail: not stored: \/lost$/m);
+    t.match(await fs.readFile(place.log, 'utf8'), /not stored: \/lost/);
+    t.equal(await writer.close(), 'ENOTCONN');
+    place.checkGone(t);
+  },
+);
+
+void t.test('a second signal gives up at once and names what is lost', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t, '--drain-timeout', '1h');
+  const pid = place.pid ?? 0;
+  const writer = await Writer.start(t, place.path('lost'), 'data');
+  await place.endpoint.close();
+  process.kill(pid, 'SIGTERM');
+  await until(() => findRecord(place.mountPoint, undefined)?.read()?.progress !== undefined);
+  process.kill(pid, 'SIGINT');
+  await until(() => hasEnded(pid));
+  const log = await fs.readFile(place.log, 'utf8');
+  t.match(log, /gave up storing at the second signal/);
+  t.match(log, /not stored: \/lost/);
+  t.equal(findMount(place.mountPoint), undefined);
+  t.equal(await writer.close(), 'ENOTCONN');
+  const after = await run(s3jail, ['unmount', place.mountPoint]);
+  t.equal(after.status, 2, 'unmount still tells of it');
+  t.match(after.stderr, /^s3jail: not stored: \/lost$/m);
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 32, 'once');
+});
+
+void t.test('a mount point that is in use is refused', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const args = ['mount', 's3://bucket/bob/', place.mountPoint, ...place.options];
+  for (const mode of [['--foreground'], ['--log-file', place.log]]) {
+    const second = await run(s3jail, [...args, ...mode]);
+    t.equal(second.status, 32);
+    t.match(second.stderr, /is mounted already with s3:\/\/bucket\/alice\/ by process \d+/);
+  }
+  await fs.writeFile(place.path('still'), 'works');
+  t.same(place.endpoint.keys('bucket'), ['alice/still']);
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+});
+
+void t.test('unmount takes the dead mount of a killed process away', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const pid = place.pid ?? 0;
+  process.kill(pid, 'SIGKILL');
+  await until(() => hasEnded(pid));
+  t.ok(findMount(place.mountPoint), 'the dead mount is there');
+  const unmounted = await run(s3jail, ['unmount', place.mountPoint]);
+  t.equal(unmounted.status, 0);
+  t.match(unmounted.stderr, /was gone; removed its dead mount/);
+  t.equal(findMount(place.mountPoint), undefined);
+  t.equal(findRecord(place.mountPoint, undefined), undefined);
+});
+
+void t.test('a new mount clears away what a killed process left behind', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const pid = place.pid ?? 0;
+  const before = place.tempDirectories;
+  process.kill(pid, 'SIGKILL');
+  await until(() => hasEnded(pid));
+  t.same(place.tempDirectories, before);
+  await place.mount(t);
+  t.equal(place.tempDirectories.length, 1);
+  t.notSame(place.tempDirectories, before);
+  await fs.writeFile(place.path('a'), 'x');
+  t.same(place.endpoint.keys('bucket'), ['alice/a']);
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+  place.checkGone(t);
+});
+
+void t.test(
+  'a bucket that is not there and keys that are wrong fail the mount with 32',
+  async (t) => {
+    const place = await Place.make(t);
+    const tail = [place.mountPoint, ...place.options, '--log-file', place.log];
+    const absent = await run(s3jail, ['mount', 'no-such-bucket', ...tail]);
+    t.equal(absent.status, 32);
+    t.match(absent.stderr, /^s3jail: bucket "no-such-bucket" at http.*there is no such bucket/);
+    const wrong = await run(s3jail, ['mount', 'bucket', ...tail], {
+      AWS_SECRET_ACCESS_KEY: 'wrong-one',
+    });
+    t.equal(wrong.status, 32);
+    t.match(wrong.stderr, /secret key does not belong to the access key.*AWS_SECRET_ACCESS_KEY/);
+    t.notMatch(wrong.stderr, /wrong-one/);
+    place.checkGone(t);
+  },
+);
+
+void t.test('--read-only refuses writing, as does -o ro', async (t) => {
+  const place = await Place.make(t);
+  for (const option of [['--read-only'], ['-o', 'ro,noatime']]) {
+    await place.mount(t, ...option);
+    await t.rejects(fs.writeFile(place.path('x'), 'x'), { code: 'EROFS' });
+    t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+  }
+  t.same(place.endpoint.keys('bucket'), []);
+});
+
+void t.test('--private lets in the user of --uid alone', async (t) => {
+  const place = await Place.make(t);
+  const options = [...place.options, '--log-file', place.log, '--private', '--uid', 'daemon'];
+  const mount = ['mount', 'bucket', place.mountPoint, ...options];
+  await chmod(place.mountPoint, 0o777);
+  const open = await run(s3jail, mount);
+  t.equal(open.status, 32, 'a directory that others can write in is refused');
+  t.match(open.stderr, /chmod 0555/);
+  await chmod(place.mountPoint, 0o555);
+  await chmod(place.base, 0o755);
+  t.match(await run(s3jail, mount), { status: 0, stderr: '' });
+  const asDaemon = ['--reuid', 'daemon', '--regid', 'daemon', '--clear-groups', '--'];
+  await promisify(execFile)('setpriv', [...asDaemon, 'touch', place.path('mine')]);
+  t.same(place.endpoint.keys('bucket'), ['mine']);
+  await t.rejects(fs.readFile(place.path('mine')), { code: 'EACCES' }, 'root is kept out');
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+  place.checkGone(t);
+});
+
+void t.test('mount.s3jail mounts with the options of an fstab line', async (t) => {
+  const place = await Place.make(t);
+  const list =
+    `rw,nosuid,nodev,_netdev,x-systemd.requires=network-online.target,uid=daemon,access=any,` +
+    `endpoint-url=${place.endpoint.url},temp-dir=${join(place.base, 'temp')},log-file=${place.log}`;
+  const args = ['bucket/alice', place.mountPoint, '-n', '-o', list];
+  t.match(await run(helper, args), { status: 0, stdout: '', stderr: '' });
+  await fs.writeFile(place.path('a'), 'x');
+  t.same(place.endpoint.keys('bucket'), ['alice/a']);
+  const pid = place.pid ?? 0;
+  t.match(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), /^s3jail mount bucket\/alice \//);
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+});
+
+void t.test('mount(8) finds the helper, and umount(8) ends the mount', async (t) => {
+  const place = await Place.make(t);
+  const installed = '/sbin/mount.s3jail';
+  if (!existsSync(installed)) {
+    await symlink(helper, installed);
+    t.teardown(() => rm(installed));
+  }
+  await chmod(helper, 0o755);
+  const list = `endpoint-url=${place.endpoint.url},temp-dir=${join(place.base, 'temp')},noauto,access=any,log-file=${place.log}`;
+  const args = ['-t', 's3jail', 's3://bucket/alice/', place.mountPoint, '-o', list];
+  await promisify(execFile)('mount', args, { env: environment({}) });
+  await fs.writeFile(place.path('a'), 'x');
+  t.same(place.endpoint.keys('bucket'), ['alice/a']);
+  const pid = place.pid ?? 0;
+  await promisify(execFile)('umount', [place.mountPoint]);
+  await until(() => hasEnded(pid));
+  place.checkGone(t);
+});
+
+void t.test('options from the environment reach a mount in the background', async (t) => {
+  const place = await Place.make(t);
+  const env = {
+    S3JAIL_SOURCE: 's3://bucket/alice',
+    S3JAIL_ENDPOINT_URL: place.endpoint.url,
+    S3JAIL_TEMP_DIR: join(place.base, 'temp'),
+    S3JAIL_LOG_FILE: place.log,
+    S3JAIL_FILE_MODE: '0600',
+    S3JAIL_ACCESS: 'any',
+  };
+  const mounted = await run(s3jail, ['mount', place.mountPoint], env);
+  t.match(mounted, { status: 0, stderr: '' });
+  const file = await open(place.path('a'), 'w');
+  t.equal((await file.stat()).mode & 0o777, 0o600);
+  await file.close();
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+});
