@@ -9,7 +9,7 @@
  * it, and its fgetattr, which drops the handle. It does not tell when its thread ends; the descriptor
  * of /dev/fuse does, which libfuse closes when the kernel has let go.
  */
-import { accessSync, constants, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { accessSync, constants, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { readlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -44,6 +44,8 @@ interface FuseMount {
 const devicePath = '/dev/fuse';
 const descriptors = '/proc/self/fd';
 const configurationPath = '/etc/fuse.conf';
+/** The binding cuts a longer one, and would mount elsewhere. */
+const maxMountPointBytes = 1023;
 /** How long an end by somebody else's umount may go unnoticed. */
 const watchMs = 500;
 /** Where the watch begins again when this process has unmounted. */
@@ -118,6 +120,12 @@ function checkMayMount({ mountPoint, allowOther, owner }: MountSettings): void {
   }
   if (!isAccessible(devicePath, constants.F_OK)) {
     throw new Error(`${devicePath} is missing: modprobe fuse, or give it to the container`);
+  }
+  if (Buffer.byteLength(mountPoint) > maxMountPointBytes) {
+    throw new Error(`${mountPoint} is longer than ${maxMountPointBytes} bytes`);
+  }
+  if (statSync(mountPoint, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new Error(`${mountPoint} is not a directory`);
   }
   const entry = findMount(mountPoint);
   if (entry !== undefined) throw new Error(`${mountPoint} is in use: ${entry.source} is mounted`);

@@ -125,7 +125,12 @@ void t.test('a mount point that cannot be used is refused with the reason', asyn
   await t.rejects(MemoryMount.start(t, { driver, mountPoint: full }), { message: /not empty/ });
   t.equal(findMount(full), undefined);
   const missing = join(full, 'missing');
-  await t.rejects(MemoryMount.start(t, { driver, mountPoint: missing }), { message: /missing/ });
+  await t.rejects(MemoryMount.start(t, { driver, mountPoint: missing }), {
+    message: /is not a directory/,
+  });
+  const long = join(full, `${'d'.repeat(250)}/`.repeat(4));
+  await mkdir(long, { recursive: true });
+  await t.rejects(MemoryMount.start(t, { driver, mountPoint: long }), { message: /1023 bytes/ });
 });
 
 void t.test('mounting for somebody else is refused', async (t) => {
