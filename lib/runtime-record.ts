@@ -41,7 +41,7 @@ export class RuntimeRecord {
    * @throws Failure with exit code 32 if another living process has it
    */
   static claim(mountPoint: string, source: string): RuntimeRecord {
-    const directory = runtimeDirectory(process.geteuid?.() ?? 0);
+    const [directory] = runtimeDirectories(process.geteuid?.() ?? 0);
     makePrivateDirectory(directory);
     const path = recordPath(directory, mountPoint);
     const state: RuntimeState = { ...ownIdentity(), mountPoint, source, phase: 'mounting' };
@@ -116,8 +116,11 @@ export interface FoundRecord {
 export function findRecord(mountPoint: string, owner: number | undefined): FoundRecord | undefined {
   const self = process.geteuid?.() ?? 0;
   const users = owner === undefined || owner === self ? [self] : [self, owner];
-  for (const user of users) {
-    const path = recordPath(runtimeDirectory(user), mountPoint);
+  const places = users.flatMap((user) =>
+    runtimeDirectories(user).map((directory) => ({ user, directory })),
+  );
+  for (const { user, directory } of places) {
+    const path = recordPath(directory, mountPoint);
     const state = readRecord(path);
     // What another user wrote may name any process; only one of that user's own is believed.
     if (state === undefined || (user !== self && userOf(state) !== user)) continue;
@@ -131,13 +134,16 @@ function recordPath(directory: string, mountPoint: string): string {
   return join(directory, `${mountName(mountPoint)}.json`);
 }
 
-function runtimeDirectory(uid: number): string {
-  if (uid === 0) return '/run/s3jail';
+/**
+ * Where records of a user's mounts may be, the place for new ones first. Several, because a login
+ * has XDG_RUNTIME_DIR and a cron job of the same user has not.
+ */
+function runtimeDirectories(uid: number): [string, ...string[]] {
+  if (uid === 0) return ['/run/s3jail'];
+  const usual: [string, string] = [`/run/user/${uid}/s3jail`, `/tmp/s3jail-${uid}`];
+  if (uid !== process.geteuid?.()) return usual;
   const own = process.env['XDG_RUNTIME_DIR'];
-  if (uid === process.geteuid?.()) {
-    return own === undefined || own === '' ? `/tmp/s3jail-${uid}` : join(own, 's3jail');
-  }
-  return `/run/user/${uid}/s3jail`;
+  return own === undefined || own === '' ? [usual[1], usual[0]] : [join(own, 's3jail'), ...usual];
 }
 
 /** A record as it stands on disk; undefined where there is none or it is not one. */
