@@ -13,7 +13,7 @@ export const protocolMinorLeast = 31;
 /** FUSE_ROOT_ID */
 export const rootNodeId = 1;
 
-/** FUSE_INT_REQ_BIT and up: sizes of the two headers. */
+/** Sizes of fuse_in_header and fuse_out_header. */
 export const requestHeaderBytes = 40;
 export const replyHeaderBytes = 16;
 
