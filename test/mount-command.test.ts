@@ -56,6 +56,7 @@ class Place {
       while (findMount(place.mountPoint) !== undefined) {
         await detach(place.mountPoint, { lazy: true, cut: true });
       }
+      findRecord(place.mountPoint, undefined)?.remove();
       await endpoint.close();
       await rm(base, { recursive: true, force: true });
     });
