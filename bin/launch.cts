@@ -1,16 +1,8 @@
-/**
- * Starts the program. CommonJS, because loading an ES module already makes libuv start its thread
- * pool, and the size of the pool is read from the environment only then.
- */
+/** Starts the program. CommonJS, so that the size of the thread pool is set before any ES module. */
+import threadPool = require('../lib/thread-pool.cjs');
 
 /** Oldest Node.js that has zlib.crc32, which uploads are checked with. */
 const oldestNode = [20, 15] as const;
-
-/**
- * Threads for file descriptors: blocked reads of /dev/fuse and temporary files of many sessions
- * share the pool with DNS look-ups; libuv's 4 would make them wait for each other.
- */
-const threadPoolSize = '24';
 
 function launch(program: 's3jail' | 'mount.s3jail'): void {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -20,7 +12,7 @@ function launch(program: 's3jail' | 'mount.s3jail'): void {
     );
     return;
   }
-  process.env['UV_THREADPOOL_SIZE'] ??= threadPoolSize;
+  threadPool.enlargeOwnPool();
   // The SDK's own switch: its notice about coming Node.js versions is for developers, and would
   // stand in front of every message.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';

@@ -14,6 +14,7 @@ import { Failure, messageOf, type ExitCode } from './failure.js';
 import { mountName } from './mount-name.js';
 import { argumentsOf, type MountPlan, type MountRequest } from './mount-request.js';
 import { parseChildMessage, type ChildMessage } from './parent-channel.js';
+import threadPool from './thread-pool.cjs';
 
 /** How much of what a child wrote before it died is shown. */
 const lastWords = { bytes: 4096, lines: 5 };
@@ -76,6 +77,7 @@ function start(args: readonly string[], log: number): ChildProcess {
   return spawn(process.execPath, [launcher, ...args], {
     argv0: 's3jail',
     detached: true,
+    env: threadPool.withLargePool(process.env),
     stdio: ['ignore', log, log, 'ipc'],
   });
 }

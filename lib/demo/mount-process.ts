@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../errors.js';
 import { detach, findMount, readMountTable } from '../mount-table.js';
 import { Child } from './child.js';
+import threadPool from '../thread-pool.cjs';
 
 export interface MountProcessSettings {
   /** `s3://bucket/prefix/` */
@@ -99,7 +100,7 @@ export async function detachMounts(path: string): Promise<void> {
 function mountEnvironment(settings: MountProcessSettings): NodeJS.ProcessEnv {
   const { accessKeyId, secretAccessKey, sessionToken } = settings.credentials;
   const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
-  return {
+  return threadPool.withLargePool({
     ...Object.fromEntries(inherited),
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -108,5 +109,5 @@ function mountEnvironment(settings: MountProcessSettings): NodeJS.ProcessEnv {
     AWS_CONFIG_FILE: '/dev/null',
     AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
     AWS_EC2_METADATA_DISABLED: 'true',
-  };
+  });
 }
