@@ -107,5 +107,5 @@ void t.test('sftp puts and gets a file whole', async (t) => {
   t.equal(ran.status, 0, ran.stderr);
   const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
   t.equal(digest(await readFile(join(place, 'back'))), digest(content));
-  t.equal(await mount.tell({ do: 'handles' }), 0);
+  t.equal(await mount.handlesLeft(), 0);
 });

@@ -3,6 +3,8 @@
  * each server. The laws assert each deviation, so that a server that mends its ways is noticed.
  */
 
+import type { ServerName } from '../support/servers.js';
+
 /** Whether conditions on the target of a write are kept: where not, the store looks first. */
 export interface KeptConditions {
   readonly absent: boolean;
@@ -15,6 +17,8 @@ export interface Deviations {
     readonly complete: KeptConditions;
     readonly copy: KeptConditions;
   };
+  /** CompleteMultipartUpload answers with the ETag, so that nobody has to ask for it */
+  readonly namesVersions: boolean;
   /** DeleteObject under an If-Match that does not hold deletes nevertheless */
   readonly deletesAnyway: boolean;
   /** multipart uploads take tags */
@@ -37,6 +41,7 @@ const ignored: KeptConditions = { absent: false, etag: false };
 /** The embedded endpoint: AWS's strict side. */
 export const embeddedDeviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: kept },
+  namesVersions: true,
   deletesAnyway: false,
   tagsUploads: true,
   storesChecksums: true,
@@ -49,6 +54,7 @@ export const embeddedDeviations: Deviations = {
 /** Ceph 16.2, as Debian 12 has it. It also answers 412 where If-Match of a PUT does hold. */
 export const ceph16Deviations: Deviations = {
   conditions: { put: { absent: true, etag: false }, complete: ignored, copy: ignored },
+  namesVersions: false,
   deletesAnyway: true,
   tagsUploads: false,
   storesChecksums: false,
@@ -61,6 +67,7 @@ export const ceph16Deviations: Deviations = {
 /** Ceph 20.2, as Debian's unstable has it. */
 export const ceph20Deviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: ignored },
+  namesVersions: true,
   deletesAnyway: false,
   tagsUploads: true,
   storesChecksums: true,
@@ -74,4 +81,8 @@ export const ceph20Deviations: Deviations = {
 export function cephDeviations(): Deviations {
   const version = Number(process.env['S3JAIL_TEST_CEPH_VERSION'] ?? '16');
   return version >= 20 ? ceph20Deviations : ceph16Deviations;
+}
+
+export function deviationsOf(server: ServerName): Deviations {
+  return server === 'ceph' ? cephDeviations() : embeddedDeviations;
 }

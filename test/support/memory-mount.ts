@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
@@ -110,6 +111,16 @@ export class MemoryMount {
     });
     this.#server.send({ id, order });
     return await answered;
+  }
+
+  /** Handles that stay open: the kernel sends RELEASE after close(2) has returned. */
+  async handlesLeft(): Promise<number> {
+    let left = await this.tell<number>({ do: 'handles' });
+    for (let tries = 0; left > 0 && tries < 100; tries++) {
+      await sleep(50);
+      left = await this.tell<number>({ do: 'handles' });
+    }
+    return left;
   }
 
   /** What the core was asked since the last time, without the lookups. */
