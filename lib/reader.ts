@@ -30,6 +30,7 @@ class Fetch implements ByteRange {
   readonly #bytes: Buffer;
   #received = 0;
   #takers = 0;
+  #served = 0;
   #failure: { error: unknown } | undefined;
   #waiting: (() => void)[] = [];
   /** whether the memory budget was charged for it */
@@ -52,6 +53,11 @@ class Fetch implements ByteRange {
     return this.#takers > 0;
   }
 
+  /** Whether as many bytes were handed out as it has: the kernel keeps them and asks once. */
+  get isServed(): boolean {
+    return this.#served >= this.end - this.start;
+  }
+
   /** Bytes of [start, end), once they are here. */
   async take(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.#takers++;
@@ -61,6 +67,7 @@ class Fetch implements ByteRange {
         if (signal?.aborted === true) throw new FsError('EINTR', 'the read was interrupted');
         await this.#progress(signal);
       }
+      this.#served += end - start;
       return this.#bytes.subarray(start - this.start, end - this.start);
     } finally {
       this.#takers--;
@@ -186,10 +193,19 @@ export class Reader {
   /** A fetch that has to be made because somebody waits for it. */
   #demand(offset: number, end: number, isSequential: boolean): Fetch {
     const part = this.#partEnd(offset);
-    const whole = { start: offset, end: isSequential ? part : Math.min(part, end) };
-    if (this.#settings.memory.tryTake(whole.end - offset)) return this.#begin(whole, true);
+    const whole = isSequential
+      ? { start: this.#sequentialStart(offset), end: part }
+      : { start: offset, end: Math.min(part, end) };
+    if (this.#settings.memory.tryTake(whole.end - whole.start)) return this.#begin(whole, true);
     // Memory is short: as little as will do, uncharged, since the caller cannot go on without.
     return this.#begin({ start: offset, end: Math.min(part, end) }, false);
+  }
+
+  /** Where a part asked for by a read that came before its neighbours has to begin. */
+  #sequentialStart(offset: number): number {
+    const start = Math.floor(offset / this.#settings.partSize) * this.#settings.partSize;
+    const isFree = this.#fetches.every((fetch) => fetch.end <= start || fetch.start > offset);
+    return isFree && offset - start <= tolerance ? start : offset;
   }
 
   /** Starts the parts that lie as far ahead as the run is long. */
@@ -228,7 +244,7 @@ export class Reader {
     let surplus = this.#fetches.length - most;
     this.#forget((fetch) => {
       if (inUse.has(fetch) || fetch.isAwaited) return false;
-      const isPassed = this.#run > 0 && fetch.end <= behind;
+      const isPassed = this.#run > 0 && fetch.end <= behind && fetch.isServed;
       return isPassed || surplus-- > 0;
     });
   }

@@ -165,8 +165,11 @@ function isNothingTorn(got: Record<string, Buffer>, scenario: Scenario): boolean
   );
 }
 
+// Most of the time they wait to send a request again.
+t.jobs = 4;
 for (const scenario of scenarios) {
-  void t.test(`${scenario.name}, with every fault in every request`, async (t) => {
+  const title = `${scenario.name}, with every fault in every request`;
+  void t.test(title, { buffered: true }, async (t) => {
     for (const action of scenario.actions) {
       for (const [label, fault, applies] of faults) {
         if (!applies(action)) continue;
