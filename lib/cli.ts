@@ -3,7 +3,6 @@
  *
  * Every line on stderr starts with `s3jail: `. A stack trace appears only at `--log-level debug`.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { systemErrorCode } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
@@ -12,6 +11,7 @@ import { nearest } from './nearest.js';
 import { optionGroups, optionRows, type Ambient } from './option-table.js';
 import { isSwitch, oppositeName, UsageError, type WrittenOption } from './options.js';
 import { reportToParent } from './parent-channel.js';
+import { readVersion } from './version.js';
 
 export type Program = 's3jail' | 'mount.s3jail';
 
@@ -69,7 +69,7 @@ function complain(line: string): void {
 }
 
 /** Commands that later versions will have; said so instead of guessing at a slip. */
-const plannedCommands = ['check', 'policy', 'status'];
+const plannedCommands = ['check', 'policy'];
 
 async function runCommand(args: readonly string[]): Promise<number> {
   let exitCode = 0;
@@ -98,6 +98,17 @@ async function runCommand(args: readonly string[]): Promise<number> {
     .action(async (mountPoint: string) => {
       const { runUnmount } = await import('./unmount.js');
       exitCode = await runUnmount(mountPoint, complain);
+    });
+  program
+    .command('status')
+    .description('what the mounts here are and do: uploads, requests, last problems')
+    .argument('[mountpoint]')
+    .usage('[MOUNTPOINT] [--json]')
+    .option('--json', 'for programs')
+    .helpOption('--help', 'print this help')
+    .action(async (mountPoint: string | undefined, options: { json?: boolean }) => {
+      const { runStatus } = await import('./status.js');
+      exitCode = await runStatus({ mountPoint, json: options.json === true });
     });
   program
     .command('demo')
@@ -308,11 +319,4 @@ interface HelperFlags {
   readonly fake?: boolean;
   readonly verbose?: boolean;
   readonly namespace?: string;
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const found: unknown = JSON.parse(text);
-  if (typeof found !== 'object' || found === null || !('version' in found)) return 'unknown';
-  return String(found.version);
 }

@@ -80,7 +80,14 @@ export interface FilesystemStatus {
   readonly uploads: readonly { path: string; size: number }[];
   readonly tempBytes: number;
   readonly tempPeak: number;
+  /** bytes of file content in memory on their way to S3 */
+  readonly uploadMemory: number;
+  /** bytes of file content in memory on their way from S3 */
+  readonly downloadMemory: number;
   readonly cachedEntries: number;
+  /** lookups and listings answered without asking S3 */
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
   readonly oddKeys: number;
 }
 
@@ -354,7 +361,11 @@ export class Filesystem implements Operations {
         .map((file) => ({ path: file.path, size: file.size })),
       tempBytes: this.#space.used,
       tempPeak: this.#space.peak,
+      uploadMemory: this.#area.memory.used,
+      downloadMemory: this.#reading.memory.used,
       cachedEntries: this.#tree.cachedEntries,
+      cacheHits: this.#tree.asked.hits,
+      cacheMisses: this.#tree.asked.misses,
       oddKeys: this.#tree.oddKeys,
     };
   }

@@ -14,11 +14,14 @@ import { createLog, type Log } from './log.js';
 import { prepareMountPoint, realMountPoint } from './mount-point.js';
 import type { MountPlan } from './mount-request.js';
 import { detach, findMount, isOurs } from './mount-table.js';
+import { Observation } from './observation.js';
+import type { Operations } from './operations.js';
 import type { MountOptions } from './option-table.js';
 import { showSize } from './option-values.js';
 import { hasParent, reportToParent } from './parent-channel.js';
 import { RuntimeRecord } from './runtime-record.js';
 import type { StoreOptions } from './s3/client.js';
+import type { RequestObserver } from './s3/request-observer.js';
 import { UploadJournal } from './upload-journal.js';
 import type { UploadRecord } from './upload-journal.js';
 import { openStore, type S3Store } from './s3/s3-store.js';
@@ -40,7 +43,8 @@ type Undo = (() => void | Promise<void>)[];
 export async function runMount(plan: MountPlan): Promise<ExitCode> {
   process.title = `s3jail mount ${plan.sourceText} ${plan.mountPoint}`;
   const isBackground = hasParent();
-  const log = openLog(plan.options);
+  const observation = new Observation(plan.options, openLog(plan.options));
+  const { log } = observation;
   const stop = new StopSignals({ ignoreHangup: isBackground });
   process.once('disconnect', () => stop.request('the end of the command that started it'));
   process.on('unhandledRejection', (error) => logBug(log, error));
@@ -48,9 +52,9 @@ export async function runMount(plan: MountPlan): Promise<ExitCode> {
     logBug(log, error);
     stop.request('an internal error');
   });
-  const undo: Undo = [() => stop.close()];
+  const undo: Undo = [() => stop.close(), () => observation.close()];
   try {
-    const mount = await bringUp(plan, log, stop, undo);
+    const mount = await bringUp(plan, observation, stop, undo);
     process.removeAllListeners('disconnect');
     await reportToParent({ kind: 'mounted', notices: noticesOf(plan.options, log) });
     if (process.connected) process.disconnect();
@@ -88,13 +92,16 @@ interface LiveMount {
 
 async function bringUp(
   plan: MountPlan,
-  log: Log,
+  observation: Observation,
   stop: StopSignals,
   undo: Undo,
 ): Promise<LiveMount> {
-  const { options, source } = plan;
+  const { options } = plan;
+  const { log } = observation;
+  const source = showSource(plan.source);
+  await observation.openMetrics();
   const mountPoint = await realMountPoint(plan.mountPoint);
-  const record = RuntimeRecord.claim(mountPoint, showSource(source));
+  const record = RuntimeRecord.claim(mountPoint, source);
   undo.push(() => {
     if (!record.tellsOfLoss) record.remove();
   });
@@ -102,13 +109,17 @@ async function bringUp(
   const temp = makeTempDirectory(options.tempDir, mountPoint);
   undo.push(() => temp.remove());
   const journal = openJournal(temp.journalPath, plan);
-  const reaching = reachStore(storeOptionsOf(plan, journal), options, log);
+  const storeOptions = storeOptionsOf(plan, journal, observation.metrics);
+  const reaching = reachStore(storeOptions, options, log);
   const store = await stop.unlessStopped(reaching, refusal);
   undo.push(() => store.close());
   // Every path of the options is absolute by now, and a busy directory could not be unmounted.
   process.chdir('/');
   const filesystem = new Filesystem({ store, settings: settingsOf(options, temp.path), log });
-  const mounted = await attach(plan, mountPoint, filesystem, log);
+  const operations = observation.around(filesystem);
+  const { mounted, driver } = await attach(plan, mountPoint, operations, log);
+  const watched = { mountPoint, source, filesystem, store, mounted, driver };
+  await observation.openStatus(record.socketPath, watched);
   record.update({ phase: 'mounted' });
   void abortLeftovers(store, journal, log);
   return { plan, mountPoint, filesystem, mounted, record, log };
@@ -142,9 +153,13 @@ async function reachStore(
   }
 }
 
-function storeOptionsOf({ source, options }: MountPlan, uploadRecord: UploadRecord): StoreOptions {
+function storeOptionsOf(
+  { source, options }: MountPlan,
+  uploadRecord: UploadRecord,
+  observer: RequestObserver,
+): StoreOptions {
   const { bucket, prefix, credentials } = source;
-  return { ...options, bucket, prefix, credentials, uploadRecord };
+  return { ...options, bucket, prefix, credentials, uploadRecord, observer };
 }
 
 function openJournal(path: string, { source, options }: MountPlan): UploadJournal {
@@ -176,9 +191,9 @@ function settingsOf(options: MountOptions, tempDir: string): FilesystemSettings 
 async function attach(
   plan: MountPlan,
   mountPoint: string,
-  filesystem: Filesystem,
+  operations: Operations,
   log: Log,
-): Promise<Mounted> {
+): Promise<{ mounted: Mounted; driver: { name: string; why: string } }> {
   const { options } = plan;
   const source = showSource(plan.source);
   try {
@@ -186,7 +201,7 @@ async function attach(
     if (options.private && driver.name !== 'kernel') {
       throw new Error(`--private needs the kernel driver, which cannot be used here: ${why}`);
     }
-    const mounted = await driver.mount(filesystem, {
+    const mounted = await driver.mount(operations, {
       mountPoint,
       source,
       allowOther: options.allowOther,
@@ -201,7 +216,7 @@ async function attach(
       `${source} is mounted on ${mountPoint}`,
     );
     for (const limit of mounted.limits) log.info({ driver: driver.name }, limit);
-    return mounted;
+    return { mounted, driver: { name: driver.name, why } };
   } catch (error) {
     throw new Failure(32, `cannot mount on ${mountPoint}: ${messageOf(error)}`, { cause: error });
   }

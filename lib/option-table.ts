@@ -8,6 +8,7 @@ import { logLevels, type LogLevel } from './log.js';
 import {
   matching,
   oneOf,
+  parseAddress,
   parseCount,
   parseEndpointUrl,
   parseFilePath,
@@ -21,6 +22,7 @@ import {
   showSize,
   showTime,
   within,
+  type Address,
 } from './option-values.js';
 import { multipartLimits } from './store.js';
 
@@ -79,6 +81,7 @@ export interface MountOptions {
   readonly logLevel: LogLevel;
   readonly logFormat: 'text' | 'json';
   readonly logFile: string | undefined;
+  readonly metrics: Address | undefined;
   readonly drainTimeoutMs: number;
 }
 
@@ -520,6 +523,15 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       parse: parseFilePath,
       byDefault: () => undefined,
     },
+    metrics: optional(
+      {
+        name: 'metrics',
+        group: 'Life',
+        value: 'ADDRESS',
+        help: 'serve Prometheus metrics on PORT of this machine alone, or on HOST:PORT',
+      },
+      parseAddress,
+    ),
     drainTimeoutMs: valued(
       {
         name: 'drain-timeout',

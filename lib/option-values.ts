@@ -6,6 +6,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { systemErrorCode } from './errors.js';
 import { nearest } from './nearest.js';
@@ -267,4 +268,28 @@ function parseRecords(text: string): string[][] {
 /** Text of unknown origin as messages show it: quoted, escaped, cut. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}…` : text);
+}
+
+/** Where a server listens. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * `PORT` on this machine alone, or `HOST:PORT` with the address of an interface, `[…]` around IPv6.
+ * Port 0 is any free one.
+ * @throws OptionValueError
+ */
+export function parseAddress(text: string): Address {
+  const match = /^(?:(?:\[([^\]]+)\]|([^:]+)):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3] ?? Number.NaN);
+  const host = match?.[1] ?? match?.[2] ?? '127.0.0.1';
+  const isAddress = isIP(host) !== 0 || host === 'localhost';
+  if (!isAddress || !(port <= 65_535)) {
+    throw new OptionValueError(
+      `${quote(text)} is not an address to listen on; write PORT, 127.0.0.1:PORT or [::1]:PORT`,
+    );
+  }
+  return { host, port };
 }

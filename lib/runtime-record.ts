@@ -1,14 +1,14 @@
 /**
  * The runtime record of a mount: a small file that says which process serves a mount point and what
- * it is doing. `s3jail unmount` finds the process through it and shows its progress; a second mount
- * on the same place is refused through it.
+ * it is doing. `s3jail unmount` finds the process through it and shows its progress, `s3jail status`
+ * the socket beside it; a second mount on the same place is refused through it.
  *
  * It lies in /run/s3jail for root, in $XDG_RUNTIME_DIR/s3jail for others (without that variable in
  * /tmp/s3jail-UID), mode 0600 in 0700. A process that ended well removes its record; one that could
  * not store everything leaves it behind with what was lost.
  */
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { systemErrorCode } from './errors.js';
 import { Failure } from './failure.js';
 import { mountName } from './mount-name.js';
@@ -48,7 +48,7 @@ export class RuntimeRecord {
     for (;;) {
       const before = readRecord(path);
       if (before !== undefined && isAlive(before)) throw claimed(before);
-      rmSync(path, { force: true });
+      removeFiles(path, before);
       if (createRecord(path, state)) return new RuntimeRecord(path, state);
     }
   }
@@ -56,6 +56,11 @@ export class RuntimeRecord {
   /** Whether it has to stay, for whoever asks what became of the mount. */
   get tellsOfLoss(): boolean {
     return (this.#state.notStored?.length ?? 0) > 0;
+  }
+
+  /** Where this process answers questions; nothing is there yet. */
+  get socketPath(): string {
+    return socketPath(this.#path, this.#state);
   }
 
   update(change: Pick<RuntimeState, 'phase'> & Partial<RuntimeState>): void {
@@ -66,8 +71,21 @@ export class RuntimeRecord {
   }
 
   remove(): void {
-    rmSync(this.#path, { force: true });
+    removeFiles(this.#path, this.#state);
   }
+}
+
+/**
+ * Beside the record, and short: the path of a socket has 107 bytes (unix(7)), fewer than a record's
+ * may need.
+ */
+function socketPath(recordPath: string, { pid, startTime }: ProcessIdentity): string {
+  return join(dirname(recordPath), `${pid}.${startTime}.sock`);
+}
+
+function removeFiles(recordPath: string, state: ProcessIdentity | undefined): void {
+  rmSync(recordPath, { force: true });
+  if (state !== undefined) rmSync(socketPath(recordPath, state), { force: true });
 }
 
 /** Makes the record appear whole, or not at all where another process was quicker. */
@@ -106,7 +124,40 @@ function claimed(state: RuntimeState): Failure {
 export interface FoundRecord {
   /** as it stands now; undefined once it is removed */
   read(): RuntimeState | undefined;
+  /** where the process answers questions while it lives */
+  readonly socketPath: string;
   remove(): void;
+}
+
+/** The records of this user's mounts, whether their processes live or not. */
+export function ownRecords(): FoundRecord[] {
+  const paths = runtimeDirectories(process.geteuid?.() ?? 0).flatMap((directory) =>
+    namesIn(directory)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => join(directory, name)),
+  );
+  return paths.flatMap((path) => {
+    const state = readRecord(path);
+    return state === undefined ? [] : [foundRecord(path, state)];
+  });
+}
+
+function foundRecord(path: string, state: RuntimeState): FoundRecord {
+  return {
+    read: () => readRecord(path),
+    socketPath: socketPath(path, state),
+    remove: () => removeFiles(path, state),
+  };
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    // ENOENT: nothing was ever mounted. EACCES: the place of another user.
+    if (['ENOENT', 'EACCES'].includes(systemErrorCode(error) ?? '')) return [];
+    throw error;
+  }
 }
 
 /**
@@ -124,8 +175,8 @@ export function findRecord(mountPoint: string, owner: number | undefined): Found
     const state = readRecord(path);
     // What another user wrote may name any process; only one of that user's own is believed.
     if (state === undefined || (user !== self && userOf(state) !== user)) continue;
-    const remove = () => (user === self ? rmSync(path, { force: true }) : undefined);
-    return { read: () => readRecord(path), remove };
+    const found = foundRecord(path, state);
+    return user === self ? found : { ...found, remove: () => undefined };
   }
   return undefined;
 }
@@ -167,7 +218,7 @@ function isState(value: unknown): value is RuntimeState {
   return (
     Number.isSafeInteger(state.pid) &&
     Number(state.pid) > 1 &&
-    typeof state.startTime === 'string' &&
+    /^\d*$/.test(String(state.startTime)) &&
     typeof state.mountPoint === 'string' &&
     typeof state.source === 'string' &&
     ['mounting', 'mounted', 'draining', 'ended'].includes(String(state.phase)) &&

@@ -99,6 +99,8 @@ export class Tree {
   /** hidden keys already logged, so that each is logged once */
   readonly #loggedOdd = new LRUCache<string, true>({ max: 10_000 });
   #oddKeys = 0;
+  #hits = 0;
+  #misses = 0;
 
   constructor(store: ObjectStore, settings: TreeSettings) {
     this.#store = store;
@@ -115,6 +117,11 @@ export class Tree {
     return this.#oddKeys;
   }
 
+  /** Lookups and listings answered from the cache, and those that S3 was asked for. */
+  get asked(): { hits: number; misses: number } {
+    return { hits: this.#hits, misses: this.#misses };
+  }
+
   get cachedEntries(): number {
     return this.#entries.size + this.#listings.calculatedSize;
   }
@@ -123,6 +130,7 @@ export class Tree {
   async lookup(path: Path, signal?: AbortSignal): Promise<Entry | undefined> {
     if (path === rootPath) return { kind: 'directory', mtimeMs: this.#startedAt };
     const known = this.peek(path);
+    this.#count(known !== undefined);
     if (known !== undefined) return known.entry;
     const pending = this.#pendingLookups.get(path) ?? this.#startLookup(path);
     return await unlessAborted(pending.promise, signal);
@@ -140,7 +148,9 @@ export class Tree {
   /** All entries of a directory. @throws StoreError */
   async list(path: Path, signal?: AbortSignal): Promise<Listing> {
     const known = this.#listings.get(path);
-    if (known !== undefined && this.#isFresh(known.fetchedAt)) return known;
+    const isKnown = known !== undefined && this.#isFresh(known.fetchedAt);
+    this.#count(isKnown);
+    if (isKnown) return known;
     const pending = this.#pendingListings.get(path) ?? this.#startListing(path);
     return await unlessAborted(pending.promise, signal);
   }
@@ -218,6 +228,11 @@ export class Tree {
     if (entry.hasMarker === true) return true;
     if (entry.child !== undefined && entry.child !== name) return true;
     return undefined;
+  }
+
+  #count(isHit: boolean): void {
+    if (isHit) this.#hits += 1;
+    else this.#misses += 1;
   }
 
   #isFresh(fetchedAt: number): boolean {

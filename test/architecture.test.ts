@@ -158,6 +158,7 @@ void t.test('each package has its place', (t) => {
   t.strictSame(importersOf(/^fuse-native$/), ['fuse/fuse-native.ts']);
   t.strictSame(importersOf(/^commander$/), ['cli.ts']);
   t.strictSame(importersOf(/^pino/), ['log.ts']);
+  t.strictSame(importersOf(/^prom-client$/), ['metrics.ts']);
   t.strictSame(
     importersOf(/^@(aws-sdk|smithy)\//).filter((name) => !name.startsWith('s3/')),
     [],

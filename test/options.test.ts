@@ -92,6 +92,7 @@ const samples: {
   logLevel: ['debug', 'debug'],
   logFormat: ['json', 'json'],
   logFile: ['/var/log/x.log', '/var/log/x.log'],
+  metrics: ['127.0.0.1:9100', { host: '127.0.0.1', port: 9100 }],
   drainTimeoutMs: ['30s', 30_000],
 };
 
@@ -110,11 +111,11 @@ for (const [property, [text, value]] of Object.entries(samples)) {
 
   void t.test(`${name} is taken as --${name}, -o ${name} and ${variableOf(name)}`, (t) => {
     const dashed = resolveWith({ commandLine: [{ name, text }], environment });
-    t.equal(dashed[key], value);
+    t.strictSame(dashed[key], value);
     const list = text === undefined ? name : `${name}="${text}"`;
-    t.equal(resolveWith({ lists: [`rw,${list}`], environment })[key], value);
+    t.strictSame(resolveWith({ lists: [`rw,${list}`], environment })[key], value);
     const variable = { ...environment, [variableOf(name)]: text ?? 'yes' };
-    t.equal(resolveWith({ environment: variable })[key], value);
+    t.strictSame(resolveWith({ environment: variable })[key], value);
     t.end();
   });
 }
@@ -479,5 +480,18 @@ void t.test('editDistance counts the slips of a hand', (t) => {
   );
   t.equal(nearest('umont', ['mount', 'unmount']), 'unmount');
   t.equal(nearest('zzz', ['mount', 'unmount']), undefined);
+  t.end();
+});
+
+void t.test('metrics go to this machine alone unless an address is named', (t) => {
+  const metricsOf = (text: string) =>
+    resolveWith({ commandLine: [{ name: 'metrics', text }] }).metrics;
+  t.same(metricsOf('9464'), { host: '127.0.0.1', port: 9464 });
+  t.same(metricsOf('[::]:9464'), { host: '::', port: 9464 });
+  t.same(metricsOf('localhost:0'), { host: 'localhost', port: 0 });
+  for (const text of [':9464', 'example.com:9464', '127.0.0.1', '127.0.0.1:65536', '::1:9464']) {
+    const [fault = ''] = faultsOf({ commandLine: [{ name: 'metrics', text }] });
+    t.match(fault, /^--metrics: ".*" is not an address to listen on; write PORT/, text);
+  }
   t.end();
 });

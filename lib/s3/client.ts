@@ -14,6 +14,7 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import type { CredentialOptions, CredentialSource } from './credentials.js';
 import type { UploadRecord } from '../upload-journal.js';
 import type { HttpHandler } from './http.js';
+import type { RequestObserver } from './request-observer.js';
 import { Retry } from './retry.js';
 import type { RetrySettings } from './retry.js';
 
@@ -47,6 +48,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly copyThreshold?: number | undefined;
   /** told of every multipart upload, so that none outlives a killed process */
   readonly uploadRecord?: UploadRecord | undefined;
+  /** told of every request */
+  readonly observer?: RequestObserver | undefined;
 }
 
 export const defaultMaxAttempts = 5;

@@ -53,9 +53,20 @@ function conditionInput(condition: Condition | undefined): ConditionInput {
 export class ConditionalWrites {
   readonly #connection: Connection;
   readonly #known = new Map<ConditionalAction, Promise<Kept>>();
+  readonly #found = new Map<ConditionalAction, Kept>();
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  /** What is known so far, in words. */
+  describe(action: ConditionalAction): string {
+    if (this.#connection.isAws) return 'kept';
+    const found = this.#found.get(action);
+    if (found === undefined) return 'not tried yet';
+    if (found.absent && found.etag) return 'kept';
+    if (!found.absent && !found.etag) return 'not kept';
+    return found.absent ? 'If-None-Match only' : 'If-Match only';
   }
 
   /**
@@ -170,6 +181,7 @@ export class ConditionalWrites {
   }
 
   #report(action: ConditionalAction, kept: Kept): void {
+    this.#found.set(action, kept);
     if (kept.absent && kept.etag) return;
     this.#connection.log.warn(
       { action, ifNoneMatch: kept.absent, ifMatch: kept.etag },

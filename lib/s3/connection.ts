@@ -29,6 +29,7 @@ import type { StoreOptions } from './client.js';
 import { credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
+import type { NotedRetry } from './retry.js';
 import { errorFacts, toStoreError } from './s3-errors.js';
 
 /** What went over the wire since the start. */
@@ -112,7 +113,7 @@ export class Connection {
       region: () => this.region(),
       retry: {
         maxAttempts: options.maxAttempts ?? defaultMaxAttempts,
-        onRetry: (error, attempt, delayMs) => this.#noteRetry(error, attempt, delayMs),
+        onRetry: (retry) => this.#noteRetry(retry),
       },
       followRegionRedirects: follow,
     });
@@ -216,7 +217,7 @@ export class Connection {
         requests[action] = (requests[action] ?? 0) + 1;
         this.counters.bytesSent += Number(request.headers['content-length'] ?? 0);
         this.#host = request.hostname;
-        return next(args);
+        return this.#observed(action, next(args));
       },
       { name: 's3jailCount', step: 'finalizeRequest', priority: 'low' },
     );
@@ -239,8 +240,29 @@ export class Connection {
     );
   }
 
-  #noteRetry(error: unknown, attempt: number, delayMs: number): void {
+  async #observed<T extends { output: ServiceOutputTypes }>(
+    action: string,
+    answer: Promise<T>,
+  ): Promise<T> {
+    const { observer } = this.options;
+    if (observer === undefined) return await answer;
+    const startMs = performance.now();
+    let status: number | undefined;
+    try {
+      const answered = await answer;
+      status = answered.output.$metadata.httpStatusCode;
+      return answered;
+    } catch (error) {
+      status = errorFacts(error).status;
+      throw error;
+    } finally {
+      observer.attempted({ action, status, seconds: (performance.now() - startMs) / 1000 });
+    }
+  }
+
+  #noteRetry({ error, attempt, delayMs, isAdvised }: NotedRetry): void {
     this.counters.retries += 1;
+    if (isAdvised) this.options.observer?.askedToWait(delayMs / 1000);
     const { code, status, system } = errorFacts(error);
     this.log.debug({ code, status, system, attempt, delayMs }, 'sending a request again');
   }

@@ -19,7 +19,18 @@ export interface RetrySettings {
   /** requests sent for one call, the first included; at least 1 */
   readonly maxAttempts: number;
   /** called for each retry */
-  readonly onRetry?: (error: unknown, attempt: number, delayMs: number) => void;
+  readonly onRetry?: (retry: NotedRetry) => void;
+}
+
+/** A request is about to be sent again. */
+export interface NotedRetry {
+  /** what came of the attempt before */
+  readonly error: unknown;
+  /** 1 for the first retry */
+  readonly attempt: number;
+  readonly delayMs: number;
+  /** the server asked for the wait */
+  readonly isAdvised: boolean;
 }
 
 /** First wait after an error that may pass at once, such as a connection that was reset. */
@@ -62,7 +73,8 @@ export class Retry implements RetryStrategyV2 {
       return Promise.reject(new Error('no further attempt'));
     }
     const delayMs = retryDelayMs(attempt, info);
-    this.#settings.onRetry?.(info.error, attempt, delayMs);
+    const isAdvised = info.retryAfterHint !== undefined;
+    this.#settings.onRetry?.({ error: info.error, attempt, delayMs, isAdvised });
     return Promise.resolve(new Token(attempt, delayMs));
   }
 

@@ -108,6 +108,22 @@ export class S3Store implements ObjectStore {
     return this.#connection.credentials.answeredBy();
   }
 
+  /** Where requests go: the endpoint's URL, or AWS and its host. */
+  get place(): string {
+    return this.#connection.place;
+  }
+
+  /** What was found out about the endpoint so far, in words, by what it is about. */
+  get capabilities(): Readonly<Record<string, string>> {
+    return {
+      'conditional PutObject': this.#conditions.describe('PutObject'),
+      'conditional CompleteMultipartUpload': this.#conditions.describe('CompleteMultipartUpload'),
+      'conditional CopyObject': this.#conditions.describe('CopyObject'),
+      'conditional DeleteObject': this.#deletesPlainly ? 'not kept' : 'not refused yet',
+      'checksums of uploads': this.#integrity.usesCrc32 ? 'CRC32' : 'MD5 only',
+    };
+  }
+
   /**
    * Proves bucket and credentials with one LIST of the prefix, within seconds.
    * @throws StoreError whose message is a sentence for the user: what is wrong and what to do

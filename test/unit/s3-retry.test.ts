@@ -61,7 +61,7 @@ void t.test('a denial is final unless the clock was corrected from it', async (t
 
 void t.test('waits grow, have a limit and follow the server’s advice', async (t) => {
   const waits: number[] = [];
-  const retry = new Retry({ maxAttempts: 12, onRetry: (_error, _attempt, ms) => waits.push(ms) });
+  const retry = new Retry({ maxAttempts: 12, onRetry: ({ delayMs }) => waits.push(delayMs) });
   let token = await retry.acquireInitialRetryToken();
   for (let n = 1; n < 12; n++) {
     token = await retry.refreshRetryTokenForRetry(token, info('InternalError', 500));

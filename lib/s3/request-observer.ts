@@ -1,0 +1,15 @@
+/** Who watches the requests of a store: for metrics and for the audit log. */
+export interface RequestObserver {
+  /**
+   * One attempt ended.
+   * @param attempt.status HTTP status; undefined where no answer came
+   * @param attempt.seconds until the answer began, or did not
+   */
+  attempted(attempt: {
+    readonly action: string;
+    readonly status: number | undefined;
+    readonly seconds: number;
+  }): void;
+  /** S3 asked by Retry-After to wait, and the next attempt does. */
+  askedToWait(seconds: number): void;
+}

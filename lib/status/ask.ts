@@ -1,0 +1,135 @@
+/**
+ * What is known of the mounts on this machine: from the mount table, from runtime records, and from
+ * the processes themselves.
+ */
+import { request } from 'node:http';
+import { systemErrorCode } from '../errors.js';
+import { messageOf } from '../failure.js';
+import { isOurs, ownerOf, readMountTable, type MountEntry } from '../mount-table.js';
+import { isAlive } from '../process-identity.js';
+import { findRecord, ownRecords, type FoundRecord, type RuntimeState } from '../runtime-record.js';
+import type { StatusReport } from './report.js';
+
+/**
+ * - `mounting`, `mounted`, `draining`: the process says so, and has answered
+ * - `silent`: the process lives and does not answer
+ * - `dead`: there is a mount, or the record of one, without its process
+ * - `ended`: the process is gone and left behind what it could not store
+ * - `unknown`: the mount of another user, who alone may ask
+ */
+export type MountState =
+  'mounting' | 'mounted' | 'draining' | 'silent' | 'dead' | 'ended' | 'unknown';
+
+/** One mount, as far as it can be known. */
+export interface MountStatus {
+  readonly mountPoint: string;
+  readonly source: string;
+  readonly state: MountState;
+  readonly pid?: number;
+  /** why it did not answer, and what to do */
+  readonly hint?: string;
+  /** the latest word about draining */
+  readonly progress?: string;
+  readonly notStored?: readonly string[];
+  readonly report?: StatusReport;
+}
+
+const answerLimitMs = 3000;
+
+/** All mounts that this user can find, in the order of their mount points. */
+export async function askAll(): Promise<MountStatus[]> {
+  const entries = new Map(
+    readMountTable()
+      .filter(isOurs)
+      .map((entry) => [entry.mountPoint, entry]),
+  );
+  const found = new Map<string, FoundRecord | undefined>();
+  for (const entry of entries.values()) {
+    found.set(entry.mountPoint, findRecord(entry.mountPoint, ownerOf(entry)));
+  }
+  for (const record of ownRecords()) {
+    const state = record.read();
+    if (state !== undefined && !found.has(state.mountPoint)) found.set(state.mountPoint, record);
+  }
+  const statuses = await Promise.all(
+    [...found].map(([mountPoint, record]) => ask(mountPoint, entries.get(mountPoint), record)),
+  );
+  return statuses
+    .flatMap((status) => status ?? [])
+    .sort((one, other) => (one.mountPoint < other.mountPoint ? -1 : 1));
+}
+
+/** The mount at one place; undefined where there is none. @param mountPoint real path */
+export async function askOne(mountPoint: string): Promise<MountStatus | undefined> {
+  const entry = readMountTable().findLast((each) => each.mountPoint === mountPoint && isOurs(each));
+  const owner = entry === undefined ? undefined : ownerOf(entry);
+  return await ask(mountPoint, entry, findRecord(mountPoint, owner));
+}
+
+async function ask(
+  mountPoint: string,
+  entry: MountEntry | undefined,
+  record: FoundRecord | undefined,
+): Promise<MountStatus | undefined> {
+  const state = record?.read();
+  if (record === undefined || state === undefined) {
+    return entry === undefined ? undefined : withoutRecord(mountPoint, entry);
+  }
+  const { pid, source, phase } = state;
+  const known = { mountPoint, source, pid, ...detailsOf(state) };
+  if (phase === 'ended') {
+    return { ...known, state: 'ended', hint: 's3jail unmount tells of it and removes the record' };
+  }
+  if (!isAlive(state)) {
+    return { ...known, state: 'dead', hint: 'mount again, or s3jail unmount, to clean up' };
+  }
+  if (phase === 'mounting') return { ...known, state: phase };
+  try {
+    return { ...known, state: phase, report: await fetchReport(record.socketPath) };
+  } catch (error) {
+    const code = systemErrorCode(error);
+    const hint = code === 'ENOENT' ? 'it has no status socket' : messageOf(error);
+    return { ...known, state: 'silent', hint };
+  }
+}
+
+function detailsOf({
+  progress,
+  notStored,
+}: RuntimeState): Pick<MountStatus, 'progress' | 'notStored'> {
+  return {
+    ...(progress === undefined ? {} : { progress }),
+    ...(notStored === undefined ? {} : { notStored }),
+  };
+}
+
+function withoutRecord(mountPoint: string, entry: MountEntry): MountStatus {
+  const { source } = entry;
+  const self = process.geteuid?.();
+  if (self !== 0 && ownerOf(entry) !== self) {
+    return { mountPoint, source, state: 'unknown', hint: 'only its user and root may ask it' };
+  }
+  return { mountPoint, source, state: 'dead', hint: 's3jail unmount removes it' };
+}
+
+/** @throws Error where nobody answers in time */
+async function fetchReport(socketPath: string): Promise<StatusReport> {
+  const signal = AbortSignal.timeout(answerLimitMs);
+  const text = await new Promise<string>((done, fail) => {
+    const asking = request({ socketPath, path: '/status', signal }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (piece: string) => (body += piece));
+      response.on('end', () => {
+        if (response.statusCode === 200) done(body);
+        else fail(new Error(`it answers with status ${response.statusCode ?? '?'}`));
+      });
+      response.on('error', fail);
+    });
+    asking.on('error', (error) => {
+      fail(signal.aborted ? new Error(`no answer in ${answerLimitMs / 1000} seconds`) : error);
+    });
+    asking.end();
+  });
+  return JSON.parse(text) as StatusReport;
+}

@@ -1,0 +1,141 @@
+/** A mount's status as lines for people. */
+import { showSize } from '../option-values.js';
+import type { MountStatus } from './ask.js';
+import type { Count, StatusReport } from './report.js';
+
+/** Open uploads and problems shown in full. */
+const listed = { uploads: 10, problems: 5 };
+
+/** What each state is called. */
+const words: Readonly<Record<MountStatus['state'], string>> = {
+  mounting: 'is being mounted',
+  mounted: 'mounted',
+  draining: 'being unmounted, storing what is open',
+  silent: 'NOT ANSWERING',
+  dead: 'DEAD: its process is gone',
+  ended: 'ended WITHOUT STORING EVERYTHING',
+  unknown: 'mounted by another user',
+};
+
+/** @param now for the time it has been up */
+export function statusLines(status: MountStatus, now: Date): string[] {
+  const { mountPoint, source, state, report } = status;
+  const lines = [`${shown(mountPoint)}  ${shown(source)}`];
+  const pid = status.pid === undefined ? '' : `, process ${status.pid}`;
+  const up = report === undefined ? '' : `, up ${showSpan(now, new Date(report.since))}`;
+  lines.push(row('state', `${words[state]}${pid}${up}`));
+  if (status.hint !== undefined) lines.push(row('', shown(status.hint)));
+  if (status.progress !== undefined) lines.push(row('progress', shown(status.progress)));
+  for (const path of status.notStored ?? []) lines.push(row('not stored', shown(path)));
+  if (report !== undefined) lines.push(...reportLines(report));
+  return lines;
+}
+
+function reportLines(report: StatusReport): string[] {
+  const { driver, endpoint, cache, temp, memory, traffic } = report;
+  return [
+    row('version', report.version),
+    row('driver', `${driver.name} (${shown(driver.why)})`),
+    ...driver.limits.map((limit) => row('', limit)),
+    row('endpoint', shown(endpoint.place)),
+    row('credentials', shown(endpoint.credentials)),
+    ...rows(
+      'endpoint does',
+      Object.entries(endpoint.capabilities).map(([what, how]) => `${what}: ${how}`),
+    ),
+    row('open handles', String(report.handles)),
+    ...rows('open uploads', uploadLines(report)),
+    row(
+      'temp files',
+      `${showSize(temp.bytes)} of ${showSize(temp.limit)}, at most ${showSize(temp.peak)} so far`,
+    ),
+    row(
+      'memory',
+      `${showSize(memory.upload + memory.download)} of ${showSize(memory.limit)} for content, ` +
+        `${showSize(memory.resident)} resident`,
+    ),
+    row('cache', `${cache.entries} names, ${cache.hits} hits, ${cache.misses} misses`),
+    ...(report.oddKeys === 0
+      ? []
+      : [row('left out', `${report.oddKeys} keys that no path can name; see the log`)]),
+    ...rows('operations', countLines(report.operations, 'operation', 'result')),
+    ...rows('S3 requests', countLines(report.requests, 'action', 'status')),
+    row(
+      'traffic',
+      `${showSize(traffic.bytesSent)} sent, ${showSize(traffic.bytesReceived)} received, ` +
+        `${traffic.retries} retries, ${traffic.retryAfterWaits} waits asked for by S3`,
+    ),
+    ...rows('last problems', problemLines(report)),
+  ];
+}
+
+function uploadLines({ uploads }: StatusReport): string[] {
+  if (uploads.length === 0) return ['none'];
+  const lines = uploads
+    .slice(0, listed.uploads)
+    .map(({ path, size }) => `${showSize(size)}  ${shown(path)}`);
+  const more = uploads.length - lines.length;
+  return more === 0 ? lines : [...lines, `and ${more} more`];
+}
+
+/** One line for each operation or action: how often in all, and the results that were not success. */
+function countLines<Name extends string, Result extends string>(
+  counts: readonly Count<Name | Result>[],
+  name: Name,
+  result: Result,
+): string[] {
+  const names = [...new Set(counts.map((count) => count[name]))].sort();
+  const lines = names.map((each) => {
+    const own = counts.filter((count) => count[name] === each);
+    const all = own.reduce((sum, { count }) => sum + count, 0);
+    const others = own
+      .filter((count) => !/^(ok|2..)$/.test(count[result]))
+      .map((count) => `${count.count} ${count[result]}`);
+    return `${each} ${all}${others.length === 0 ? '' : ` (${others.join(', ')})`}`;
+  });
+  return lines.length === 0 ? ['none'] : lines;
+}
+
+function problemLines({ problems }: StatusReport): string[] {
+  if (problems.length === 0) return ['none'];
+  return problems.slice(-listed.problems).map(({ time, level, message, fields }) => {
+    const facts = Object.entries(fields)
+      .filter(([, value]) => ['string', 'number'].includes(typeof value))
+      .map(([name, value]) => `${name}=${String(value)}`);
+    return shown(`${time} ${level} ${message} ${facts.join(' ')}`.trim());
+  });
+}
+
+const labelWidth = 14;
+
+function row(label: string, text: string): string {
+  return `  ${label.padEnd(labelWidth)} ${text}`.trimEnd();
+}
+
+function rows(label: string, texts: readonly string[]): string[] {
+  return texts.map((text, index) => row(index === 0 ? label : '', text));
+}
+
+/** Names come from users and from S3: a control character must not reach the terminal. */
+function shown(text: string): string {
+  return text.replace(/[\p{Cc}\p{Bidi_Control}]/gu, (letter) => {
+    const code = letter.codePointAt(0) ?? 0;
+    return `\\u${code.toString(16).padStart(4, '0')}`;
+  });
+}
+
+function showSpan(now: Date, since: Date): string {
+  const seconds = Math.max(0, Math.floor((now.getTime() - since.getTime()) / 1000));
+  const parts = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's'],
+  ] as const;
+  const first = parts.findIndex(([count]) => count > 0);
+  if (first < 0) return '0 s';
+  return parts
+    .slice(first, first + 2)
+    .map(([count, unit]) => `${count} ${unit}`)
+    .join(' ');
+}

@@ -1,0 +1,185 @@
+/**
+ * What can be seen of a mount from outside: `s3jail status`, and the metrics.
+ */
+import { spawn } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import t, { type Test } from 'tap';
+import { findRecord } from '../lib/runtime-record.js';
+import type { MountStatus } from '../lib/status/ask.js';
+import {
+  environment,
+  hasEnded,
+  Place,
+  run,
+  s3jail,
+  secret,
+  until,
+  Writer,
+} from './support/command.js';
+
+t.setTimeout(120_000);
+
+async function statusOf(t: Test, place: Place, exitCode = 0): Promise<MountStatus> {
+  const { status, stdout, stderr } = await run(s3jail, ['status', place.mountPoint, '--json']);
+  t.match({ status, stderr }, { status: exitCode, stderr: '' });
+  t.notOk(stdout.includes(secret), 'no secret is shown');
+  const statuses = JSON.parse(stdout) as MountStatus[];
+  const [only] = statuses;
+  if (only === undefined || statuses.length !== 1) throw new Error(`not one mount: ${stdout}`);
+  return only;
+}
+
+function countOf(counts: readonly { count: number }[] = [], want: Record<string, string>): number {
+  const rows = counts as readonly Record<string, unknown>[];
+  const found = rows.find((row) => Object.entries(want).every(([key, is]) => row[key] === is));
+  return Number(found?.['count'] ?? 0);
+}
+
+/** The value of one series of a page in Prometheus' text format. */
+function valueOf(page: string, series: string): number {
+  const line = page.split('\n').find((each) => each.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1) ?? Number.NaN);
+}
+
+void t.test('status tells what a mount is, does and holds', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  await writeFile(place.path('stored'), 'hello');
+  await stat(place.path('absent')).catch(() => undefined);
+  const writer = await Writer.start(t, place.path('open'), 'x'.repeat(1000));
+
+  const status = await statusOf(t, place);
+  t.match(status, {
+    mountPoint: place.mountPoint,
+    source: 's3://bucket/alice/',
+    state: 'mounted',
+    pid: place.pid,
+    report: {
+      driver: { name: 'kernel', why: String },
+      endpoint: {
+        place: place.endpoint.url,
+        credentials: /AWS_SECRET_ACCESS_KEY/,
+        capabilities: { 'checksums of uploads': 'CRC32' },
+      },
+      handles: 1,
+      uploads: [{ path: '/open', size: 1000 }],
+      temp: { bytes: Number, limit: 10 * 2 ** 30 },
+      memory: { limit: 256 * 2 ** 20 },
+    },
+  });
+  const { report } = status;
+  t.ok((report?.temp.bytes ?? 0) >= 1000, 'the temp file is counted');
+  t.ok((report?.cache.misses ?? 0) > 0);
+  t.equal(countOf(report?.requests, { action: 'PutObject', status: '200' }) > 0, true);
+  t.ok(countOf(report?.requests, { action: 'HeadObject', status: '404' }) > 0);
+  t.ok(countOf(report?.operations, { operation: 'getattr', result: 'ENOENT' }) > 0);
+  t.equal(countOf(report?.operations, { operation: 'flush', result: 'ok' }), 1);
+
+  const plain = await run(s3jail, ['status', place.mountPoint]);
+  t.equal(plain.status, 0);
+  t.match(plain.stdout, /open uploads +1000B {2}\/open\n/);
+  t.match(plain.stdout, /state +mounted, process \d+, up /);
+  t.notOk(plain.stdout.includes('\x1b'), 'no control sequences where it is no terminal');
+
+  const socket = findRecord(place.mountPoint, undefined)?.socketPath ?? '';
+  t.equal(statSync(socket).mode & 0o777, 0o600, "the socket is its user's alone");
+  t.equal(await writer.close(), '');
+  const later = await statusOf(t, place);
+  t.match(later.report, { handles: 0, uploads: [], temp: { bytes: 0 } });
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+  place.checkGone(t);
+  t.equal(statSync(socket, { throwIfNoEntry: false }), undefined, 'the socket is gone');
+  const gone = await run(s3jail, ['status', place.mountPoint]);
+  t.equal(gone.status, 32);
+  t.match(gone.stderr, /^s3jail: .* is not mounted$/m);
+});
+
+void t.test('failures show among the last problems, without control characters', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t, '--timeout', '1s');
+  await place.endpoint.close();
+  const name = place.path('evil\x1b[31m');
+  await t.rejects(writeFile(name, 'x'), { code: 'EIO' });
+  const { report } = await statusOf(t, place);
+  t.match(report?.problems.at(-1), { level: 'warn', fields: { errno: 'EIO' } });
+  const refused = countOf(report?.requests, { status: 'none' });
+  t.ok(refused > 0, 'requests without an answer are counted');
+  const { stdout } = await run(s3jail, ['status', place.mountPoint]);
+  t.match(stdout, /errno=EIO/);
+  t.match(stdout, /\\u001b\[31m/);
+  t.notOk(stdout.includes('\x1b'));
+  await run(s3jail, ['unmount', place.mountPoint]);
+});
+
+void t.test('a mount that does not answer and a dead one are told apart', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const pid = place.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  const silent = await statusOf(t, place, 32);
+  t.match(silent, { state: 'silent', pid, hint: /no answer in \d seconds/ });
+  t.equal(silent.report, undefined);
+  process.kill(pid, 'SIGKILL');
+  await until(() => hasEnded(pid));
+  t.match(await statusOf(t, place, 32), { state: 'dead', pid });
+  const all = await run(s3jail, ['status']);
+  t.equal(all.status, 32);
+  t.match(all.stdout, /DEAD: its process is gone/);
+  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+  t.equal((await run(s3jail, ['status', place.mountPoint])).status, 32);
+});
+
+void t.test('on a terminal the status renews itself until q is typed', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const command = `${process.execPath} ${s3jail} status ${place.mountPoint}`;
+  const terminal = spawn('script', ['-qefc', command, '/dev/null'], {
+    env: environment({ TERM: 'xterm' }),
+  });
+  t.teardown(() => terminal.kill('SIGKILL'));
+  let shown = '';
+  terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+  const pages = () => shown.split('\x1b[H').length - 1;
+  await until(() => pages() >= 2);
+  terminal.stdin.write('q');
+  const status = await new Promise((done) => terminal.once('close', done));
+  t.equal(status, 0);
+  t.match(shown, /mounted, process \d+/);
+  t.ok(shown.endsWith('\x1b[?1049l'), 'the screen is as it was');
+  await run(s3jail, ['unmount', place.mountPoint]);
+});
+
+void t.test('metrics are served where asked for, and nothing else is', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t, '--metrics', '0');
+  await writeFile(place.path('a'), 'hello');
+  const log = await readFile(place.log, 'utf8');
+  const url = /metrics are at (http:\/\/127\.0\.0\.1:\d+\/metrics)/.exec(log)?.[1] ?? '';
+  const answer = await fetch(url);
+  t.match(answer.headers.get('content-type'), /^text\/plain/);
+  const page = await answer.text();
+  t.notOk(page.includes(secret));
+  t.equal(valueOf(page, 's3jail_operations_total{operation="flush",result="ok"}'), 1);
+  t.equal(valueOf(page, 's3jail_operation_duration_seconds_count{operation="create"}'), 1);
+  t.ok(valueOf(page, 's3jail_s3_requests_total{action="PutObject",status="200"}') >= 1);
+  t.ok(valueOf(page, 's3jail_s3_sent_bytes_total') >= 5);
+  for (const name of ['open_handles', 'dirty_bytes', 'temp_bytes']) {
+    t.equal(valueOf(page, `s3jail_${name}`), 0, name);
+  }
+  t.equal(valueOf(page, 's3jail_memory_limit_bytes'), 256 * 2 ** 20);
+  t.equal(valueOf(page, 's3jail_s3_retries_total'), 0);
+  t.equal(valueOf(page, 's3jail_s3_retry_after_waits_total'), 0);
+  t.match(page, /s3jail_build_info\{version="[\d.]+",node="[\d.]+",driver="kernel"\} 1/);
+  t.equal((await fetch(new URL('/status', url))).status, 404, 'paths of users are not for the net');
+  t.equal((await fetch(url, { method: 'POST' })).status, 405);
+
+  const { port } = new URL(url);
+  const other = await Place.make(t);
+  const args = ['mount', 'bucket', other.mountPoint, ...other.options, '--log-file', other.log];
+  const taken = await run(s3jail, [...args, '--metrics', port]);
+  t.equal(taken.status, 2);
+  t.match(taken.stderr, /cannot serve metrics on --metrics: .*EADDRINUSE/);
+  other.checkGone(t);
+  await run(s3jail, ['unmount', place.mountPoint]);
+});
