@@ -90,7 +90,7 @@ void t.test('--version prints the version of the package, in both programs', asy
 });
 
 const slips: readonly (readonly [args: string[], env: Record<string, string>, said: RegExp[]])[] = [
-  [[], {}, [/a command is missing: mount, unmount, demo/]],
+  [[], {}, [/a command is missing: mount, unmount, /]],
   [['umount', '/mnt'], {}, [/no command umount; did you mean unmount\?/]],
   [['mont', 'b', '/mnt'], {}, [/did you mean mount\?/]],
   [['check', 's3://bucket'], {}, [/this version has no command check/]],
