@@ -294,7 +294,10 @@ export class StagedFile {
 
   /** Gives local bytes back that S3 has acknowledged. */
   reclaim(): void {
-    for (const { start, end } of this.#stream?.sentRanges ?? []) {
+    // Together: what the disk gives back may be larger than a part.
+    const sent = new RangeSet();
+    for (const { start, end } of this.#stream?.sentRanges ?? []) sent.add(start, end);
+    for (const { start, end } of sent.ranges) {
       for (const gone of this.#releaseWithin(start, end)) this.#released.add(gone.start, gone.end);
     }
   }

@@ -10,23 +10,13 @@ import type { HandleId } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
+import { seededRandom } from '../support/seeded-random.js';
 
 const KiB = 1024;
 /** Small next to the files, so that every rule about parts is met. */
 const minPart = 64 * KiB;
 const partSize = 100 * KiB;
 const maxSize = 600 * KiB;
-
-/** A generator that the printed seed replays (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
 
 interface Open {
   readonly handle: HandleId;
@@ -237,7 +227,7 @@ for (let run = 0; run < runs; run++) {
         minPart,
         settings: { partSize, metadataTtlMs: run % 2 === 0 ? 5000 : 0 },
       });
-      const model = new Model(core, random(seed));
+      const model = new Model(core, seededRandom(seed));
       try {
         for (let step = 0; step < steps; step++) await model.step();
         await model.finish();
