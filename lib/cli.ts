@@ -6,7 +6,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { systemErrorCode } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
-import { planMount, type MountPlan, type MountRequest } from './mount-request.js';
+import { planMount, planService, type MountPlan, type MountRequest } from './mount-request.js';
 import { nearest } from './nearest.js';
 import { optionGroups, optionRows, type Ambient } from './option-table.js';
 import { isSwitch, oppositeName, UsageError, type WrittenOption } from './options.js';
@@ -68,9 +68,6 @@ function complain(line: string): void {
   process.stderr.write(`s3jail: ${line}\n`);
 }
 
-/** Commands that later versions will have; said so instead of guessing at a slip. */
-const plannedCommands = ['check', 'policy'];
-
 async function runCommand(args: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = baseCommand('s3jail')
@@ -99,6 +96,13 @@ async function runCommand(args: readonly string[]): Promise<number> {
       const { runUnmount } = await import('./unmount.js');
       exitCode = await runUnmount(mountPoint, complain);
     });
+  for (const name of ['check', 'policy'] as const) {
+    program.addCommand(
+      serviceCommand(name, async (request) => {
+        exitCode = await runService(name, request);
+      }),
+    );
+  }
   program
     .command('status')
     .description('what the mounts here are and do: uploads, requests, last problems')
@@ -138,9 +142,6 @@ function refuseCommand(program: Command): never {
     const name = word.replace(/=.*$/s, '');
     throw new UsageError([`there is no option ${name} before the command; see s3jail --help`]);
   }
-  if (plannedCommands.includes(word)) {
-    throw new UsageError([`this version has no command ${word}; it has ${known.join(', ')}`]);
-  }
   const looksLikeSource = word.includes('/');
   if (looksLikeSource) {
     throw new UsageError(['the first word has to be a command: s3jail mount SOURCE MOUNTPOINT']);
@@ -154,12 +155,60 @@ type MountAction = (request: MountRequest, foreground: boolean) => Promise<void>
 
 /** `mount` with one commander option for each row of the table and its opposite. */
 function mountCommand(action: MountAction): Command {
-  const commandLine: WrittenOption[] = [];
   const command = baseCommand('mount')
     .description(
       'mount SOURCE, s3://bucket/prefix/ or bucket[/prefix], on the directory MOUNTPOINT',
     )
     .usage('SOURCE MOUNTPOINT [options]')
+    .addOption(new Option('-f, --foreground', 'stay in the foreground and log to stderr'));
+  return withMountOptions(command, async (request) => {
+    const { foreground } = command.opts<MountFlags>();
+    await action(request, foreground === true);
+  }).addHelpText('after', mountHelpEnd);
+}
+
+const serviceHelp = {
+  check: {
+    description:
+      'look at all that mounting SOURCE needs, on this machine and at S3; mounts nothing',
+    usage: 'SOURCE [MOUNTPOINT] [options]',
+  },
+  policy: {
+    description: 'print the least IAM policy for mounting SOURCE, as JSON',
+    usage: 'SOURCE [options]',
+  },
+} as const;
+
+/** A command that takes SOURCE and all that `mount` takes, and asks S3 instead of mounting. */
+function serviceCommand(
+  name: keyof typeof serviceHelp,
+  action: (request: MountRequest) => Promise<void>,
+): Command {
+  const { description, usage } = serviceHelp[name];
+  const command = baseCommand(name).description(description).usage(usage);
+  return withMountOptions(command, action).addHelpText('after', '\nExit codes: 0 fine, 32 not.\n');
+}
+
+async function runService(name: 'check' | 'policy', request: MountRequest): Promise<number> {
+  const planned = planService(name, request, { environment: process.env, ambient: ambient() });
+  showsStacks = ['debug', 'trace'].includes(planned.options.logLevel);
+  const print = (text: string) => void process.stdout.write(`${text}\n`);
+  if (name === 'policy') {
+    const { leastPolicy } = await import('./policy.js');
+    print(JSON.stringify(leastPolicy(planned.source, planned.options), null, 2));
+    return 0;
+  }
+  const { runCheck } = await import('./preflight/check.js');
+  return runCheck(planned, print);
+}
+
+/** Adds everything the option table has, and calls `action` with what was written. */
+function withMountOptions(
+  command: Command,
+  action: (request: MountRequest) => Promise<void>,
+): Command {
+  const commandLine: WrittenOption[] = [];
+  command
     .helpOption('--help', 'print this help')
     .argument('[operands...]')
     .allowUnknownOption()
@@ -167,10 +216,8 @@ function mountCommand(action: MountAction): Command {
       optionTerm: (option) => option.flags.replace(/[[\]<>]/g, ''),
       visibleArguments: () => [],
     })
-    .addOption(new Option('-f, --foreground', 'stay in the foreground and log to stderr'))
     .addOption(listOption())
-    .addOption(new Option('--sloppy').hideHelp())
-    .addHelpText('after', mountHelpEnd);
+    .addOption(new Option('--sloppy').hideHelp());
   for (const group of optionGroups) {
     for (const row of optionRows.filter((each) => each.group === group)) {
       const fallback = row.defaultText === undefined ? '' : ` (${row.defaultText})`;
@@ -184,15 +231,14 @@ function mountCommand(action: MountAction): Command {
     }
   }
   return command.action(async () => {
-    const { o, foreground, sloppy } = command.opts<MountFlags>();
+    const { o, sloppy } = command.opts<MountFlags>();
     const [operands, unknown] = separate(command.args);
-    const request = {
+    await action({
       operands,
       commandLine: [...commandLine, ...unknown],
       lists: o ?? [],
       sloppy: sloppy === true,
-    };
-    await action(request, foreground === true);
+    });
   });
 }
 
@@ -233,7 +279,7 @@ off by --no-NAME. Sizes: 8MiB, 1GiB. Times: 500ms, 5s, 2m.
 
 Credentials come from where the AWS CLI takes them: AWS_… variables, ~/.aws, web identity, container
 and instance roles. SOURCE may also be s3://KEY:SECRET@HOST/BUCKET/prefix, but only in the
-environment variable S3JAIL_SOURCE; then it is left out here.
+environment variable S3JAIL_SOURCE or in --source-file; then it is left out here.
 
 Without --foreground the command returns when the mount is usable. The mount then logs to --log-file,
 else to /var/log/s3jail/NAME.log for root and ~/.local/state/s3jail/NAME.log for others, NAME being

@@ -12,7 +12,7 @@ import { chooseDriver } from './fuse/choose.js';
 import type { Mounted } from './fuse/driver.js';
 import { createLog, type Log } from './log.js';
 import { prepareMountPoint, realMountPoint } from './mount-point.js';
-import type { MountPlan } from './mount-request.js';
+import { storeOptionsOf, type MountPlan } from './mount-request.js';
 import { detach, findMount, isOurs } from './mount-table.js';
 import { Observation } from './observation.js';
 import type { Operations } from './operations.js';
@@ -21,9 +21,7 @@ import { showSize } from './option-values.js';
 import { hasParent, reportToParent } from './parent-channel.js';
 import { RuntimeRecord } from './runtime-record.js';
 import type { StoreOptions } from './s3/client.js';
-import type { RequestObserver } from './s3/request-observer.js';
 import { UploadJournal } from './upload-journal.js';
-import type { UploadRecord } from './upload-journal.js';
 import { openStore, type S3Store } from './s3/s3-store.js';
 import { showSource } from './source.js';
 import { StopSignals } from './stop-signals.js';
@@ -109,7 +107,8 @@ async function bringUp(
   const temp = makeTempDirectory(options.tempDir, mountPoint);
   undo.push(() => temp.remove());
   const journal = openJournal(temp.journalPath, plan);
-  const storeOptions = storeOptionsOf(plan, journal, observation.metrics);
+  const { metrics: observer } = observation;
+  const storeOptions = { ...storeOptionsOf(plan), uploadRecord: journal, observer };
   const reaching = reachStore(storeOptions, options, log);
   const store = await stop.unlessStopped(reaching, refusal);
   undo.push(() => store.close());
@@ -151,15 +150,6 @@ async function reachStore(
   } catch (error) {
     throw new Failure(32, messageOf(error), { cause: error });
   }
-}
-
-function storeOptionsOf(
-  { source, options }: MountPlan,
-  uploadRecord: UploadRecord,
-  observer: RequestObserver,
-): StoreOptions {
-  const { bucket, prefix, credentials } = source;
-  return { ...options, bucket, prefix, credentials, uploadRecord, observer };
 }
 
 function openJournal(path: string, { source, options }: MountPlan): UploadJournal {

@@ -37,6 +37,7 @@ export interface MountOptions {
   readonly roleSessionName: string | undefined;
   readonly imdsV1: boolean;
   readonly noSignRequest: boolean;
+  readonly sourceFile: string | undefined;
   readonly storageClass: string | undefined;
   readonly sse: ServerSideEncryption | undefined;
   readonly sseKmsKeyId: string | undefined;
@@ -250,6 +251,15 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       group: 'S3',
       help: 'use no credentials: for public buckets',
     }),
+    sourceFile: optional(
+      {
+        name: 'source-file',
+        group: 'S3',
+        value: 'FILE',
+        help: 'file of mode 0600 that holds SOURCE, with keys in it or not; the argument is then left out, or none',
+      },
+      parseFilePath,
+    ),
     storageClass: optional(
       { name: 'storage-class', group: 'S3', value: 'CLASS', help: 'storage class of new objects' },
       matching(/^[A-Za-z0-9_-]{1,64}$/, 'a storage class, such as STANDARD_IA'),

@@ -2,10 +2,14 @@
  * SOURCE, the first argument of `mount`: which bucket and prefix.
  *
  * Two forms are taken everywhere, `s3://bucket/prefix/` and `bucket[/prefix]`; a third,
- * `s3://KEY:SECRET@HOST/BUCKET/prefix`, only from the environment: the arguments of a process are
- * visible to every user of the machine. No message repeats a text that may hold a key.
+ * `s3://KEY:SECRET@HOST/BUCKET/prefix`, only from the environment or a private file: the arguments
+ * of a process are visible to every user of the machine. `iam_lookup:lookup` in place of the keys
+ * stands for the role of the EC2 instance, as users of another product write it; that is no secret
+ * and taken everywhere. No message repeats a text that may hold a key.
  */
-import { isFsError } from './errors.js';
+import { lstatSync, readFileSync } from 'node:fs';
+import { isFsError, systemErrorCode } from './errors.js';
+import { messageOf } from './failure.js';
 import { OptionValueError, quote } from './option-values.js';
 import { normalisePrefix } from './path.js';
 
@@ -16,9 +20,15 @@ export interface Source {
   readonly prefix: string;
   /** where the source itself names the service */
   readonly endpointUrl?: string;
+  /** where the source names an AWS endpoint of a region */
+  readonly region?: string;
   /** where the source itself carries them; never to be printed */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  /** credentials are those of the EC2 instance's role and no others */
+  readonly instanceRole?: true;
 }
+
+const instanceRoleForm = 's3://iam_lookup:lookup@';
 
 /** The form with keys in it; a path or prefix may hold `@`, but not before the first `:`. */
 const withKeys = /^(?:s3:\/\/)?[^/@:]*:[^@]*@/;
@@ -28,11 +38,12 @@ const withKeys = /^(?:s3:\/\/)?[^/@:]*:[^@]*@/;
  * @throws OptionValueError with a sentence that says what is wrong, never repeating keys
  */
 export function parseSource(text: string): Source {
+  if (text.startsWith(instanceRoleForm)) return parseSecretSource(text);
   if (withKeys.test(text) || /^(?:s3:\/\/)?[^/]*@/.test(text)) {
     throw new OptionValueError(
       'SOURCE holds an access key, and every user of this machine can read the arguments of a ' +
-        'process: put it into the environment variable S3JAIL_SOURCE and leave the argument out, ' +
-        'or use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; consider this key disclosed',
+        'process: put it into the environment variable S3JAIL_SOURCE or into a file of mode 0600 ' +
+        'named with --source-file and leave the argument out, or use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; consider this key disclosed',
     );
   }
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
@@ -48,7 +59,7 @@ export function parseSource(text: string): Source {
 }
 
 /**
- * SOURCE from the environment, where it may carry keys and the host.
+ * SOURCE from the environment or a private file, where it may carry keys and the host.
  * @throws OptionValueError as parseSource
  */
 export function parseSecretSource(text: string): Source {
@@ -59,12 +70,53 @@ export function parseSecretSource(text: string): Source {
   if (id === undefined || secret === undefined || host === undefined || rest === undefined) {
     throw new OptionValueError(`is not ${form}`);
   }
-  const endpointUrl = `https://${host}`;
-  if (!URL.canParse(endpointUrl) || new URL(endpointUrl).host !== host.toLowerCase()) {
-    throw new OptionValueError(`names no host; write it as ${form}`);
+  const service = serviceAt(host);
+  if (service === undefined) throw new OptionValueError(`names no host; write it as ${form}`);
+  if (text.startsWith(instanceRoleForm)) {
+    return { ...bucketAndPrefix(rest), ...service, instanceRole: true };
   }
   const credentials = { accessKeyId: decoded(id), secretAccessKey: decoded(secret) };
-  return { ...bucketAndPrefix(rest), endpointUrl, credentials };
+  return { ...bucketAndPrefix(rest), ...service, credentials };
+}
+
+/** AWS's own hosts are not kept as such: a bucket has a better one, made of its name and region. */
+function serviceAt(host: string): Pick<Source, 'endpointUrl' | 'region'> | undefined {
+  const aws = /^s3(?:[.-]([a-z]{2}(?:-[a-z]+)+-\d))?\.amazonaws\.com(?:\.cn)?$/i.exec(host);
+  if (aws !== null) return aws[1] === undefined ? {} : { region: aws[1].toLowerCase() };
+  const endpointUrl = `https://${host}`;
+  if (!URL.canParse(endpointUrl) || new URL(endpointUrl).host !== host.toLowerCase()) return;
+  return { endpointUrl };
+}
+
+/**
+ * SOURCE from a file that only its owner can read: its one line that is neither empty nor a comment.
+ * @param path absolute
+ * @throws OptionValueError where it cannot be read, others could read it, or as parseSecretSource
+ */
+export function readSourceFile(path: string): Source {
+  let text: string;
+  try {
+    const { mode, uid } = lstatSync(path);
+    const isFile = (mode & 0o170000) === 0o100000;
+    if (!isFile) throw new OptionValueError(`${quote(path)} is no regular file`);
+    if ((mode & 0o077) !== 0 || (uid !== 0 && uid !== process.geteuid?.())) {
+      const shown = (mode & 0o777).toString(8).padStart(4, '0');
+      throw new OptionValueError(
+        `${quote(path)} may hold a key and has to be its user's alone, but belongs to uid ${uid} ` +
+          `with mode ${shown}; chown it to the user who mounts and chmod 600 it`,
+      );
+    }
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    throw new OptionValueError(`cannot be read: ${messageOf(error)}`);
+  }
+  const lines = text.split('\n').map((line) => line.trim());
+  const [line, ...more] = lines.filter((each) => each !== '' && !each.startsWith('#'));
+  if (line === undefined || more.length > 0) {
+    throw new OptionValueError(`${quote(path)} has to hold one line, SOURCE`);
+  }
+  return parseSecretSource(line);
 }
 
 function decoded(text: string): string {

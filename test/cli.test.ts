@@ -78,7 +78,8 @@ void t.test('--help of the program names its commands', async (t) => {
   t.match(stdout, /mount SOURCE MOUNTPOINT/);
   t.match(stdout, /unmount MOUNTPOINT/);
   t.match(stdout, /demo \[--script FILE\]/);
-  t.notMatch(stdout, /check|policy/);
+  t.match(stdout, /check SOURCE \[MOUNTPOINT\] \[options\]/);
+  t.match(stdout, /policy SOURCE \[options\]/);
 });
 
 void t.test('--version prints the version of the package, in both programs', async (t) => {
@@ -93,7 +94,9 @@ const slips: readonly (readonly [args: string[], env: Record<string, string>, sa
   [[], {}, [/a command is missing: mount, unmount, /]],
   [['umount', '/mnt'], {}, [/no command umount; did you mean unmount\?/]],
   [['mont', 'b', '/mnt'], {}, [/did you mean mount\?/]],
-  [['check', 's3://bucket'], {}, [/this version has no command check/]],
+  [['check'], {}, [/SOURCE is missing: s3jail check SOURCE \[MOUNTPOINT\]/]],
+  [['policy', 'bucket', '/mnt'], {}, [/2 arguments where one is taken: s3jail policy/]],
+  [['check', 'a/b', '/mnt', 'c', '--rgion', 'x'], {}, [/--rgion.*did you mean --region/]],
   [['s3://bucket/', '/mnt'], {}, [/s3jail mount SOURCE MOUNTPOINT/]],
   [['--region', 'x'], {}, [/no option --region before the command/]],
   [['mount'], {}, [/SOURCE and MOUNTPOINT are missing/]],

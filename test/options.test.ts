@@ -59,6 +59,7 @@ const samples: {
   roleSessionName: ['sftp', 'sftp'],
   imdsV1: [undefined, true],
   noSignRequest: [undefined, true],
+  sourceFile: ['/etc/s3jail/alice', '/etc/s3jail/alice'],
   storageClass: ['STANDARD_IA', 'STANDARD_IA'],
   sse: ['aws:kms', 'aws:kms'],
   sseKmsKeyId: ['alias/sftp', 'alias/sftp'],

@@ -70,11 +70,15 @@ function list(value: OneOrMany): string[] {
   return typeof value === 'string' ? [value] : [...value];
 }
 
-/** IAM wildcards: `*` for any characters, `/` included, `?` for one. */
+/**
+ * IAM wildcards: `*` for any characters, `/` included, `?` for one; `${*}`, `${?}` and `${$}` stand
+ * for these characters themselves (IAM user guide, "Policy variables").
+ */
 function matches(pattern: string, text: string): boolean {
-  const source = pattern
-    .replace(/[\\^$.+()|[\]{}]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
+  const source = pattern.replace(/\$\{([*?$])\}|[\\^$.+()|[\]{}*?]/g, (found, literal) => {
+    if (typeof literal === 'string') return `\\${literal}`;
+    if (found === '*') return '.*';
+    return found === '?' ? '.' : `\\${found}`;
+  });
   return new RegExp(`^${source}$`, 'su').test(text);
 }

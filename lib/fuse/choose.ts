@@ -34,3 +34,23 @@ async function fuseNative(why: string): Promise<Choice> {
   const { fuseNativeDriver } = await import('./fuse-native.js');
   return { driver: fuseNativeDriver, why };
 }
+
+/** A driver as far as it can be known without mounting. */
+export interface Readiness {
+  readonly name: Driver['name'];
+  readonly able: boolean;
+  /** why, or why not and what to do */
+  readonly reason: string;
+}
+
+/** The driver that `option` stands for here, and whether this machine has what it needs. */
+export async function driverReadiness(option: DriverOption): Promise<Readiness> {
+  const { mayMount } = await import('./kernel/index.js');
+  const kernel = mayMount();
+  if (option === 'kernel' || (option === 'auto' && kernel.able)) {
+    const cure = kernel.able ? '' : '; run as root on a machine or in a container with /dev/fuse';
+    return { name: 'kernel', able: kernel.able, reason: kernel.reason + cure };
+  }
+  const { mayUseLibfuse } = await import('./fuse-native.js');
+  return { name: 'fuse-native', ...mayUseLibfuse() };
+}

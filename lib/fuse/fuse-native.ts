@@ -9,7 +9,15 @@
  * it, and its fgetattr, which drops the handle. It does not tell when its thread ends; the descriptor
  * of /dev/fuse does, which libfuse closes when the kernel has let go.
  */
-import { accessSync, constants, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs';
 import { readlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -110,6 +118,27 @@ function loadPackage(): FusePackage {
       { cause: error },
     );
   }
+}
+
+/** Whether the library, the device and the helper are there. Mounts nothing. */
+export function mayUseLibfuse(): { able: boolean; reason: string } {
+  try {
+    loadPackage();
+  } catch (error) {
+    return { able: false, reason: error instanceof Error ? error.message : String(error) };
+  }
+  if (!isAccessible(devicePath, constants.R_OK | constants.W_OK)) {
+    const reason = `${devicePath} cannot be used: modprobe fuse, or give it to the container`;
+    return { able: false, reason };
+  }
+  const directories = (process.env['PATH'] ?? '').split(':');
+  const helper = directories
+    .map((path) => join(path, 'fusermount'))
+    .find((path) => existsSync(path));
+  if (helper === undefined && process.geteuid?.() !== 0) {
+    return { able: false, reason: 'the program fusermount is missing: install the package fuse3' };
+  }
+  return { able: true, reason: `libfuse 2, ${devicePath} and ${helper ?? 'root'} are there` };
 }
 
 /** Says in a sentence what libfuse would say in its own way, or not at all. */

@@ -29,7 +29,8 @@ import { copySource } from './copy-source.js';
 import { entityTag } from './object-info.js';
 
 /** Requests that take conditions on what their target holds. */
-export type ConditionalAction = 'PutObject' | 'CompleteMultipartUpload' | 'CopyObject';
+export const conditionalActions = ['PutObject', 'CompleteMultipartUpload', 'CopyObject'] as const;
+export type ConditionalAction = (typeof conditionalActions)[number];
 
 /** Headers for a condition. */
 export interface ConditionInput {
@@ -37,8 +38,11 @@ export interface ConditionInput {
   readonly IfNoneMatch?: string;
 }
 
-interface Kept {
+/** Which conditions an endpoint keeps. */
+export interface Kept {
+  /** If-None-Match: * */
   readonly absent: boolean;
+  /** If-Match */
   readonly etag: boolean;
 }
 

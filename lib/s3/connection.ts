@@ -30,7 +30,7 @@ import { credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
 import type { NotedRetry } from './retry.js';
-import { errorFacts, toStoreError } from './s3-errors.js';
+import { answerDateMs, errorFacts, staleCredentialCodes, toStoreError } from './s3-errors.js';
 
 /** What went over the wire since the start. */
 export interface StoreCounters {
@@ -80,6 +80,7 @@ export class Connection {
   comparesCrc32 = false;
   #region: string | undefined;
   #host: string | undefined;
+  #clockAheadMs: number | undefined;
 
   /** @throws Error (system error) if the CA bundle cannot be read */
   constructor(options: StoreOptions, log: Log) {
@@ -154,6 +155,11 @@ export class Connection {
     return `AWS S3 (${this.#host ?? this.#region ?? fallbackRegion})`;
   }
 
+  /** How far this machine's clock is ahead of the endpoint's, to a second; unknown without an answer. */
+  get clockAheadMs(): number | undefined {
+    return this.#clockAheadMs;
+  }
+
   /** Whether the requests go to AWS itself; known from the first one on. */
   get isAws(): boolean {
     return this.#host !== undefined && isAwsHost(this.#host);
@@ -172,14 +178,29 @@ export class Connection {
     if (signal?.aborted === true) throw toStoreError(abortError(), { action, key, signal });
     // One signal may end many requests; Node would suspect a leak at the eleventh.
     if (signal !== undefined) setMaxListeners(0, signal);
+    const http = {
+      requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
+      ...(signal === undefined ? {} : { abortSignal: signal }),
+    };
+    const sinceMs = Date.now();
     try {
-      return await this.client.send(command, {
-        requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
-        ...(signal === undefined ? {} : { abortSignal: signal }),
-      });
+      return await this.client.send(command, http);
+    } catch (error) {
+      if (!(await this.#mayRenew(error, sinceMs)))
+        throw toStoreError(error, { action, key, signal });
+    }
+    try {
+      return await this.client.send(command, http);
     } catch (error) {
       throw toStoreError(error, { action, key, signal });
     }
+  }
+
+  /** After a refusal of the credentials: whether there are others to try, as when keys were rotated. */
+  async #mayRenew(error: unknown, sinceMs: number): Promise<boolean> {
+    const { code } = errorFacts(error);
+    if (code === undefined || !staleCredentialCodes.has(code)) return false;
+    return await this.credentials.renew(sinceMs);
   }
 
   /** Closes the connections. */
@@ -223,6 +244,14 @@ export class Connection {
     );
     client.middlewareStack.add(
       (next) => async (args) => {
+        const result = await next(args);
+        this.#noteClock(result.response);
+        return result;
+      },
+      { name: 's3jailClock', step: 'deserialize', priority: 'low' },
+    );
+    client.middlewareStack.add(
+      (next) => async (args) => {
         try {
           return await next(args);
         } catch (error) {
@@ -238,6 +267,11 @@ export class Connection {
       },
       { name: 's3jailAskFirst', step: 'finalizeRequest', priority: 'normal' },
     );
+  }
+
+  #noteClock(answer: unknown): void {
+    const dateMs = answerDateMs(answer);
+    if (dateMs !== undefined) this.#clockAheadMs = Date.now() - dateMs;
   }
 
   async #observed<T extends { output: ServiceOutputTypes }>(

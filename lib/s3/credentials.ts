@@ -3,16 +3,22 @@
  *
  * The base is the SDK's default chain (environment, profile, SSO, process, web identity, container,
  * instance metadata), or keys given with the source. A role, if one is asked for, is assumed from
- * whatever the base gives. The instance metadata service is asked by version 2 only, unless told
+ * whatever the base gives. Both are renewed in time (refreshed-credentials.ts). The instance metadata service is asked by version 2 only, unless told
  * otherwise: version 1 answers anybody who can make this machine send a plain GET.
  *
  * The name of the provider that answered is for messages; it never holds a key.
  */
-import { fromNodeProviderChain, fromTemporaryCredentials } from '@aws-sdk/credential-providers';
+import {
+  fromInstanceMetadata,
+  fromNodeProviderChain,
+  fromTemporaryCredentials,
+} from '@aws-sdk/credential-providers';
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smithy/types';
 
 import type { Log } from '../log.js';
 import type { HttpHandler } from './http.js';
+import { RefreshedCredentials } from './refreshed-credentials.js';
+import { errorFacts, staleCredentialCodes } from './s3-errors.js';
 
 export interface CredentialOptions {
   /** keys that came with the source itself */
@@ -24,6 +30,8 @@ export interface CredentialOptions {
   readonly roleSessionName?: string | undefined;
   readonly imdsV1?: boolean | undefined;
   readonly noSignRequest?: boolean | undefined;
+  /** ask the EC2 instance metadata service for its role, and nobody else */
+  readonly instanceRole?: boolean | undefined;
 }
 
 export interface CredentialContext {
@@ -41,6 +49,12 @@ export interface CredentialSource {
   readonly provider: AwsCredentialIdentityProvider | undefined;
   /** the provider that answered last, in words; what was asked for as long as none has */
   answeredBy(): string;
+  /**
+   * Tells that S3 does not know the credentials any more that a request was signed with.
+   * @param sinceMs when that request was sent
+   * @returns whether there are others now
+   */
+  renew(sinceMs: number): Promise<boolean>;
 }
 
 export function credentialSource(
@@ -48,31 +62,84 @@ export function credentialSource(
   context: CredentialContext,
 ): CredentialSource {
   if (options.noSignRequest === true) {
-    return { provider: undefined, answeredBy: () => 'no credentials (requests are not signed)' };
+    return fixed(undefined, 'no credentials (requests are not signed)');
   }
   const base = baseSource(options, context);
   return options.roleArn === undefined ? base : roleSource(options.roleArn, base, options, context);
 }
 
+function fixed(
+  provider: AwsCredentialIdentityProvider | undefined,
+  answered: string,
+): CredentialSource {
+  return { provider, answeredBy: () => answered, renew: () => Promise.resolve(false) };
+}
+
 function baseSource(options: CredentialOptions, context: CredentialContext): CredentialSource {
-  const { credentials, profile } = options;
+  const { credentials, profile, instanceRole } = options;
   if (credentials !== undefined) {
-    return {
-      provider: () => Promise.resolve({ ...credentials }),
-      answeredBy: () => 'the keys in SOURCE',
-    };
+    return fixed(() => Promise.resolve({ ...credentials }), 'the keys in SOURCE');
   }
+  const chain = instanceRole === true ? instanceRoleOnly(options, context) : wholeChain;
   const asked = profile === undefined ? 'the default chain' : `profile ${JSON.stringify(profile)}`;
-  return remembering(
-    fromNodeProviderChain({
-      ...(profile === undefined ? {} : { profile }),
-      ec2MetadataV1Disabled: options.imdsV1 !== true,
-      clientConfig: { requestHandler: context.requestHandler },
-      logger: providerLog(context.log),
-    }),
-    asked,
-    (identity) => sourceName(identity, profile),
-  );
+  let answered = instanceRole === true ? 'the instance metadata service' : asked;
+  const fetch: AwsCredentialIdentityProvider = async (properties) => {
+    const identity = await chain(options, context)(properties);
+    answered = sourceName(identity, profile);
+    return identity;
+  };
+  return refreshed(fetch, () => answered, context.log);
+}
+
+type Chain = (
+  options: CredentialOptions,
+  context: CredentialContext,
+) => AwsCredentialIdentityProvider;
+
+/** Made anew for each fetch, because it keeps what it got and the files it read. */
+const wholeChain: Chain = ({ profile, imdsV1 }, { requestHandler, log }) =>
+  fromNodeProviderChain({
+    ...(profile === undefined ? {} : { profile }),
+    ec2MetadataV1Disabled: imdsV1 !== true,
+    ignoreCache: true,
+    clientConfig: { requestHandler },
+    logger: providerLog(log),
+  });
+
+/** Kept, because it knows after the first answer whether the service takes tokens. */
+function instanceRoleOnly({ imdsV1 }: CredentialOptions, { log }: CredentialContext): Chain {
+  const provider = fromInstanceMetadata({
+    ec2MetadataV1Disabled: imdsV1 !== true,
+    logger: providerLog(log),
+  });
+  return () => async (properties) => {
+    try {
+      return await provider(properties);
+    } catch (error) {
+      // Its errors go by many names; the chain has one for them all.
+      throw Object.assign(new Error('the instance metadata service gives no role'), {
+        name: 'CredentialsProviderError',
+        cause: error,
+      });
+    }
+  };
+}
+
+function refreshed(
+  fetch: AwsCredentialIdentityProvider,
+  answeredBy: () => string,
+  log: Log,
+): CredentialSource {
+  const credentials = new RefreshedCredentials(fetch, (error) => {
+    const { code, system } = errorFacts(error);
+    const fields = { provider: answeredBy(), code, system };
+    log.warn(fields, 'credentials could not be renewed; those at hand are used while they last');
+  });
+  return {
+    provider: (properties) => credentials.get(properties),
+    answeredBy,
+    renew: (sinceMs) => credentials.renew(sinceMs),
+  };
 }
 
 function roleSource(
@@ -83,7 +150,7 @@ function roleSource(
 ): CredentialSource {
   const masterCredentials = base.provider;
   if (masterCredentials === undefined) return base;
-  const assumed = fromTemporaryCredentials({
+  const fetch = fromTemporaryCredentials({
     masterCredentials,
     params: {
       RoleArn: roleArn,
@@ -96,10 +163,21 @@ function roleSource(
       ...(context.stsEndpoint === undefined ? {} : { endpoint: context.stsEndpoint }),
     },
   });
-  return {
-    provider: (properties) => assumed(properties),
-    answeredBy: () => `role ${roleArn}, assumed with ${base.answeredBy()}`,
-  };
+  return refreshed(
+    async (properties) => {
+      const sinceMs = Date.now();
+      try {
+        return await fetch(properties);
+      } catch (error) {
+        const { code } = errorFacts(error);
+        const isStale = code !== undefined && staleCredentialCodes.has(code);
+        if (!isStale || !(await base.renew(sinceMs))) throw error;
+        return await fetch(properties);
+      }
+    },
+    () => `role ${roleArn}, assumed with ${base.answeredBy()}`,
+    context.log,
+  );
 }
 
 /** What the providers have to say goes to the log; the SDK would write it to the console. */
@@ -112,22 +190,6 @@ function providerLog(log: Log) {
     );
   };
   return { trace: ignore, debug: ignore, info: ignore, warn, error: ignore };
-}
-
-function remembering(
-  provider: AwsCredentialIdentityProvider,
-  asked: string,
-  nameOf: (identity: AwsCredentialIdentity) => string,
-): CredentialSource {
-  let answered = asked;
-  return {
-    provider: async (properties) => {
-      const identity = await provider(properties);
-      answered = nameOf(identity);
-      return identity;
-    },
-    answeredBy: () => answered,
-  };
 }
 
 /**

@@ -99,6 +99,16 @@ const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
   507: 'full',
 };
 
+/** What S3 and STS say about credentials that may have been good once (S3 API, "Error responses"). */
+export const staleCredentialCodes: ReadonlySet<string> = new Set([
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'InvalidAccessKeyId',
+  'InvalidClientTokenId',
+  'InvalidToken',
+  'TokenRefreshRequired',
+]);
+
 /** The facts of an SDK exception that decide, read from a value of unknown make. */
 export interface ErrorFacts {
   /** S3's code, or the SDK's name for what happened before there was an answer */
@@ -130,6 +140,12 @@ export function errorFacts(error: unknown): ErrorFacts {
     attempts: integer(metadata['attempts']) ?? 1,
     region: regionName(headers['x-amz-bucket-region']) ?? regionName(thrown['Region']),
   };
+}
+
+/** The server's clock in an HTTP answer of the SDK's, in whole seconds. */
+export function answerDateMs(answer: unknown): number | undefined {
+  const date = Date.parse(text(record(record(answer)['headers'])['date']) ?? '');
+  return Number.isNaN(date) ? undefined : date;
 }
 
 /**

@@ -42,7 +42,8 @@ import type {
   WriteOptions,
 } from '../store.js';
 import type { StoreOptions } from './client.js';
-import { ConditionalWrites, conditionFailed } from './conditional-writes.js';
+import { ConditionalWrites, conditionFailed, conditionalActions } from './conditional-writes.js';
+import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection.js';
 import type { StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
@@ -53,13 +54,21 @@ import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
 import { uploadSource } from './upload-source.js';
-import { verifyBucket } from './verify-bucket.js';
+import { verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
 
 /** Objects whose storage class is remembered, so that a rename need not ask for it. */
 const rememberedClasses = 20_000;
 /** Answers to HEAD, kept for the copy with other metadata that comes right after one. */
 const rememberedHeads = { max: 500, ttl: 5_000 };
+
+/** What a store knows of its endpoint. */
+export interface EndpointFacts {
+  readonly place: string;
+  readonly region: string;
+  /** how far this machine's clock is ahead; undefined before the first answer */
+  readonly clockAheadMs: number | undefined;
+}
 
 /**
  * The store for `options`. No request is sent before the first use.
@@ -133,12 +142,31 @@ export class S3Store implements ObjectStore {
   }
 
   /**
+   * Asks for the credentials, nothing of the endpoint.
+   * @throws StoreError as verifyBucket
+   */
+  async verifyCredentials(): Promise<void> {
+    await verifyCredentials(this.#connection);
+  }
+
+  /** Where requests go, in words, and what is known of it; more after the first answer. */
+  async endpoint(): Promise<EndpointFacts> {
+    const { place, clockAheadMs } = this.#connection;
+    return { place, region: await this.#connection.region(), clockAheadMs };
+  }
+
+  /** Whether the endpoint keeps If-None-Match and If-Match for an action; asked once, see below. */
+  async keepsConditions(action: ConditionalAction): Promise<Kept> {
+    const absent = await this.#conditions.keeps(action, { absent: true });
+    return { absent, etag: await this.#conditions.keeps(action, { etag: '""' as ETag }) };
+  }
+
+  /**
    * Finds out which conditional writes the endpoint keeps, so that the first ones need not wait for
    * it. Sends nothing to AWS, and some requests about a scratch object to others.
    */
   async learnConditions(): Promise<void> {
-    const actions = ['PutObject', 'CompleteMultipartUpload', 'CopyObject'] as const;
-    for (const action of actions) await this.#conditions.keeps(action, { absent: true });
+    for (const action of conditionalActions) await this.#conditions.keeps(action, { absent: true });
   }
 
   /** Closes connections. Nothing may be in flight. */

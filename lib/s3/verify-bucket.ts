@@ -23,6 +23,7 @@ const patienceMs = 6_000;
 
 /** @throws StoreError whose message names bucket, endpoint, credentials and the cure */
 export async function verifyBucket(connection: Connection): Promise<void> {
+  await verifyCredentials(connection);
   const failure = await listOnce(connection);
   if (failure === undefined) return;
   const region = errorFacts(failure).region;
@@ -33,6 +34,44 @@ export async function verifyBucket(connection: Connection): Promise<void> {
     throw await explained(connection, second);
   }
   throw await explained(connection, failure);
+}
+
+/**
+ * Asks for the credentials alone.
+ * @throws StoreError as verifyBucket
+ */
+export async function verifyCredentials(connection: Connection): Promise<void> {
+  if (connection.credentials.provider === undefined) return;
+  try {
+    await inTime(connection.client.config.credentials());
+  } catch (error) {
+    const role = connection.options.roleArn;
+    const { code } = errorFacts(error);
+    // What STS refuses is not about the bucket; what no provider has is told below.
+    if (role === undefined || code === 'CredentialsProviderError') {
+      throw await explained(connection, error);
+    }
+    const { kind, message } = toStoreError(error, { action: 'AssumeRole' });
+    throw new StoreError(
+      kind,
+      `role ${role} cannot be assumed (${message}); correct --role-arn and --role-external-id, or ` +
+        `let the role trust this caller (credentials: ${connection.credentials.answeredBy()})`,
+      { action: 'AssumeRole', ...(code === undefined ? {} : { code }), cause: error },
+    );
+  }
+}
+
+async function inTime<T>(promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = Object.assign(new Error('no answer in time'), { name: 'TimeoutError' });
+    timer = setTimeout(() => reject(error), patienceMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function listOnce(connection: Connection): Promise<unknown> {
@@ -73,6 +112,7 @@ async function explained(connection: Connection, failure: unknown): Promise<Stor
     region: await connection.region(),
     provider: connection.credentials.answeredBy(),
     profile: connection.options.profile,
+    instanceRole: connection.options.instanceRole === true,
   });
   return new StoreError(error.kind === 'aborted' ? 'unavailable' : error.kind, sentence, {
     action,
@@ -93,6 +133,8 @@ export interface Circumstances {
   /** credential provider that answered, in words */
   readonly provider: string;
   readonly profile: string | undefined;
+  /** nobody but the metadata service was asked */
+  readonly instanceRole: boolean;
 }
 
 /** One sentence with the reason and one with the cure. */
@@ -123,7 +165,7 @@ function byCode(facts: ErrorFacts, about: Circumstances): string | undefined {
       return 'the session token is not valid there; correct or unset AWS_SESSION_TOKEN';
     case 'CredentialsProviderError':
     case 'TokenProviderError':
-      return noCredentials(about.profile);
+      return noCredentials(about);
     case 'PermanentRedirect':
     case 'AuthorizationHeaderMalformed':
     case 'IllegalLocationConstraintException':
@@ -138,10 +180,16 @@ function byCode(facts: ErrorFacts, about: Circumstances): string | undefined {
   }
 }
 
-function noCredentials(profile: string | undefined): string {
+function noCredentials({ profile, instanceRole }: Circumstances): string {
+  if (instanceRole) {
+    return (
+      'the instance metadata service gives no credentials; attach a role to the EC2 instance, and ' +
+      'for containers on it allow two hops'
+    );
+  }
   return profile === undefined
-    ? 'no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, use --profile, or ' +
-        '--no-sign-request for a public bucket'
+    ? 'no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, use --profile, ' +
+        'give the machine a role, or use --no-sign-request for a public bucket'
     : `profile ${JSON.stringify(profile)} gives no credentials; correct ~/.aws/config and ` +
         '~/.aws/credentials of the user who mounts, or name another --profile';
 }

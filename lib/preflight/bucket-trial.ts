@@ -1,0 +1,165 @@
+/**
+ * Everything a mount does to objects, tried on scratch objects below the prefix: `.s3jail-check-…/`,
+ * a few bytes each, removed again at the end. Goes through the store, so that what a mount would
+ * step around is stepped around here too.
+ */
+import { randomBytes } from 'node:crypto';
+import { isStoreError, type StoreError, type StoreErrorKind } from '../errors.js';
+import type { Key } from '../path.js';
+import { conditionalActions } from '../s3/conditional-writes.js';
+import type { S3Store } from '../s3/s3-store.js';
+import type { CopySource, MultipartUpload } from '../store.js';
+import type { Findings } from './findings.js';
+
+const content = Buffer.from('s3jail check: this object may be removed\n');
+
+const cures: Partial<Record<StoreErrorKind, string>> = {
+  aborted: 'try again, and check the network and the service',
+  full: 'make room or raise the quota',
+  throttled: 'try again later, or ask for a higher request rate',
+  unavailable: 'try again, and check the network and the service',
+  unsupported: 'the service cannot do this',
+};
+
+export class BucketTrial {
+  readonly #store: S3Store;
+  readonly #findings: Findings;
+  readonly #scratch = `.s3jail-check-${randomBytes(8).toString('hex')}`;
+  /** keys that may exist now */
+  readonly #made = new Set<Key>();
+
+  constructor(store: S3Store, findings: Findings) {
+    this.#store = store;
+    this.#findings = findings;
+  }
+
+  /** Tries all of it; without the first object there is nothing to go on with. */
+  async run(): Promise<void> {
+    const source = await this.#put();
+    if (source === undefined) return;
+    await this.#get(source);
+    await this.#copy(source);
+    await this.#multipart();
+    await this.#abort(source);
+    await this.#conditions();
+    await this.#delete();
+  }
+
+  async #put(): Promise<CopySource | undefined> {
+    const key = this.#key('object');
+    return await this.#attempt('put', ['s3:PutObject'], async () => {
+      const { etag } = await this.#store.put(key, [content]);
+      return { key, etag, size: content.length };
+    });
+  }
+
+  async #get({ key, etag }: CopySource): Promise<void> {
+    await this.#attempt('get', ['s3:GetObject'], async () => {
+      await this.#store.head(key);
+      const { body } = await this.#store.get(key, { ifMatch: etag });
+      const pieces: Uint8Array[] = [];
+      for await (const piece of body) pieces.push(piece);
+      if (!content.equals(Buffer.concat(pieces))) throw new Error('other bytes came back');
+    });
+  }
+
+  async #copy(source: CopySource): Promise<void> {
+    await this.#attempt('copy (rename)', ['s3:GetObject', 's3:PutObject'], async () => {
+      await this.#store.copy(source, this.#key('copy'));
+    });
+  }
+
+  async #multipart(): Promise<void> {
+    await this.#attempt('multipart upload', ['s3:PutObject'], async () => {
+      const upload = await this.#store.createUpload(this.#key('parts'));
+      const part = await this.#store.uploadPart(upload, 1, [content]);
+      await this.#store.completeUpload(upload, [part]);
+    });
+  }
+
+  /** A part copied as appending does, then the end of an upload that is given up. */
+  async #abort(source: CopySource): Promise<void> {
+    const key = this.#key('given-up');
+    let upload: MultipartUpload | undefined;
+    await this.#attempt('part copy (append)', ['s3:GetObject', 's3:PutObject'], async () => {
+      const created = await this.#store.createUpload(key);
+      upload = created;
+      await this.#store.copyPart(created, 1, source, { start: 0, end: source.size });
+    });
+    const open = upload;
+    if (open === undefined) return;
+    await this.#attempt('abort of an upload', ['s3:AbortMultipartUpload'], async () => {
+      await this.#store.abortUpload(open);
+    });
+  }
+
+  async #conditions(): Promise<void> {
+    const what = 'conditional writes';
+    const broken: string[] = [];
+    for (const action of conditionalActions) {
+      const { absent, etag } = await this.#store.keepsConditions(action);
+      if (!absent || !etag) broken.push(action);
+    }
+    if (broken.length === 0) {
+      this.#findings.ok(what, 'kept, so that no writer overwrites another unnoticed');
+    } else {
+      this.#findings.warn(
+        what,
+        `not kept by ${broken.join(', ')}: s3jail looks before it writes, but of two writers in the ` +
+          'same instant one is lost; let only one host write to a prefix, or use a newer service',
+      );
+    }
+  }
+
+  async #delete(): Promise<void> {
+    const left: Key[] = [];
+    await this.#attempt('delete', ['s3:DeleteObject'], async () => {
+      const failures: StoreError[] = [];
+      for (const key of this.#made) {
+        await this.#store.delete(key).catch((error: unknown) => {
+          if (!isStoreError(error)) throw error;
+          left.push(key);
+          failures.push(error);
+        });
+      }
+      const [failure] = failures;
+      if (failure !== undefined) throw failure;
+    });
+    for (const key of left) {
+      this.#findings.warn('scratch object', `${this.#store.url}${key} is left behind; remove it`);
+    }
+  }
+
+  #key(name: string): Key {
+    const key = `${this.#scratch}/${name}` as Key;
+    this.#made.add(key);
+    return key;
+  }
+
+  /** @returns undefined where it failed, or what `task` gave */
+  async #attempt<T>(
+    what: string,
+    actions: readonly string[],
+    task: () => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      const result = await task();
+      this.#findings.ok(what, `works below ${this.#store.url}`);
+      return result;
+    } catch (error) {
+      this.#findings.fail(
+        what,
+        isStoreError(error) ? this.#explain(error, actions) : String(error),
+      );
+      return undefined;
+    }
+  }
+
+  #explain(error: StoreError, actions: readonly string[]): string {
+    const { url } = this.#store;
+    if (error.kind === 'denied') {
+      return `${error.message}; allow ${actions.join(' and ')} for ${url}* (see s3jail policy)`;
+    }
+    return `${error.message}; ${cures[error.kind] ?? 'check the service and --endpoint-url'}`;
+  }
+}

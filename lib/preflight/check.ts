@@ -1,0 +1,136 @@
+/**
+ * `s3jail check`: looks at everything a mount needs, in the order a mount would, and says of each
+ * thing whether it is there; mounts nothing and leaves nothing behind.
+ */
+import { isStoreError, type StoreError } from '../errors.js';
+import { messageOf, type ExitCode } from '../failure.js';
+import { createLog, silentLog, type Log } from '../log.js';
+import { storeOptionsOf, type ServicePlan } from '../mount-request.js';
+import type { MountOptions } from '../option-table.js';
+import { openStore, type S3Store } from '../s3/s3-store.js';
+import { showSource } from '../source.js';
+import { BucketTrial } from './bucket-trial.js';
+import { Findings } from './findings.js';
+import { checkMachine } from './machine.js';
+
+/** Whoever checks waits for it. */
+const patience = { timeoutMs: 10_000, maxAttempts: 2 };
+/** S3 refuses signatures of 15 minutes away; a clock that far off on its way there should be told. */
+const tolerableSkewMs = 60_000;
+
+/**
+ * @param print takes the findings, a line each
+ * @returns 0 if a mount would work, else 32
+ */
+export async function runCheck(
+  plan: ServicePlan,
+  print: (line: string) => void,
+): Promise<ExitCode> {
+  const findings = new Findings(print);
+  const { options } = plan;
+  await checkMachine(options, findings);
+  const store = await open(plan, findings);
+  try {
+    if (store !== undefined && (await checkService(store, plan, findings)) && !options.readOnly) {
+      await new BucketTrial(store, findings).run();
+    }
+  } finally {
+    store?.close();
+  }
+  return findings.isFine ? 0 : 32;
+}
+
+async function open(plan: ServicePlan, findings: Findings): Promise<S3Store | undefined> {
+  const { options } = plan;
+  const timeoutMs = Math.min(options.timeoutMs, patience.timeoutMs);
+  try {
+    return await openStore({ ...storeOptionsOf(plan), ...patience, timeoutMs }, logOf(options));
+  } catch (error) {
+    findings.fail('--ca-bundle', `${messageOf(error)}; name a readable PEM file`);
+    return undefined;
+  }
+}
+
+/** The findings say it all, except to those who want to see how they came about. */
+function logOf({ logLevel, logFormat, logFile }: MountOptions): Log {
+  if (logLevel !== 'debug' && logLevel !== 'trace') return silentLog;
+  return createLog({ level: logLevel, format: logFormat, file: logFile });
+}
+
+/** @returns whether it makes sense to go on with objects */
+async function checkService(
+  store: S3Store,
+  plan: ServicePlan,
+  findings: Findings,
+): Promise<boolean> {
+  try {
+    await store.verifyCredentials();
+  } catch (error) {
+    findings.fail('credentials', messageOf(error));
+    return false;
+  }
+  findings.ok('credentials', store.credentialsFrom);
+  let failure: StoreError | undefined;
+  try {
+    await store.verifyBucket();
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    failure = error;
+  }
+  await tellService(store, plan, findings, failure);
+  if (failure === undefined) {
+    findings.ok('list', `${showSource(plan.source)} can be listed`);
+    return true;
+  }
+  const item = failedItem(failure);
+  findings.fail(item, failure.message);
+  return item === 'list';
+}
+
+/** Region, endpoint and clock, as far as an answer told of them. */
+async function tellService(
+  store: S3Store,
+  { options }: ServicePlan,
+  findings: Findings,
+  failure: StoreError | undefined,
+): Promise<void> {
+  const { place, region, clockAheadMs } = await store.endpoint();
+  if (clockAheadMs === undefined) return;
+  const item = failure === undefined ? undefined : failedItem(failure);
+  if (item !== 'endpoint') findings.ok('endpoint', `${place} answers`);
+  if (item !== 'region' && item !== 'endpoint') {
+    const how = options.region === region ? 'as asked for' : 'as found';
+    findings.ok('region', `${region}, ${how}`);
+  }
+  const seconds = Math.round(Math.abs(clockAheadMs) / 1000);
+  const direction = clockAheadMs > 0 ? 'ahead of' : 'behind';
+  if (Math.abs(clockAheadMs) > tolerableSkewMs) {
+    const cure = 'set it, best by NTP: S3 refuses requests that are 15 minutes off';
+    findings.warn('clock', `${seconds} s ${direction} the endpoint's; ${cure}`);
+  } else findings.ok('clock', 'agrees with the endpoint');
+}
+
+/** What a failed question after the bucket was about. */
+function failedItem(error: StoreError): string {
+  switch (error.code) {
+    case 'CredentialsProviderError':
+    case 'ExpiredToken':
+    case 'InvalidAccessKeyId':
+    case 'InvalidToken':
+    case 'SignatureDoesNotMatch':
+      return 'credentials';
+    case 'AuthorizationHeaderMalformed':
+    case 'IllegalLocationConstraintException':
+    case 'PermanentRedirect':
+      return 'region';
+    case 'RequestExpired':
+    case 'RequestTimeTooSkewed':
+      return 'clock';
+    case 'InvalidBucketName':
+    case 'NoSuchBucket':
+      return 'bucket';
+    case undefined:
+    default:
+      return error.kind === 'denied' ? 'list' : 'endpoint';
+  }
+}

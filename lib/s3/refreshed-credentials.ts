@@ -1,0 +1,118 @@
+/**
+ * Credentials that outlive their expiry: fetched again in time, and kept while they last.
+ *
+ * A provider (metadata service, STS, a process) may be away for a while. As long as the credentials
+ * at hand are valid nobody waits for it: they are used, and newer ones are fetched beside. Only what
+ * has expired is waited for, and then each request asks anew, so that a mount works again as soon as
+ * the provider does. Credentials that S3 itself refuses, such as rotated keys, are asked for anew as
+ * well, but not more often than every few seconds.
+ *
+ * The SDK caches credentials on its own terms, by their expiration: it is told one that is near, and
+ * so asks here for every request.
+ */
+import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smithy/types';
+
+/** Newer credentials are looked for this long before the end, or half of a shorter life. */
+const refreshBeforeMs = 5 * 60_000;
+/** Between two fetches while valid credentials are at hand. */
+const pauseMs = 5_000;
+/** What the SDK takes for "about to expire" is five minutes. */
+const nearMs = 60_000;
+
+type Properties = Parameters<AwsCredentialIdentityProvider>[0];
+
+export class RefreshedCredentials {
+  readonly #fetch: AwsCredentialIdentityProvider;
+  readonly #noteFailure: (error: unknown) => void;
+  #held: Held | undefined;
+  #pending: Promise<Held> | undefined;
+  /** when the last fetch began */
+  #triedMs = 0;
+
+  /**
+   * @param fetch asks the provider, without a cache in between
+   * @param noteFailure told of a failed fetch that nobody waited for
+   */
+  constructor(fetch: AwsCredentialIdentityProvider, noteFailure: (error: unknown) => void) {
+    this.#fetch = fetch;
+    this.#noteFailure = noteFailure;
+  }
+
+  /** Credentials to sign with now. @throws what the provider throws, where none are valid */
+  async get(properties?: Properties): Promise<AwsCredentialIdentity> {
+    const held = this.#held;
+    if (held === undefined || held.endMs <= Date.now()) {
+      return forSdk(await this.#refresh(properties));
+    }
+    if (held.refreshMs <= Date.now() && this.#isDue) {
+      this.#refresh(properties).catch((error: unknown) => this.#noteFailure(error));
+    }
+    return forSdk(held);
+  }
+
+  /**
+   * Credentials that S3 refused are not trusted any more.
+   * @param sinceMs when the request was sent that was refused
+   * @returns whether there are others now, so that sending it again makes sense
+   */
+  async renew(sinceMs: number): Promise<boolean> {
+    const held = this.#held;
+    if (held === undefined || held.fetchedMs > sinceMs) return true;
+    if (!this.#isDue && this.#pending === undefined) return false;
+    try {
+      const renewed = await this.#refresh();
+      return !isSame(renewed.identity, held.identity);
+    } catch (error) {
+      // What S3 said about the old ones is the failure to report.
+      this.#noteFailure(error);
+      return false;
+    }
+  }
+
+  get #isDue(): boolean {
+    return Date.now() - this.#triedMs >= pauseMs;
+  }
+
+  /** One fetch at a time, whoever asks. */
+  #refresh(properties?: Properties): Promise<Held> {
+    this.#triedMs = Date.now();
+    this.#pending ??= this.#fetch(properties)
+      .then((identity) => (this.#held = hold(identity)))
+      .finally(() => (this.#pending = undefined));
+    return this.#pending;
+  }
+}
+
+interface Held {
+  readonly identity: AwsCredentialIdentity;
+  readonly fetchedMs: number;
+  readonly refreshMs: number;
+  readonly endMs: number;
+}
+
+function hold(identity: AwsCredentialIdentity): Held {
+  const fetchedMs = Date.now();
+  const endMs = endOf(identity)?.getTime() ?? Number.POSITIVE_INFINITY;
+  const left = Math.max(0, endMs - fetchedMs);
+  return { identity, fetchedMs, endMs, refreshMs: endMs - Math.min(refreshBeforeMs, left / 2) };
+}
+
+/** The SDK moves the end of what the metadata service no longer renews; S3 does not. */
+function endOf(identity: AwsCredentialIdentity): Date | undefined {
+  if ('originalExpiration' in identity && identity.originalExpiration instanceof Date) {
+    return identity.originalExpiration;
+  }
+  return identity.expiration;
+}
+
+function forSdk({ identity }: Held): AwsCredentialIdentity {
+  return { ...identity, expiration: new Date(Date.now() + nearMs) };
+}
+
+function isSame(one: AwsCredentialIdentity, other: AwsCredentialIdentity): boolean {
+  return (
+    one.accessKeyId === other.accessKeyId &&
+    one.secretAccessKey === other.secretAccessKey &&
+    one.sessionToken === other.sessionToken
+  );
+}
