@@ -240,6 +240,23 @@ void t.test('what is wrong is the item that fails', async (t) => {
   });
 });
 
+void t.test('a mount point is looked at as sshd does', async (t) => {
+  setAwsEnvironment(t, keys);
+  const endpoint = await useEndpoint(t);
+  const folder = await mkdtemp(join(tmpdir(), 's3jail-chroot-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const args = [testBucket, `--endpoint-url=${endpoint.url}`, '--read-only'];
+  // Everybody can write to /tmp, and sshd takes no chroot below such a place.
+  const found = await check([...args, folder]);
+  t.match(found, { status: 32, verdicts: { 'mount point': 'ok', chroot: 'FAIL' } });
+  t.match(found.text, /FAIL {2}chroot: sshd refuses it: \/tmp .*chmod/);
+  const good = await check([...args, '/srv']);
+  t.match(good, { status: 0, verdicts: { 'mount point': 'ok', chroot: 'ok' } });
+  const absent = await check([...args, join(folder, 'absent'), '--no-chroot']);
+  t.match(absent, { status: 32, verdicts: { 'mount point': 'FAIL' } });
+  t.notOk('chroot' in absent.verdicts);
+});
+
 void t.test('SOURCE with keys comes from the environment or a private file', async (t) => {
   setAwsEnvironment(t, {});
   const endpoint = await useEndpoint(t);

@@ -174,7 +174,10 @@ void t.test('a role is assumed, and its name is told', async (t) => {
   t.match(store.credentialsFrom, `role ${arn}, assumed with the environment variables`);
   await store.put('x' as Key, [Buffer.from('x')]);
   const other = makeStore(t, url, { roleArn: arn, roleExternalId: 'wrong' });
-  t.match(await complaint(other), /^role arn:aws:iam::123456789012:role\/uploader cannot be assumed .*--role-external-id/);
+  t.match(
+    await complaint(other),
+    /^role arn:aws:iam::123456789012:role\/uploader cannot be assumed .*--role-external-id/,
+  );
 });
 
 void t.test('a public bucket needs no credentials', async (t) => {

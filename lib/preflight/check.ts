@@ -10,6 +10,7 @@ import type { MountOptions } from '../option-table.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';
 import { showSource } from '../source.js';
 import { BucketTrial } from './bucket-trial.js';
+import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';
 import { checkMachine } from './machine.js';
 
@@ -29,6 +30,7 @@ export async function runCheck(
   const findings = new Findings(print);
   const { options } = plan;
   await checkMachine(options, findings);
+  if (plan.mountPoint !== undefined) await checkMountPoint(plan.mountPoint, options, findings);
   const store = await open(plan, findings);
   try {
     if (store !== undefined && (await checkService(store, plan, findings)) && !options.readOnly) {

@@ -1,0 +1,39 @@
+/** Whether sshd would take the mount point as ChrootDirectory, or the directory above it. */
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { findChrootFaults } from '../chroot-path.js';
+import { systemErrorCode } from '../errors.js';
+import type { MountOptions } from '../option-table.js';
+import type { Findings } from './findings.js';
+
+/**
+ * The mount covers the owner and mode of the mount point itself, so what counts are the directories
+ * above it.
+ * @param mountPoint absolute
+ */
+export async function checkMountPoint(
+  mountPoint: string,
+  { chroot, private: isPrivate }: Pick<MountOptions, 'chroot' | 'private'>,
+  findings: Findings,
+): Promise<void> {
+  const what = 'mount point';
+  try {
+    if (!(await stat(mountPoint)).isDirectory()) {
+      findings.fail(what, `${mountPoint} is no directory; name one`);
+    } else findings.ok(what, `${mountPoint} is a directory`);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === undefined) throw error;
+    findings.fail(what, `${mountPoint}: ${code}; make it with mkdir -p ${mountPoint}`);
+  }
+  if (!chroot && !isPrivate) return;
+  const faults = await findChrootFaults(dirname(mountPoint));
+  for (const { component, reason, cure } of faults) {
+    findings.fail('chroot', `sshd refuses it: ${component} ${reason}; ${cure}`);
+  }
+  if (faults.length === 0)
+    findings.ok(
+      'chroot',
+      `sshd takes ${isPrivate ? dirname(mountPoint) : mountPoint} as ChrootDirectory`,
+    );
+}
