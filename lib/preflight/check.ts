@@ -96,7 +96,8 @@ async function tellService(
   findings: Findings,
   failure: StoreError | undefined,
 ): Promise<void> {
-  const { place, region, clockAheadMs } = await store.endpoint();
+  const { place, proxy, region, clockAheadMs } = await store.endpoint();
+  if (proxy !== undefined) findings.ok('proxy', `${proxy} is used, as the environment says`);
   if (clockAheadMs === undefined) return;
   const item = failure === undefined ? undefined : failedItem(failure);
   if (item !== 'endpoint') findings.ok('endpoint', `${place} answers`);

@@ -81,6 +81,7 @@ export class Connection {
   #region: string | undefined;
   #host: string | undefined;
   #clockAheadMs: number | undefined;
+  #proxy: string | undefined;
 
   /** @throws Error (system error) if the CA bundle cannot be read */
   constructor(options: StoreOptions, log: Log) {
@@ -118,7 +119,7 @@ export class Connection {
       },
       followRegionRedirects: follow,
     });
-    this.#watch(client);
+    this.#watch(client, requestHandler);
     return client;
   }
 
@@ -158,6 +159,11 @@ export class Connection {
   /** How far this machine's clock is ahead of the endpoint's, to a second; unknown without an answer. */
   get clockAheadMs(): number | undefined {
     return this.#clockAheadMs;
+  }
+
+  /** The proxy that requests go through, in words; undefined for none and before the first request. */
+  get proxy(): string | undefined {
+    return this.#proxy;
   }
 
   /** Whether the requests go to AWS itself; known from the first one on. */
@@ -208,7 +214,7 @@ export class Connection {
     this.client.destroy();
   }
 
-  #watch(client: S3Client): void {
+  #watch(client: S3Client, handler: HttpHandler): void {
     client.middlewareStack.add(
       (next, context) => (args) => {
         const request = args.request as HttpRequest;
@@ -238,6 +244,7 @@ export class Connection {
         requests[action] = (requests[action] ?? 0) + 1;
         this.counters.bytesSent += Number(request.headers['content-length'] ?? 0);
         this.#host = request.hostname;
+        this.#proxy = handler.proxyOf(request)?.url;
         return this.#observed(action, next(args));
       },
       { name: 's3jailCount', step: 'finalizeRequest', priority: 'low' },

@@ -1,5 +1,5 @@
 /**
- * The way to the endpoint: sockets, timeouts, trust, and how a body is offered.
+ * The way to the endpoint: sockets, timeouts, trust, proxies, and how a body is offered.
  *
  * Connections are kept and reused, as many at a time as requests are in flight: the layers above
  * bound those. A body is sent without asking first, because waiting for `100 Continue` costs a round
@@ -15,6 +15,9 @@ import { rootCertificates } from 'node:tls';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 
+import { proxyAgents, proxyFor } from './proxy.js';
+import type { Proxy } from './proxy.js';
+
 type HandlerRequest = Parameters<NodeHttpHandler['handle']>[0];
 type HandlerOptions = Parameters<NodeHttpHandler['handle']>[1];
 type HandlerResponse = ReturnType<NodeHttpHandler['handle']>;
@@ -29,42 +32,92 @@ export interface HttpSettings {
 /** A host that does not even answer the handshake in this time is not there. */
 const longestConnectMs = 10_000;
 
+/** One way to endpoints: straight, or through one proxy. */
+interface Way {
+  readonly sending: NodeHttpHandler;
+  /** waits for `100 Continue`, on a connection of its own */
+  readonly asking: NodeHttpHandler;
+}
+
 /** Sends requests; one for each client, to be destroyed with it. */
 export class HttpHandler extends NodeHttpHandler {
-  /** Waits for `100 Continue`; given no agent of ours, the library opens a connection of its own. */
-  readonly #asking: NodeHttpHandler;
+  readonly #common: NodeHttpHandlerOptions;
+  readonly #ca: readonly string[] | undefined;
+  /** by the proxy's URL, empty for none */
+  readonly #ways = new Map<string, Way>();
+  /** the proxy for each origin, as the environment had it at the first request */
+  readonly #proxies = new Map<string, Proxy | undefined>();
 
   /** @throws Error (system error) if the CA bundle cannot be read */
   constructor(settings: HttpSettings) {
-    const trust =
+    super();
+    this.#ca =
       settings.caBundle === undefined
-        ? {}
-        : { ca: [...rootCertificates, readFileSync(settings.caBundle, 'utf8')] };
-    const common: NodeHttpHandlerOptions = {
+        ? undefined
+        : [...rootCertificates, readFileSync(settings.caBundle, 'utf8')];
+    this.#common = {
       connectionTimeout: Math.min(settings.timeoutMs, longestConnectMs),
       requestTimeout: settings.timeoutMs,
       socketTimeout: settings.timeoutMs,
       // Without this a request that gets no answer is only complained about.
       throwOnRequestTimeout: true,
     };
-    super({
-      ...common,
-      httpAgent: new HttpAgent({ keepAlive: true, scheduling: 'lifo' }),
-      httpsAgent: new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...trust }),
-    });
-    this.#asking = new NodeHttpHandler({ ...common, httpsAgent: { keepAlive: false, ...trust } });
   }
 
-  override handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
-    if ('expect' in request.headers) return this.#asking.handle(request, options);
-    return super.handle(request, options);
+  override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
+    const { sending, asking } = this.#way(this.proxyOf(request));
+    return await ('expect' in request.headers ? asking : sending).handle(request, options);
+  }
+
+  /** The proxy that requests to this host go through. @throws Error where it cannot be used */
+  proxyOf({ protocol, hostname, port }: Target): Proxy | undefined {
+    const origin = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`;
+    if (!this.#proxies.has(origin)) this.#proxies.set(origin, proxyFor(origin));
+    return this.#proxies.get(origin);
   }
 
   override destroy(): void {
-    this.#asking.destroy();
+    for (const { sending, asking } of this.#ways.values()) {
+      sending.destroy();
+      asking.destroy();
+    }
     super.destroy();
   }
+
+  #way(proxy: Proxy | undefined): Way {
+    const name = proxy?.url ?? '';
+    let way = this.#ways.get(name);
+    if (way === undefined) {
+      way = proxy === undefined ? this.#straight() : this.#through(proxy);
+      this.#ways.set(name, way);
+    }
+    return way;
+  }
+
+  #straight(): Way {
+    const trust = this.#ca === undefined ? {} : { ca: [...this.#ca] };
+    return {
+      sending: new NodeHttpHandler({
+        ...this.#common,
+        httpAgent: new HttpAgent({ keepAlive: true, scheduling: 'lifo' }),
+        httpsAgent: new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...trust }),
+      }),
+      // Given no agent of ours, the library opens a connection of its own.
+      asking: new NodeHttpHandler({ ...this.#common, httpsAgent: { keepAlive: false, ...trust } }),
+    };
+  }
+
+  #through(proxy: Proxy): Way {
+    const agents = (keepAlive: boolean): Pick<NodeHttpHandlerOptions, 'httpAgent' | 'httpsAgent'> =>
+      proxyAgents(proxy, { keepAlive, ...(this.#ca === undefined ? {} : { ca: this.#ca }) });
+    return {
+      sending: new NodeHttpHandler({ ...this.#common, ...agents(true) }),
+      asking: new NodeHttpHandler({ ...this.#common, ...agents(false) }),
+    };
+  }
 }
+
+type Target = Pick<HandlerRequest, 'protocol' | 'hostname' | 'port'>;
 
 /**
  * How long a request with a body may take until its answer begins: the usual timeout, and the time

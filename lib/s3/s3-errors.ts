@@ -90,6 +90,7 @@ const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
   403: 'denied',
   404: 'notFound',
   405: 'unsupported',
+  407: 'unavailable',
   408: 'unavailable',
   409: 'changed',
   412: 'changed',

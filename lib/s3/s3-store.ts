@@ -65,6 +65,8 @@ const rememberedHeads = { max: 500, ttl: 5_000 };
 /** What a store knows of its endpoint. */
 export interface EndpointFacts {
   readonly place: string;
+  /** without user name and password */
+  readonly proxy: string | undefined;
   readonly region: string;
   /** how far this machine's clock is ahead; undefined before the first answer */
   readonly clockAheadMs: number | undefined;
@@ -151,8 +153,8 @@ export class S3Store implements ObjectStore {
 
   /** Where requests go, in words, and what is known of it; more after the first answer. */
   async endpoint(): Promise<EndpointFacts> {
-    const { place, clockAheadMs } = this.#connection;
-    return { place, region: await this.#connection.region(), clockAheadMs };
+    const { place, proxy, clockAheadMs } = this.#connection;
+    return { place, proxy, region: await this.#connection.region(), clockAheadMs };
   }
 
   /** Whether the endpoint keeps If-None-Match and If-Match for an action; asked once, see below. */

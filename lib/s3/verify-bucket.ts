@@ -176,7 +176,7 @@ function byCode(facts: ErrorFacts, about: Circumstances): string | undefined {
       return 'the name is no bucket name there; correct it';
     case undefined:
     default:
-      return byTrust(facts.system ?? facts.code);
+      return byTrust(facts.status === 407 ? 'ERR_PROXY_CREDENTIALS' : (facts.system ?? facts.code));
   }
 }
 
@@ -214,6 +214,13 @@ function byTrust(code: string | undefined): string | undefined {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return 'the host name cannot be resolved; correct --endpoint-url or the DNS of this machine';
+    case 'ERR_PROXY_CREDENTIALS':
+      return (
+        'the proxy wants other credentials; correct those in HTTPS_PROXY or ' +
+        'HTTP_PROXY, http://USER:PASSWORD@HOST:PORT'
+      );
+    case 'ERR_PROXY_REFUSED':
+      return 'the proxy does not connect to it; allow it there, or name the endpoint in NO_PROXY';
     case 'ECONNREFUSED':
       return 'nothing answers there (connection refused); start the service or correct --endpoint-url';
     case undefined:

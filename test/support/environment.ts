@@ -21,3 +21,17 @@ export function setAwsEnvironment(t: Test, variables: Readonly<Record<string, st
 function awsNames(): string[] {
   return Object.keys(process.env).filter((name) => name.startsWith('AWS_'));
 }
+
+/** These variables are set until the end of `t`; an empty one is unset. */
+export function setEnvironment(t: Test, variables: Readonly<Record<string, string>>): void {
+  const before = { ...process.env };
+  t.teardown(() => {
+    for (const name of Object.keys(variables)) setVariable(name, before[name] ?? '');
+  });
+  for (const [name, text] of Object.entries(variables)) setVariable(name, text);
+}
+
+function setVariable(name: string, text: string): void {
+  if (text === '') Reflect.deleteProperty(process.env, name);
+  else process.env[name] = text;
+}

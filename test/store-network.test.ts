@@ -1,0 +1,148 @@
+/** The way from the store to its endpoint: proxies, private authorities, IPv6, names. */
+import t, { type Test } from 'tap';
+import { silentLog, type Log } from '../lib/log.js';
+import type { Key } from '../lib/path.js';
+import type { StoreOptions } from '../lib/s3/client.js';
+import { openStore, type S3Store } from '../lib/s3/s3-store.js';
+import { makeSignedCertificate } from './support/certificate.js';
+import { testBucket, testKey, useEndpoint } from './support/embedded.js';
+import { setEnvironment } from './support/environment.js';
+import { startForwardProxy } from './support/forward-proxy.js';
+
+const user = { name: 'mount', password: 'p@ss:w%rd' };
+const encoded = `${user.name}:${encodeURIComponent(user.password)}`;
+
+async function openFor(
+  t: Test,
+  endpointUrl: string,
+  options: Partial<StoreOptions> = {},
+  log: Log = silentLog,
+): Promise<S3Store> {
+  const store = await openStore(
+    {
+      bucket: testBucket,
+      prefix: 'alice/',
+      endpointUrl,
+      region: 'us-east-1',
+      partSize: 8 * 1024 * 1024,
+      uploadConcurrency: 2,
+      timeoutMs: 5000,
+      maxAttempts: 2,
+      credentials: testKey,
+      ...options,
+    },
+    log,
+  );
+  t.teardown(() => store.close());
+  return store;
+}
+
+async function works(t: Test, store: S3Store): Promise<void> {
+  await store.verifyBucket();
+  for (const key of ['a', 'b', 'c'] as Key[]) await store.put(key, [Buffer.from(key)]);
+  t.equal((await store.head('c' as Key)).size, 1);
+  t.equal((await store.list({ prefix: '' as Key, oneLevel: true })).objects.length, 3);
+}
+
+async function complaint(store: S3Store): Promise<string> {
+  try {
+    await store.verifyBucket();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  return 'nothing';
+}
+
+function proxySettings(variables: Readonly<Record<string, string>>): Record<string, string> {
+  const names = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'];
+  const unset = names.flatMap((name) => [name, name.toUpperCase()]).map((name) => [name, '']);
+  return { ...(Object.fromEntries(unset) as Record<string, string>), ...variables };
+}
+
+void t.test('an https endpoint behind a proxy', async (t) => {
+  const tls = await makeSignedCertificate(t, 'DNS:s3.private.test');
+  const endpoint = await useEndpoint(t, { tls });
+  const port = Number(new URL(endpoint.url).port);
+  // A name that only the proxy can resolve: what arrives has come through it.
+  const url = `https://s3.private.test:${port}`;
+  const hosts = { [`s3.private.test:${port}`]: port };
+  const proxy = await startForwardProxy(t, { user, hosts });
+
+  await t.test('is reached by a tunnel, with a private authority', async (t) => {
+    setEnvironment(t, proxySettings({ HTTPS_PROXY: `http://${encoded}@${proxy.host}` }));
+    const store = await openFor(t, url, { caBundle: tls.file });
+    await works(t, store);
+    t.strictSame([...new Set(proxy.tunnels)], [`s3.private.test:${port}`]);
+    t.ok(proxy.tunnels.length <= 4, 'connections are kept');
+    t.equal((await store.endpoint()).proxy, `http://${proxy.host}`);
+  });
+
+  await t.test('has its certificate verified there too', async (t) => {
+    setEnvironment(t, proxySettings({ HTTPS_PROXY: `http://${encoded}@${proxy.host}` }));
+    t.match(
+      await complaint(await openFor(t, url)),
+      /unknown authority; name that with --ca-bundle/,
+    );
+  });
+
+  const refused: [string, Record<string, string>, RegExp][] = [
+    ['wrong password', { HTTPS_PROXY: `http://mount:wr0ng@${proxy.host}` }, /wants other cred/],
+    ['no password', { https_proxy: `http://${proxy.host}` }, /wants other credentials; correct/],
+    ['no proxy', { NO_PROXY: '*', HTTPS_PROXY: `http://${proxy.host}` }, /cannot be resolved/],
+    ['a SOCKS proxy', { HTTPS_PROXY: 'socks5://u:wr0ng@127.0.0.1' }, /socks5: cannot be used/],
+    ['no URL', { HTTPS_PROXY: 'http://u:wr0ng@[' }, /no URL/],
+    [
+      'a proxy that is gone',
+      { HTTPS_PROXY: 'http://u:wr0ng@127.0.0.1:1' },
+      /nothing answers there/,
+    ],
+  ];
+  for (const [name, variables, sentence] of refused) {
+    await t.test(name, async (t) => {
+      setEnvironment(t, proxySettings(variables));
+      const said = await complaint(await openFor(t, url, { caBundle: tls.file }));
+      t.match(said, sentence);
+      t.notMatch(said, 'wr0ng');
+      t.notMatch(said, Buffer.from('mount:wr0ng').toString('base64'));
+    });
+  }
+
+  await t.test('that is not allowed there', async (t) => {
+    setEnvironment(t, proxySettings({ HTTPS_PROXY: `http://${encoded}@${proxy.host}` }));
+    const store = await openFor(t, 'https://other.private.test', { caBundle: tls.file });
+    t.match(await complaint(store), /the proxy does not connect to it; allow it there/);
+  });
+});
+
+void t.test('an http endpoint behind a proxy', async (t) => {
+  const endpoint = await useEndpoint(t);
+  const port = Number(new URL(endpoint.url).port);
+  const proxy = await startForwardProxy(t, { user, hosts: { [`plain.test:${port}`]: port } });
+  setEnvironment(t, proxySettings({ HTTP_PROXY: `http://${encoded}@${proxy.host}` }));
+  await works(t, await openFor(t, `http://plain.test:${port}`));
+  t.ok(proxy.requests.length >= 5);
+  t.strictSame(proxy.tunnels, []);
+
+  await t.test('and wrong credentials for that', async (t) => {
+    setEnvironment(t, proxySettings({ HTTP_PROXY: `http://a:b@${proxy.host}` }));
+    const store = await openFor(t, `http://plain.test:${port}`);
+    t.match(await complaint(store), /the proxy wants other credentials/);
+  });
+
+  await t.test('this machine itself is never asked for through it', async (t) => {
+    const before = proxy.requests.length;
+    await works(t, await openFor(t, endpoint.url));
+    await works(t, await openFor(t, endpoint.url.replace('127.0.0.1', 'localhost')));
+    t.equal(proxy.requests.length, before);
+  });
+});
+
+void t.test('an endpoint with an IPv6 address', async (t) => {
+  const tls = await makeSignedCertificate(t, 'IP:::1');
+  for (const options of [{}, { tls }]) {
+    const endpoint = await useEndpoint(t, { host: '::1', ...options });
+    const { port, protocol } = new URL(endpoint.url.replace('::1', '[::1]'));
+    const store = await openFor(t, `${protocol}//[::1]:${port}`, { caBundle: tls.file });
+    await works(t, store);
+  }
+});
