@@ -14,7 +14,7 @@ import type { StoreOptions } from '../lib/s3/client.js';
 import type { Key } from '../lib/path.js';
 import { makeCertificate } from './support/certificate.js';
 import { setAwsEnvironment } from './support/environment.js';
-import { startMetadataService } from './support/metadata-service.js';
+import { CredentialService } from './support/credential-service.js';
 
 const credentials = { accessKeyId: 'AKIAIDENTITY', secretAccessKey: 'identity-secret-identity' };
 const environment = {
@@ -135,7 +135,7 @@ void t.test('credentials come from where AWS has them', async (t) => {
   });
 
   await t.test('the instance metadata service, version 2', async (t) => {
-    const service = await startMetadataService(t, credentials, 'both');
+    const service = await CredentialService.start(t, { mint: () => credentials });
     setAwsEnvironment(t, {
       AWS_EC2_METADATA_DISABLED: 'false',
       AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
@@ -143,19 +143,22 @@ void t.test('credentials come from where AWS has them', async (t) => {
     const store = makeStore(t, url);
     await store.verifyBucket();
     t.match(store.credentialsFrom, /instance metadata/);
-    t.equal(service.untokened(), 0);
+    t.equal(service.untokened, 0);
   });
 
   await t.test('version 1 of it only where asked for', async (t) => {
-    const service = await startMetadataService(t, credentials, 'only 1');
+    const service = await CredentialService.start(t, {
+      mint: () => credentials,
+      versions: 'only 1',
+    });
     setAwsEnvironment(t, {
       AWS_EC2_METADATA_DISABLED: 'false',
       AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
     });
     t.match(await complaint(makeStore(t, url)), /credentials/);
-    t.equal(service.untokened(), 0, 'nothing was asked without a token');
+    t.equal(service.untokened, 0, 'nothing was asked without a token');
     await makeStore(t, url, { imdsV1: true }).verifyBucket();
-    t.ok(service.untokened() > 0);
+    t.ok(service.untokened > 0);
   });
 
   await t.test('no credentials at all', async (t) => {

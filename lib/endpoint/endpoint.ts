@@ -8,7 +8,7 @@ import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { newBucketRecord, isBucketName, type BucketOptions } from './bucket-handlers.js';
-import { Identities, type AccessKey } from './identity.js';
+import { Identities, type AccessKey, type SessionCredentials } from './identity.js';
 import { ObjectFolder } from './object-folder.js';
 import { Front } from './server.js';
 import type { Role, Service, SizeLimits } from './service.js';
@@ -67,6 +67,8 @@ export interface Endpoint {
   readonly region: string;
   /** Replaces all access keys; sessions of keys that are gone end. */
   setCredentials(credentials: readonly AccessKey[]): void;
+  /** Temporary credentials of an access key, for whoever hands such out. @throws S3Error */
+  startSession(accessKeyId: string, lifetimeMs: number): SessionCredentials;
   /** Multipart uploads neither completed nor aborted. */
   openUploads(): OpenUpload[];
   /** Keys of a bucket in S3's order. @throws S3Error NoSuchBucket */
@@ -157,6 +159,10 @@ function makeEndpoint({ service, front, server }: Parts, options: EndpointOption
     url: `${scheme}://${options.host ?? '127.0.0.1'}:${port}`,
     region: service.region,
     setCredentials: (credentials) => service.identities.setKeys(credentials),
+    startSession: (accessKeyId, lifetimeMs) => {
+      const arn = `arn:aws:sts::${service.accountId}:assumed-role/${accessKeyId}/session`;
+      return service.identities.startSession(accessKeyId, arn, service.now() + lifetimeMs);
+    },
     openUploads: () =>
       [...service.folder.uploads.values()].map(({ record, parts }) => ({
         bucket: record.bucket,

@@ -14,7 +14,9 @@ import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smit
 
 /** Newer credentials are looked for this long before the end, or half of a shorter life. */
 const refreshBeforeMs = 5 * 60_000;
-/** Between two fetches while valid credentials are at hand. */
+/** What is signed this long before the end, or a tenth of a shorter life, might arrive after it. */
+const marginMs = 10_000;
+/** After a fetch that brought nothing new, while valid credentials are at hand. */
 const pauseMs = 5_000;
 /** What the SDK takes for "about to expire" is five minutes. */
 const nearMs = 60_000;
@@ -26,8 +28,8 @@ export class RefreshedCredentials {
   readonly #noteFailure: (error: unknown) => void;
   #held: Held | undefined;
   #pending: Promise<Held> | undefined;
-  /** when the last fetch began */
-  #triedMs = 0;
+  /** when a fetch last brought nothing new */
+  #fruitlessMs = 0;
 
   /**
    * @param fetch asks the provider, without a cache in between
@@ -70,16 +72,26 @@ export class RefreshedCredentials {
   }
 
   get #isDue(): boolean {
-    return Date.now() - this.#triedMs >= pauseMs;
+    return Date.now() - this.#fruitlessMs >= pauseMs;
   }
 
   /** One fetch at a time, whoever asks. */
   #refresh(properties?: Properties): Promise<Held> {
-    this.#triedMs = Date.now();
-    this.#pending ??= this.#fetch(properties)
-      .then((identity) => (this.#held = hold(identity)))
-      .finally(() => (this.#pending = undefined));
+    this.#pending ??= this.#fetchAnew(properties).finally(() => (this.#pending = undefined));
     return this.#pending;
+  }
+
+  async #fetchAnew(properties: Properties): Promise<Held> {
+    const before = this.#held?.identity;
+    let isNew = false;
+    try {
+      const identity = await this.#fetch(properties);
+      isNew = before === undefined || !isSame(identity, before);
+      this.#held = hold(identity);
+      return this.#held;
+    } finally {
+      if (!isNew) this.#fruitlessMs = Date.now();
+    }
   }
 }
 
@@ -92,9 +104,10 @@ interface Held {
 
 function hold(identity: AwsCredentialIdentity): Held {
   const fetchedMs = Date.now();
-  const endMs = endOf(identity)?.getTime() ?? Number.POSITIVE_INFINITY;
-  const left = Math.max(0, endMs - fetchedMs);
-  return { identity, fetchedMs, endMs, refreshMs: endMs - Math.min(refreshBeforeMs, left / 2) };
+  const lastMs = endOf(identity)?.getTime() ?? Number.POSITIVE_INFINITY;
+  const left = Math.max(0, lastMs - fetchedMs);
+  const endMs = lastMs - Math.min(marginMs, left / 10);
+  return { identity, fetchedMs, endMs, refreshMs: lastMs - Math.min(refreshBeforeMs, left / 2) };
 }
 
 /** The SDK moves the end of what the metadata service no longer renews; S3 does not. */
