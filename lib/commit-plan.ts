@@ -66,6 +66,26 @@ export function planParts(
   });
 }
 
+/**
+ * The same for endpoints that want all parts but the last of one size: what changed decides only
+ * which parts of the grid are uploaded.
+ * @param partSize bytes, made larger where the file would have more than 10,000 parts
+ */
+export function planEqualParts(
+  size: number,
+  unchanged: readonly ByteRange[],
+  partSize: number,
+): PlannedPart[] {
+  const step = Math.max(partSize, Math.ceil(size / multipartLimits.maxParts));
+  const parts: PlannedPart[] = [];
+  for (let start = 0; start < size; start += step) {
+    const end = Math.min(start + step, size);
+    const isKept = unchanged.some((range) => range.start <= start && range.end >= end);
+    parts.push({ start, end, source: isKept ? 'copy' : 'upload' });
+  }
+  return parts;
+}
+
 function runsOf(size: number, unchanged: readonly ByteRange[]): Run[] {
   const runs: Run[] = [];
   let at = 0;

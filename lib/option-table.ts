@@ -70,6 +70,7 @@ export interface MountOptions {
   readonly contentType: boolean;
 
   readonly partSize: number;
+  readonly equalParts: boolean;
   readonly uploadConcurrency: number;
   readonly downloadConcurrency: number;
   readonly memoryLimit: number;
@@ -443,6 +444,11 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       '8MiB',
       partSize,
     ),
+    equalParts: flag({
+      name: 'equal-parts',
+      group: 'Transfer',
+      help: 'all parts of an object of one size, for endpoints that demand it; files up to 10,000 parts',
+    }),
     uploadConcurrency: valued(
       {
         name: 'upload-concurrency',

@@ -25,7 +25,7 @@
  * after a path lock, never before. Parts in flight do not hold it.
  */
 import type { Budget } from './budget.js';
-import { copyPartSize, planParts } from './commit-plan.js';
+import { copyPartSize, planEqualParts, planParts } from './commit-plan.js';
 import type { PlannedPart } from './commit-plan.js';
 import { crc32OfPieces } from './crc32.js';
 import { FsError, isStoreError, toFsError } from './errors.js';
@@ -162,9 +162,7 @@ export class StagedFile {
       this.#refuseIfFailed();
       const start = offset === 'end' ? this.#size : offset;
       const end = start + data.length;
-      if (end > maxFileSize) {
-        throw new FsError('EFBIG', `${this.#path} would be larger than S3 can store`);
-      }
+      this.#refuseIfTooLarge(end);
       try {
         await this.#spool.write(start, data);
       } catch (error) {
@@ -204,9 +202,7 @@ export class StagedFile {
   async truncate(size: number): Promise<void> {
     await this.#exclusively(async () => {
       this.#refuseIfFailed();
-      if (size > maxFileSize) {
-        throw new FsError('EFBIG', `${this.#path} would be larger than S3 can store`);
-      }
+      this.#refuseIfTooLarge(size);
       if (size === this.#size && size !== 0) return;
       const before = this.#size;
       this.#stream?.touch(Math.min(size, before), Infinity);
@@ -314,6 +310,14 @@ export class StagedFile {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  #refuseIfTooLarge(size: number): void {
+    const { equalParts, partSize } = this.#area;
+    const most = equalParts ? partSize * multipartLimits.maxParts : maxFileSize;
+    if (size <= most) return;
+    const cure = equalParts ? ' in parts of this size; raise --part-size' : '';
+    throw new FsError('EFBIG', `${this.#path} would be larger than S3 can store${cure}`);
+  }
+
   #markChanged(start: number, end: number): void {
     this.#changed.add(start, end);
     this.#stream?.touch(start, end);
@@ -408,9 +412,11 @@ export class StagedFile {
 
   /** A stream, once the file is a run of new bytes longer than a part, alone or behind its base. */
   async #startStream(): Promise<PartStream | undefined> {
-    const { partSize, minPart } = this.#area;
+    const { partSize, minPart, equalParts } = this.#area;
     const start = this.#baseEnd >= minPart ? this.#baseEnd : 0;
     if (this.#size <= start + partSize) return undefined;
+    // Parts of one size do not begin where a base happens to end: composed at the commit.
+    if (start > 0 && equalParts) return undefined;
     if (start > 0) {
       // Appending to a base long enough to be copied as it is.
       if (this.#changed.touches(0, start)) return undefined;
@@ -498,11 +504,7 @@ export class StagedFile {
     }
     const upload = await store.createUpload(key, options);
     return await this.#completeOrAbort(upload, () =>
-      this.#composeParts(
-        upload,
-        planParts(size, unchanged, this.#planLimits(multipartLimits.maxParts)),
-        1,
-      ),
+      this.#composeParts(upload, this.#plan(size, unchanged), 1),
     );
   }
 
@@ -515,6 +517,12 @@ export class StagedFile {
       ]);
       return [...prefix, ...streamed.parts];
     });
+  }
+
+  #plan(size: number, unchanged: readonly ByteRange[]): PlannedPart[] {
+    const { equalParts, partSize } = this.#area;
+    if (equalParts) return planEqualParts(size, unchanged, partSize);
+    return planParts(size, unchanged, this.#planLimits(multipartLimits.maxParts));
   }
 
   /** Parts in front of a stream. The last of them is not the file's last, so it needs full size. */

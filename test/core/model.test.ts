@@ -225,7 +225,11 @@ for (let run = 0; run < runs; run++) {
     async (t) => {
       const core = await useCore(t, {
         minPart,
-        settings: { partSize, metadataTtlMs: run % 2 === 0 ? 5000 : 0 },
+        settings: {
+          partSize,
+          equalParts: run % 4 === 3,
+          metadataTtlMs: run % 2 === 0 ? 5000 : 0,
+        },
       });
       const model = new Model(core, seededRandom(seed));
       try {

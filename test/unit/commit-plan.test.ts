@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { planParts, streamPartEnd } from '../../lib/commit-plan.js';
+import { planEqualParts, planParts, streamPartEnd } from '../../lib/commit-plan.js';
 import type { PlannedPart, PlanLimits } from '../../lib/commit-plan.js';
 import { RangeSet } from '../../lib/range-set.js';
 
@@ -82,6 +82,25 @@ void t.test('in front of other parts the last one needs full size too', (t) => {
   t.equal(
     show(planParts(20, [{ start: 18, end: 20 }], inFront)),
     'upload 0-8, upload 8-14, upload 14-20',
+  );
+  t.end();
+});
+
+void t.test('equal parts are copied where nothing in them changed', (t) => {
+  const kept = [
+    { start: 0, end: 10 },
+    { start: 12, end: 30 },
+  ];
+  const want = 'copy 0-8, upload 8-16, copy 16-24, copy 24-30';
+  t.equal(show(planEqualParts(30, kept, 8)), want);
+  t.equal(
+    show(planEqualParts(33, kept, 8)),
+    `${want.replace('copy 24-30', 'upload 24-32')}, upload 32-33`,
+  );
+  t.equal(
+    planEqualParts(100_000, [], 8).length,
+    10_000,
+    'larger ones where there would be too many',
   );
   t.end();
 });
