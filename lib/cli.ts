@@ -90,11 +90,34 @@ async function runCommand(args: readonly string[]): Promise<number> {
     .command('unmount')
     .description('finish the uploads, then unmount')
     .argument('<mountpoint>')
-    .usage('MOUNTPOINT')
+    .usage('MOUNTPOINT [--if-dead]')
+    .option('--if-dead', 'only where its process is gone; leave a living mount alone')
     .helpOption('--help', 'print this help')
-    .action(async (mountPoint: string) => {
+    .action(async (mountPoint: string, options: { ifDead?: boolean }) => {
       const { runUnmount } = await import('./unmount.js');
-      exitCode = await runUnmount(mountPoint, complain);
+      exitCode = await runUnmount(mountPoint, complain, options);
+    });
+  program
+    .command('setup')
+    .description('all that an SFTP user needs here: user, mount at boot, chroot in sshd')
+    .argument('<user>')
+    .argument('[source]')
+    .usage('USER SOURCE [-o LIST] [options], or USER --remove')
+    .addOption(listOption())
+    .option('--mount-point <DIR>', 'where to mount (/srv/sftp/USER)')
+    .option('--authorized-keys <FILE>', 'public keys that USER logs in with')
+    .addOption(
+      new Option(
+        '--init <KIND>',
+        'what mounts at boot (systemd where it runs, else fstab)',
+      ).choices(['systemd', 'fstab']),
+    )
+    .option('--overlap', "take a SOURCE that holds another user's, or the other way")
+    .option('--remove', 'undo all of it; the objects in S3 stay')
+    .option('--dry-run', 'only say what would be done')
+    .helpOption('--help', 'print this help')
+    .action(async (user: string, source: string | undefined, options: SetupFlags) => {
+      exitCode = await setup(user, source, options);
     });
   for (const name of ['check', 'policy'] as const) {
     program.addCommand(
@@ -126,6 +149,39 @@ async function runCommand(args: readonly string[]): Promise<number> {
     });
   await program.parseAsync(args, { from: 'user' });
   return exitCode;
+}
+
+interface SetupFlags {
+  readonly o?: string[];
+  readonly mountPoint?: string;
+  readonly authorizedKeys?: string;
+  readonly init?: 'systemd' | 'fstab';
+  readonly overlap?: boolean;
+  readonly remove?: boolean;
+  readonly dryRun?: boolean;
+}
+
+async function setup(
+  user: string,
+  source: string | undefined,
+  options: SetupFlags,
+): Promise<number> {
+  const isRemoval = options.remove === true;
+  if (isRemoval !== (source === undefined)) {
+    throw new UsageError(['setup takes USER SOURCE, or USER --remove; see s3jail setup --help']);
+  }
+  const { runSetup } = await import('./setup.js');
+  const request = {
+    user,
+    source,
+    mountPoint: options.mountPoint,
+    init: options.init,
+    authorizedKeys: options.authorizedKeys,
+    lists: options.o ?? [],
+    overlap: options.overlap === true,
+    dryRun: options.dryRun === true,
+  };
+  return runSetup(request, (line) => process.stdout.write(`${line}\n`));
 }
 
 /** A commander command that throws instead of printing and exiting. */

@@ -12,6 +12,7 @@ import { chooseDriver } from './fuse/choose.js';
 import type { Mounted } from './fuse/driver.js';
 import { createLog, type Log } from './log.js';
 import { prepareMountPoint, realMountPoint } from './mount-point.js';
+import { probeMount } from './mount-probe.js';
 import { storeOptionsOf, type MountPlan } from './mount-request.js';
 import { detach, findMount, isOurs } from './mount-table.js';
 import { Observation } from './observation.js';
@@ -23,6 +24,7 @@ import { RuntimeRecord } from './runtime-record.js';
 import type { StoreOptions } from './s3/client.js';
 import { UploadJournal } from './upload-journal.js';
 import { openStore, type S3Store } from './s3/s3-store.js';
+import { ServiceManager } from './service-manager.js';
 import { showSource } from './source.js';
 import { StopSignals } from './stop-signals.js';
 import { makeTempDirectory } from './temp-directory.js';
@@ -50,13 +52,15 @@ export async function runMount(plan: MountPlan): Promise<ExitCode> {
     logBug(log, error);
     stop.request('an internal error');
   });
-  const undo: Undo = [() => stop.close(), () => observation.close()];
+  const service = new ServiceManager(process.env, log);
+  const undo: Undo = [() => stop.close(), () => observation.close(), () => service.close()];
   try {
     const mount = await bringUp(plan, observation, stop, undo);
+    await announce(mount, service);
     process.removeAllListeners('disconnect');
     await reportToParent({ kind: 'mounted', notices: noticesOf(plan.options, log) });
     if (process.connected) process.disconnect();
-    return await serve(mount, stop);
+    return await serve(mount, stop, service);
   } finally {
     for (const step of undo.reverse()) await step();
   }
@@ -122,6 +126,21 @@ async function bringUp(
   record.update({ phase: 'mounted' });
   void abortLeftovers(store, journal, log);
   return { plan, mountPoint, filesystem, mounted, record, log };
+}
+
+/** Tells systemd, if it waits to hear, once the mount answers through the kernel. */
+async function announce(mount: LiveMount, service: ServiceManager): Promise<void> {
+  const { plan, mountPoint } = mount;
+  const { private: isPrivate, uid, gid } = plan.options;
+  const settings = { mountPoint, owner: isPrivate ? { uid, gid } : undefined };
+  try {
+    await service.ready(`${showSource(plan.source)} on ${mountPoint}`, (timeoutMs) =>
+      probeMount(settings, timeoutMs),
+    );
+  } catch (error) {
+    await release(mount);
+    throw error;
+  }
 }
 
 /** What the operator should hear although the mount works; also goes to the log. */
@@ -213,12 +232,17 @@ async function attach(
 }
 
 /** Waits for the end, by signal or by umount(8), and sees to it that nothing is lost. */
-async function serve(mount: LiveMount, stop: StopSignals): Promise<ExitCode> {
+async function serve(
+  mount: LiveMount,
+  stop: StopSignals,
+  service: ServiceManager,
+): Promise<ExitCode> {
   const { mounted, mountPoint, log } = mount;
   const ended = mounted.unmounted.then(() => 'umount');
   const reason = await Promise.race([ended, stop.first]);
   log.info({ reason }, `ending the mount on ${mountPoint}`);
-  const notStored = await drain(mount, stop);
+  service.stopping(mount.plan.options.drainTimeoutMs);
+  const notStored = await drain(mount, stop, service);
   await release(mount);
   for (const path of notStored) log.error({ path }, `not stored: ${path}`);
   if (notStored.length === 0) {
@@ -229,7 +253,11 @@ async function serve(mount: LiveMount, stop: StopSignals): Promise<ExitCode> {
   return 2;
 }
 
-async function drain(mount: LiveMount, stop: StopSignals): Promise<string[]> {
+async function drain(
+  mount: LiveMount,
+  stop: StopSignals,
+  service: ServiceManager,
+): Promise<string[]> {
   const { filesystem, record, log, plan } = mount;
   let last: string | undefined;
   record.update({ phase: 'draining' });
@@ -240,6 +268,7 @@ async function drain(mount: LiveMount, stop: StopSignals): Promise<string[]> {
     if (progress === last) return;
     last = progress;
     log.info({}, progress);
+    service.status(progress);
     record.update({ phase: 'draining', progress });
   });
   if (limit.aborted) log.error({}, 'gave up storing at --drain-timeout');

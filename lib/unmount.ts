@@ -16,12 +16,21 @@ const pollMs = 100;
 /**
  * @param path mount point as written
  * @param print takes lines for the operator
+ * @param options.ifDead take away only the mount of a process that is gone; leave any other alone
  * @returns 0 when everything was stored and the mount is gone
  * @throws Failure
  */
-export async function runUnmount(path: string, print: (line: string) => void): Promise<ExitCode> {
+export async function runUnmount(
+  path: string,
+  print: (line: string) => void,
+  options: { ifDead?: boolean } = {},
+): Promise<ExitCode> {
   const mountPoint = await realMountPoint(resolve(path));
   const entry = findMount(mountPoint);
+  if (options.ifDead === true) {
+    const isOursAndDead = entry !== undefined && isOurs(entry) && (await isDead(mountPoint));
+    return isOursAndDead ? removeMount(mountPoint, entry, print) : 0;
+  }
   const record = findRecord(mountPoint, entry === undefined ? undefined : ownerOf(entry));
   const state = record?.read();
   if (record !== undefined && state !== undefined && isAlive(state)) {

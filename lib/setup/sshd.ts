@@ -1,0 +1,90 @@
+/** What sshd is told of a user, and whether it understood. */
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { Failure, messageOf } from '../failure.js';
+import { fileStep, mustRun, outputOf, succeeds, type Step } from './steps.js';
+
+const sshd = '/usr/sbin/sshd';
+const directory = '/etc/ssh/sshd_config.d';
+
+/** Public keys of users that have no home on this machine. */
+export const keysDirectory = '/etc/ssh/s3jail-keys';
+
+export function blockPath(user: string): string {
+  return `${directory}/s3jail-${user}.conf`;
+}
+
+export interface SshdUser {
+  readonly name: string;
+  readonly mountPoint: string;
+  /** their keys are in keysDirectory, not in a home */
+  readonly hasOwnKeys: boolean;
+}
+
+/** A Match block of an included file ends with that file (sshd_config(5), Include). */
+export function blockText({ name, mountPoint, hasOwnKeys }: SshdUser): string {
+  return [
+    `# Made by s3jail setup; s3jail setup ${name} --remove takes it away.`,
+    `Match User ${name}`,
+    `    ChrootDirectory ${mountPoint.replaceAll('%', '%%')}`,
+    '    ForceCommand internal-sftp',
+    ...(hasOwnKeys ? [`    AuthorizedKeysFile ${keysDirectory}/${name}`] : []),
+    '    DisableForwarding yes',
+    '    PermitTTY no',
+    '    PermitUserRC no',
+    '',
+  ].join('\n');
+}
+
+/** @throws Failure where sshd, or its configuration directory, is not here */
+export function requireSshd(): void {
+  if (existsSync(sshd) && existsSync(directory)) return;
+  throw new Failure(2, `${sshd} or ${directory} is not here: install OpenSSH's server first`);
+}
+
+/** Writes the block; one that sshd does not take is taken away again. */
+export function blockStep(user: SshdUser): Step {
+  const path = blockPath(user.name);
+  const step = fileStep(`tell sshd of ${user.name}, in ${path}`, {
+    path,
+    content: blockText(user),
+    mode: 0o644,
+  });
+  const run = async (): Promise<void> => {
+    await step.run();
+    try {
+      await validate(user);
+    } catch (error) {
+      await rm(path);
+      throw new Failure(2, `sshd does not take ${path}: ${messageOf(error)}`, { cause: error });
+    }
+  };
+  return { ...step, run };
+}
+
+/** sshd's own word for it: the configuration is valid, and says this of this user. */
+async function validate({ name, mountPoint }: SshdUser): Promise<void> {
+  // sshd checks nothing without it; where its service has never run, nobody has made it yet.
+  await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
+  await mustRun(sshd, ['-t']);
+  const client = `user=${name},host=localhost,addr=127.0.0.1`;
+  const effective = await outputOf(sshd, ['-T', '-C', client]);
+  if (effective.split('\n').includes(`chrootdirectory ${mountPoint.replaceAll('%', '%%')}`)) return;
+  throw new Error(
+    `/etc/ssh/sshd_config has no "Include ${directory}/*.conf" at its top, or says otherwise before`,
+  );
+}
+
+/** New connections go by the new configuration; those that are there stay. */
+export async function reloadSshd(isSystemdRunning: boolean): Promise<boolean> {
+  if (!isSystemdRunning) return false;
+  // Debian's name, then everybody else's.
+  for (const unit of ['ssh.service', 'sshd.service']) {
+    if (await succeeds('systemctl', ['is-active', '--quiet', unit])) {
+      await mustRun('systemctl', ['reload', unit]);
+      return true;
+    }
+  }
+  // Started anew for each connection: it reads its configuration then.
+  return succeeds('systemctl', ['is-active', '--quiet', 'ssh.socket']);
+}
