@@ -3,9 +3,10 @@
  *
  * Every line on stderr starts with `s3jail: `. A stack trace appears only at `--log-level debug`.
  */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { systemErrorCode } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
+import type { CommandFacts } from './manual.js';
 import { planMount, planService, type MountPlan, type MountRequest } from './mount-request.js';
 import { nearest } from './nearest.js';
 import { optionGroups, optionRows, type Ambient } from './option-table.js';
@@ -147,8 +148,39 @@ async function runCommand(args: readonly string[]): Promise<number> {
       const { runDemo } = await import('./demo.js');
       exitCode = await runDemo(options);
     });
+  program
+    .command('manual')
+    .description('print the manual page s3jail(8), for man -l -')
+    .usage(' ')
+    .helpOption('--help', 'print this help')
+    .action(async () => {
+      const { manualPage } = await import('./manual.js');
+      process.stdout.write(manualPage(factsOf(program), readVersion()));
+    });
+  program
+    .command('completion')
+    .description('print what a shell completes commands and options with')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+    .usage('bash|zsh|fish')
+    .helpOption('--help', 'print this help')
+    .action(async (shell: 'bash' | 'zsh' | 'fish') => {
+      const { completionScript } = await import('./completion.js');
+      process.stdout.write(completionScript(shell, factsOf(program)));
+    });
   await program.parseAsync(args, { from: 'user' });
   return exitCode;
+}
+
+/** The commands and options that help shows. */
+function factsOf(program: Command): CommandFacts[] {
+  return program.commands.map((command) => ({
+    name: command.name(),
+    usage: command.usage().trim(),
+    description: command.description(),
+    options: command.options
+      .filter(({ hidden }) => !hidden)
+      .map(({ flags, description }) => ({ flags, description })),
+  }));
 }
 
 interface SetupFlags {

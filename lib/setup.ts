@@ -10,6 +10,7 @@ import { readFile, readlink, rm, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findChrootFaults } from './chroot-path.js';
+import { systemErrorCode } from './errors.js';
 import { Failure, type ExitCode } from './failure.js';
 import { isDead } from './mount-point.js';
 import { planMount } from './mount-request.js';
@@ -63,7 +64,7 @@ const isSystemdRunning = (): boolean => existsSync('/run/systemd/system');
 
 const unitFile = '/etc/systemd/system/s3jail@.service';
 /** Where mount(8) looks for the helpers of its types. */
-const helperLink = '/sbin/mount.s3jail';
+const helperLinks = ['/sbin/mount.s3jail', '/sbin/mount.fuse.s3jail'];
 const helperProgram = fileURLToPath(new URL('../bin/mount.s3jail.cjs', import.meta.url));
 
 /** What is to be, checked. */
@@ -131,7 +132,7 @@ async function make(wanted: Wanted, request: SetupRequest, conduct: Conduct): Pr
   const hasOwnKeys = (await isUserOurs(user)) || request.authorizedKeys !== undefined;
   await take(userStep(user), conduct);
   if (findMount(mountPoint) === undefined) await take(directoryStep(mountPoint, 0o755), conduct);
-  await take(helperStep(), conduct);
+  for (const step of helperSteps()) await take(step, conduct);
   await (wanted.init === 'systemd' ? makeUnit(wanted, conduct) : makeFstab(wanted, conduct));
   if (hasOwnKeys) await makeKeys(user, request.authorizedKeys, conduct);
   await tellSshd({ name: user, mountPoint, hasOwnKeys }, conduct);
@@ -143,16 +144,17 @@ async function make(wanted: Wanted, request: SetupRequest, conduct: Conduct): Pr
   return faults.length === 0 ? 0 : 2;
 }
 
-function helperStep(): Step {
-  return {
-    what: `make ${helperLink}, which mount(8) calls`,
-    isDone: () => Promise.resolve(existsSync(helperLink)),
+/** One for each of the two names that a mount has: that of fstab, and that of the kernel's table. */
+function helperSteps(): Step[] {
+  return helperLinks.map((path) => ({
+    what: `make ${path}, which mount(8) calls`,
+    isDone: () => Promise.resolve(existsSync(path)),
     run: async () => {
       // A link that leads nowhere: an installation that is gone.
-      await rm(helperLink, { force: true });
-      await symlink(helperProgram, helperLink);
+      await rm(path, { force: true });
+      await symlink(helperProgram, path);
     },
-  };
+  }));
 }
 
 async function makeUnit(wanted: Wanted, conduct: Conduct): Promise<void> {
@@ -333,17 +335,19 @@ async function removeShared(conduct: Conduct): Promise<void> {
   await take(removalStep(unitFile), conduct);
   await take(directoryRemovalStep(environmentDirectory), conduct);
   await take(directoryRemovalStep(keysDirectory), conduct);
-  await take(
-    {
-      what: `remove ${helperLink}`,
-      isDone: async () => (await linkTarget(helperLink)) !== helperProgram,
-      run: () => rm(helperLink),
-    },
-    conduct,
-  );
+  for (const path of helperLinks) {
+    const isDone = async () => (await linkTarget(path)) !== helperProgram;
+    await take({ what: `remove ${path}`, isDone, run: () => rm(path) }, conduct);
+  }
   if (!conduct.dryRun && isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
 }
 
 async function linkTarget(path: string): Promise<string | undefined> {
-  return existsSync(path) ? readlink(path).catch(() => undefined) : undefined;
+  try {
+    return await readlink(path);
+  } catch (error) {
+    // ENOENT: nothing there. EINVAL: a file of somebody else's.
+    if (['ENOENT', 'EINVAL'].includes(systemErrorCode(error) ?? '')) return undefined;
+    throw error;
+  }
 }

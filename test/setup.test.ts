@@ -30,15 +30,18 @@ function remove(user: string, mountPoint: string): Promise<Ending> {
 }
 
 function setup(args: readonly string[], server?: TestServer): Promise<Ending> {
+  return runCommand(process.execPath, [program, 'setup', ...args], { env: environment(server) });
+}
+
+function environment(server?: TestServer): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
-  const env = {
+  return {
     ...Object.fromEntries(inherited),
     AWS_CONFIG_FILE: '/dev/null',
     AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
     AWS_ACCESS_KEY_ID: server?.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: server?.credentials.secretAccessKey,
   };
-  return runCommand(process.execPath, [program, 'setup', ...args], { env });
 }
 
 async function readSystem(): Promise<Record<string, string>> {
@@ -90,9 +93,13 @@ void t.test('two users of one bucket see their own files alone', async (t) => {
   t.strictSame(await bucket.keys(), [`${alice}/mine`, `${bob}/mine`].sort());
   const stranger = ['-u', bob, '--', 'ls', join(place, alice)];
   t.match(await runCommand('runuser', stranger), { status: 2, stderr: /Permission denied/ });
-  t.match((await runCommand('findmnt', ['-no', 'SOURCE,FSTYPE', join(place, alice)])).stdout, [
-    /^s3:\/\/\S+ +fuse\.s3jail$/m,
-  ]);
+  const found = await runCommand('findmnt', ['-no', 'SOURCE,FSTYPE', join(place, alice)]);
+  t.match(found.stdout, /^s3:\/\/\S+ +fuse\.s3jail$/m);
+  await mustRun('umount', [join(place, alice)]);
+  t.equal(findMount(join(place, alice)), undefined);
+  const all = await runCommand('mount', ['-a', '-t', 's3jail'], { env: environment(server) });
+  t.match(all, { status: 0, stderr: '' }, 'mount -a');
+  t.ok(findMount(join(place, alice)), 'mounts what is in fstab');
 
   for (const user of users) {
     const removed = await remove(user, join(place, user));

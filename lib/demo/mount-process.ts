@@ -70,6 +70,8 @@ async function isServed(mountPoint: string): Promise<boolean> {
   } catch (error) {
     // Its program has died again.
     if (systemErrorCode(error) === 'ENOTCONN') return false;
+    // The kernel's word for a living mount that only its user may look at (--private).
+    if (systemErrorCode(error) === 'EACCES') return true;
     throw error;
   }
 }
