@@ -19,6 +19,7 @@ import type { Key } from '../lib/path.js';
 import { Program, useCore } from './support/core.js';
 import { testBucket, testKey, useEndpoint } from './support/embedded.js';
 import { setAwsEnvironment } from './support/environment.js';
+import { startFaultProxy } from './support/fault-proxy.js';
 
 const ambient = { uid: 0, gid: 0, tmpdir: undefined, hasEndpointVariable: false };
 const keys = {
@@ -238,6 +239,27 @@ void t.test('what is wrong is the item that fails', async (t) => {
     t.match(found.verdicts, { clock: 'warn' });
     t.match(found.text, /24\d s ahead of the endpoint's; set it, best by NTP/);
   });
+});
+
+void t.test('what a service does not know is told with its price', async (t) => {
+  setAwsEnvironment(t, keys);
+  const endpoint = await useEndpoint(t);
+  const proxy = await startFaultProxy({
+    target: endpoint.url,
+    refuse: ({ action, method, headers }) =>
+      action === 'UploadPartCopy' ||
+      (method !== 'GET' && ('if-none-match' in headers || 'if-match' in headers))
+        ? { status: 501, code: 'NotImplemented' }
+        : undefined,
+  });
+  t.teardown(() => proxy.close());
+  const found = await check([testBucket, `--endpoint-url=${proxy.url}`]);
+  const warnings = { 'conditional writes': 'warn', 'part copy (append)': 'warn' };
+  t.match(found, { status: 0, verdicts: { ...allFine, ...warnings } });
+  t.match(found.text, /appending to and rewriting in files larger than a part will fail/);
+  t.match(found.text, /not kept by PutObject, CompleteMultipartUpload, CopyObject/);
+  t.strictSame(endpoint.keys(testBucket), []);
+  t.strictSame(endpoint.openUploads(), []);
 });
 
 void t.test('a mount point is looked at as sshd does', async (t) => {

@@ -4,7 +4,7 @@
  * step around is stepped around here too.
  */
 import { randomBytes } from 'node:crypto';
-import { isStoreError, type StoreError, type StoreErrorKind } from '../errors.js';
+import { isStoreError, StoreError, type StoreErrorKind } from '../errors.js';
 import type { Key } from '../path.js';
 import { conditionalActions } from '../s3/conditional-writes.js';
 import type { S3Store } from '../s3/s3-store.js';
@@ -59,7 +59,8 @@ export class BucketTrial {
       const { body } = await this.#store.get(key, { ifMatch: etag });
       const pieces: Uint8Array[] = [];
       for await (const piece of body) pieces.push(piece);
-      if (!content.equals(Buffer.concat(pieces))) throw new Error('other bytes came back');
+      if (content.equals(Buffer.concat(pieces))) return;
+      throw new StoreError('corrupt', 'other bytes came back', { action: 'GetObject', key });
     });
   }
 
@@ -81,11 +82,16 @@ export class BucketTrial {
   async #abort(source: CopySource): Promise<void> {
     const key = this.#key('given-up');
     let upload: MultipartUpload | undefined;
-    await this.#attempt('part copy (append)', ['s3:GetObject', 's3:PutObject'], async () => {
-      const created = await this.#store.createUpload(key);
-      upload = created;
-      await this.#store.copyPart(created, 1, source, { start: 0, end: source.size });
-    });
+    await this.#attempt(
+      'part copy (append)',
+      ['s3:GetObject', 's3:PutObject'],
+      async () => {
+        const created = await this.#store.createUpload(key);
+        upload = created;
+        await this.#store.copyPart(created, 1, source, { start: 0, end: source.size });
+      },
+      'appending to and rewriting in files larger than a part will fail',
+    );
     const open = upload;
     if (open === undefined) return;
     await this.#attempt('abort of an upload', ['s3:AbortMultipartUpload'], async () => {
@@ -136,21 +142,25 @@ export class BucketTrial {
     return key;
   }
 
-  /** @returns undefined where it failed, or what `task` gave */
+  /**
+   * @param price what a mount does without, where the service does not know it
+   * @returns undefined where it failed, or what `task` gave
+   */
   async #attempt<T>(
     what: string,
     actions: readonly string[],
     task: () => Promise<T>,
+    price?: string,
   ): Promise<T | undefined> {
     try {
       const result = await task();
       this.#findings.ok(what, `works below ${this.#store.url}`);
       return result;
     } catch (error) {
-      this.#findings.fail(
-        what,
-        isStoreError(error) ? this.#explain(error, actions) : String(error),
-      );
+      if (!isStoreError(error)) throw error;
+      if (price !== undefined && error.kind === 'unsupported') {
+        this.#findings.warn(what, `${error.message}; ${price}`);
+      } else this.#findings.fail(what, this.#explain(error, actions));
       return undefined;
     }
   }

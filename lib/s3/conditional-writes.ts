@@ -27,6 +27,8 @@ import type { Condition, WriteOptions } from '../store.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
 import { entityTag } from './object-info.js';
+import { newObjectInput } from './write-input.js';
+import type { NewObjectInput } from './write-input.js';
 
 /** Requests that take conditions on what their target holds. */
 export const conditionalActions = ['PutObject', 'CompleteMultipartUpload', 'CopyObject'] as const;
@@ -124,12 +126,17 @@ export class ConditionalWrites {
     }
   }
 
+  /** A bucket may refuse what is not encrypted its way; the class may stay the cheapest to remove. */
+  get #written(): NewObjectInput {
+    return newObjectInput({ ...this.#connection.options, storageClass: undefined }, {});
+  }
+
   async #probe(action: ConditionalAction): Promise<Kept> {
     const scratch = `.s3jail-probe-${randomBytes(8).toString('hex')}`;
     const at = this.#connection.at(scratch as Key);
     try {
       const made = await this.#connection.send(
-        new PutObjectCommand({ ...at, Body: Buffer.alloc(0) }),
+        new PutObjectCommand({ ...at, ...this.#written, Body: Buffer.alloc(0) }),
       );
       const etag = entityTag(made.ETag) ?? noSuchTag;
       const kept = await this.#tries(action, at, etag);
@@ -150,10 +157,15 @@ export class ConditionalWrites {
       action === 'PutObject'
         ? await outcome(
             this.#connection.send(
-              new PutObjectCommand({ ...at, ...condition, Body: Buffer.alloc(0) }),
+              new PutObjectCommand({
+                ...at,
+                ...this.#written,
+                ...condition,
+                Body: Buffer.alloc(0),
+              }),
             ),
           )
-        : await outcome(this.#connection.send(copyToSelf(at, condition)));
+        : await outcome(this.#connection.send(copyToSelf({ ...at, ...this.#written }, condition)));
     const absent = (await write({ IfNoneMatch: '*' })) === 'refused';
     const other = (await write({ IfMatch: noSuchTag })) === 'refused';
     return { absent, etag: other && (await write({ IfMatch: etag })) === 'done' };
@@ -161,7 +173,9 @@ export class ConditionalWrites {
 
   async #triesOfComplete(at: ScratchInput, etag: string): Promise<Kept> {
     const connection = this.#connection;
-    const created = await connection.send(new CreateMultipartUploadCommand(at));
+    const created = await connection.send(
+      new CreateMultipartUploadCommand({ ...at, ...this.#written }),
+    );
     const upload = { ...at, UploadId: created.UploadId };
     const part = await connection.send(
       new UploadPartCommand({ ...upload, PartNumber: 1, Body: Buffer.alloc(1) }),

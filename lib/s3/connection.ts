@@ -14,9 +14,11 @@ import type {
 } from '@aws-sdk/client-s3';
 import type { Command, HttpRequest } from '@smithy/types';
 
+import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Key } from '../path.js';
+import type { ETag } from '../store.js';
 import {
   createClient,
   defaultMaxAttempts,
@@ -78,6 +80,7 @@ export class Connection {
   readonly log: Log;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
+  #takesSourceConditions = true;
   #region: string | undefined;
   #host: string | undefined;
   #clockAheadMs: number | undefined;
@@ -207,6 +210,27 @@ export class Connection {
     const { code } = errorFacts(error);
     if (code === undefined || !staleCredentialCodes.has(code)) return false;
     return await this.credentials.renew(sinceMs);
+  }
+
+  /**
+   * Sends a copy by `send`, under the condition that the source is still the version `etag`; without
+   * it where the endpoint refuses the header. Callers look at the source afterwards, since others
+   * ignore it without a word.
+   */
+  async withSourceCondition<Output>(
+    etag: ETag,
+    send: (condition: { CopySourceIfMatch?: string }) => Promise<Output>,
+  ): Promise<Output> {
+    if (!this.#takesSourceConditions) return await send({});
+    try {
+      return await send({ CopySourceIfMatch: etag });
+    } catch (error) {
+      if (this.isAws || !isStoreError(error, 'unsupported', 'invalid')) throw error;
+      const output = await send({});
+      this.#takesSourceConditions = false;
+      this.log.info({ refused: error.message }, 'the endpoint takes no conditions on copies');
+      return output;
+    }
   }
 
   /** Closes the connections. */

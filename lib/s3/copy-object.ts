@@ -112,10 +112,12 @@ export class Copier {
   async #sendCopy(input: CopyObjectCommandInput, job: CopyJob): Promise<CopyObjectCommandOutput> {
     const { source } = job;
     const send = async (more: Partial<CopyObjectCommandInput>): Promise<CopyObjectCommandOutput> =>
-      await this.#connection.send(new CopyObjectCommand({ ...input, ...more }), {
-        key: source.key,
-        signal: job.options.signal,
-      });
+      await this.#connection.withSourceCondition(source.etag, async (condition) =>
+        this.#connection.send(new CopyObjectCommand({ ...input, ...condition, ...more }), {
+          key: source.key,
+          signal: job.options.signal,
+        }),
+      );
     const withoutTags = { TaggingDirective: 'REPLACE' } as const;
     if (this.#tagsRefused) return await send(withoutTags);
     try {
@@ -176,7 +178,6 @@ export class Copier {
     const { ExpectedBucketOwner: owner } = this.#connection.bucketInput;
     return {
       CopySource: copySource(bucket, prefix + source.key),
-      CopySourceIfMatch: source.etag,
       ...(owner === undefined ? {} : { ExpectedSourceBucketOwner: owner }),
     };
   }

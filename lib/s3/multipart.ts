@@ -138,20 +138,21 @@ export class Multipart {
   ): Promise<UploadedPart> {
     const { range, signal } = options;
     const { ExpectedBucketOwner: owner } = this.#connection.bucketInput;
-    const output = await this.#withSource(source.key, async (header) =>
-      this.#connection.send(
-        new UploadPartCopyCommand({
-          ...this.#at(upload),
-          ...(owner === undefined ? {} : { ExpectedSourceBucketOwner: owner }),
-          PartNumber: number,
-          CopySource: header,
-          CopySourceIfMatch: source.etag,
-          // S3 takes a range only of objects over 5 MiB, so none where it would change nothing.
-          ...(range.start === 0 && range.end === source.size
-            ? {}
-            : { CopySourceRange: `bytes=${range.start}-${range.end - 1}` }),
+    const copy = {
+      ...this.#at(upload),
+      ...(owner === undefined ? {} : { ExpectedSourceBucketOwner: owner }),
+      PartNumber: number,
+      // S3 takes a range only of objects over 5 MiB, so none where it would change nothing.
+      ...(range.start === 0 && range.end === source.size
+        ? {}
+        : { CopySourceRange: `bytes=${range.start}-${range.end - 1}` }),
+    };
+    const output = await this.#connection.withSourceCondition(source.etag, async (condition) =>
+      this.#withSource(source.key, async (CopySource) =>
+        this.#connection.send(new UploadPartCopyCommand({ ...copy, ...condition, CopySource }), {
+          key: source.key,
+          signal,
         }),
-        { key: source.key, signal },
       ),
     );
     const etag = entityTag(output.CopyPartResult?.ETag);

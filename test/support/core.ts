@@ -18,7 +18,7 @@ import { openStore } from '../../lib/s3/s3-store.js';
 import { Bucket } from './bucket.js';
 import { testBucket, testKey, useClient, useEndpoint } from './embedded.js';
 import { startFaultProxy } from './fault-proxy.js';
-import type { FaultProxy } from './fault-proxy.js';
+import type { FaultProxy, Refusal } from './fault-proxy.js';
 
 export interface Core {
   readonly fs: Filesystem;
@@ -39,6 +39,10 @@ export interface CoreOptions {
   readonly maxAttempts?: number;
   /** for one S3 request */
   readonly requestTimeoutMs?: number;
+  /** what the server is to be too simple for */
+  readonly refuse?: Refusal;
+  /** bytes; larger objects are copied by parts */
+  readonly copyThreshold?: number;
 }
 
 export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
@@ -64,7 +68,8 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
 export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core> {
   const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
   const endpoint = await useEndpoint(t, minPart === undefined ? {} : { limits: { minPart } });
-  const proxy = await startFaultProxy({ target: endpoint.url });
+  const { refuse, copyThreshold } = options;
+  const proxy = await startFaultProxy({ target: endpoint.url, ...(refuse && { refuse }) });
   t.teardown(() => proxy.close());
   const tempDir = await mkdtemp(join(tmpdir(), 's3jail-core-'));
   t.teardown(() => rm(tempDir, { recursive: true, force: true }));
@@ -85,6 +90,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
       uploadConcurrency: settings.uploadConcurrency,
       timeoutMs: requestTimeoutMs,
       maxAttempts,
+      copyThreshold,
       credentials: testKey,
     },
     silentLog,

@@ -38,7 +38,12 @@ export interface FaultProxyOptions {
   readonly port?: number;
   /** host names below which the first labels are a bucket */
   readonly domains?: readonly string[];
+  /** what the server is to be too simple for: answered in its place */
+  readonly refuse?: Refusal;
 }
+
+/** How a request is refused, or undefined for one that goes on. */
+export type Refusal = (request: LoggedRequest) => { status: number; code: string } | undefined;
 
 /** A request that came through. */
 export interface LoggedRequest {
@@ -107,6 +112,7 @@ interface Exchange {
 class Interceptor implements FaultProxy {
   readonly #target: URL;
   readonly #domains: readonly string[];
+  readonly #refuse: Refusal | undefined;
   readonly #agent = new Agent({ keepAlive: true });
   readonly #plan = new FaultPlan();
   /** Aborted by clear, so that stalls end. */
@@ -115,7 +121,9 @@ class Interceptor implements FaultProxy {
   #port: number;
   #log: LoggedRequest[] = [];
 
-  constructor({ target, port = 0, domains = ['s3.localtest', 'localhost'] }: FaultProxyOptions) {
+  constructor(options: FaultProxyOptions) {
+    const { target, port = 0, domains = ['s3.localtest', 'localhost'], refuse } = options;
+    this.#refuse = refuse;
     this.#target = new URL(target);
     this.#port = port;
     this.#domains = domains;
@@ -208,6 +216,11 @@ class Interceptor implements FaultProxy {
 
   async #handle(exchange: Exchange): Promise<void> {
     const { breaking, latencyMs } = exchange.faults;
+    const refusal = this.#refuse?.(exchange.entry);
+    if (refusal !== undefined) {
+      await this.#answerItself(exchange, { kind: 'status', ...refusal });
+      return;
+    }
     if (latencyMs > 0) await sleep(latencyMs);
     if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
     else if (breaking?.kind === 'status' || breaking?.kind === 'error-in-200') {
