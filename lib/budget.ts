@@ -10,6 +10,10 @@ export class Budget {
     this.#capacity = Math.max(1, capacity);
   }
 
+  get capacity(): number {
+    return this.#capacity;
+  }
+
   get used(): number {
     return this.#used;
   }

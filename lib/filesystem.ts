@@ -25,10 +25,11 @@ import type {
   RenameFlags,
   RequestContext,
 } from './operations.js';
-import { childPath, keyOf, nameOf } from './path.js';
+import { childPath, keyOf, nameOf, pathOfKey } from './path.js';
 import type { Path } from './path.js';
 import { Presentation } from './presentation.js';
 import type { PresentationSettings } from './presentation.js';
+import { ReadPool } from './read-pool.js';
 import { Reader } from './reader.js';
 import type { ReaderSettings } from './reader.js';
 import { StagedFile } from './staged-file.js';
@@ -82,8 +83,9 @@ export interface FilesystemStatus {
   readonly tempPeak: number;
   /** bytes of file content in memory on their way to S3 */
   readonly uploadMemory: number;
-  /** bytes of file content in memory on their way from S3 */
+  /** bytes of file content in memory on their way from S3, and the most there ever were */
   readonly downloadMemory: number;
+  readonly downloadMemoryPeak: number;
   readonly cachedEntries: number;
   /** lookups and listings answered without asking S3 */
   readonly cacheHits: number;
@@ -125,7 +127,7 @@ export class Filesystem implements Operations {
     this.#reading = {
       partSize: settings.partSize,
       concurrency: settings.downloadConcurrency,
-      memory: new Budget(half),
+      pool: new ReadPool(half),
     };
     this.#area = {
       store,
@@ -232,7 +234,8 @@ export class Filesystem implements Operations {
   ): Promise<readonly Uint8Array[]> {
     const open = this.#openFile(handle);
     return await this.#answer('read', pathOf(open), async () => {
-      if (open.kind === 'reader') return await open.reader.read(offset, length, context.signal);
+      if (open.kind === 'reader')
+        return await this.#readStored(open.reader, { offset, length, signal: context.signal });
       if (open.flags.access === 'write') throw new FsError('EBADF', 'not open for reading');
       return await open.file.read(offset, length, context.signal);
     });
@@ -362,7 +365,8 @@ export class Filesystem implements Operations {
       tempBytes: this.#space.used,
       tempPeak: this.#space.peak,
       uploadMemory: this.#area.memory.used,
-      downloadMemory: this.#reading.memory.used,
+      downloadMemory: this.#reading.pool.used,
+      downloadMemoryPeak: this.#reading.pool.peak,
       cachedEntries: this.#tree.cachedEntries,
       cacheHits: this.#tree.asked.hits,
       cacheMisses: this.#tree.asked.misses,
@@ -401,6 +405,19 @@ export class Filesystem implements Operations {
       );
       await Promise.race([stored, aborted(signal, 1000)]);
       if (resting.length === 0) await aborted(signal, 500);
+    }
+  }
+
+  async #readStored(
+    reader: Reader,
+    { offset, length, signal }: { offset: number; length: number; signal: AbortSignal | undefined },
+  ): Promise<readonly Uint8Array[]> {
+    try {
+      return await reader.read(offset, length, signal);
+    } catch (error) {
+      // The kernel has cached what came before the last read found out.
+      if (reader.isWrong) this.#listener({ path: pathOfKey(reader.info.key), what: 'entry' });
+      throw error;
     }
   }
 
@@ -575,7 +592,7 @@ export class Filesystem implements Operations {
 const restMs = 2000;
 
 function pathOf(handle: Exclude<Handle, { kind: 'directory' }>): string {
-  return handle.kind === 'reader' ? `/${handle.reader.info.key}` : handle.file.path;
+  return handle.kind === 'reader' ? pathOfKey(handle.reader.info.key) : handle.file.path;
 }
 
 /** What S3 said, for the log. */

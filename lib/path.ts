@@ -87,6 +87,11 @@ export function keyOf(path: Path): Key {
   return path.slice(1) as Key;
 }
 
+/** The path of a file by its key. */
+export function pathOfKey(key: Key): Path {
+  return `/${key}` as Path;
+}
+
 /** The key of a directory's marker, which is also the prefix of all below it; empty for the root. */
 export function markerOf(path: Path): Key {
   return (path === '/' ? '' : `${path.slice(1)}/`) as Key;

@@ -145,6 +145,7 @@ function infoOfEntry(key: string | undefined, entry: _Object): ObjectInfo | unde
     mtimeMs: timeOf(entry.LastModified),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(archived ? { archived } : {}),
+    hasCrc32: entry.ChecksumType === 'FULL_OBJECT' && entry.ChecksumAlgorithm?.[0] === 'CRC32',
   };
 }
 

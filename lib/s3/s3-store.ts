@@ -53,6 +53,7 @@ import { Multipart, targetError } from './multipart.js';
 import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
+import { wholeCrc32Of } from './stored-checksum.js';
 import { uploadSource } from './upload-source.js';
 import { verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
@@ -184,6 +185,12 @@ export class S3Store implements ObjectStore {
     this.#remember(info);
     this.#heads.set(key, output);
     return info;
+  }
+
+  async crc32(key: Key, etag: ETag, signal?: AbortSignal): Promise<number | undefined> {
+    const at = this.#at(key, 'HeadObject');
+    const command = new HeadObjectCommand({ ...at, IfMatch: etag, ChecksumMode: 'ENABLED' });
+    return wholeCrc32Of(await this.#connection.send(command, { key, signal }));
   }
 
   async list(options: ListOptions): Promise<ListPage> {

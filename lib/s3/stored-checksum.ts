@@ -28,6 +28,14 @@ export function checksumOf(output: ChecksumFields): RunningSum | undefined {
   return sha1 === undefined ? undefined : hashSum('sha1', sha1);
 }
 
+/** The CRC32 of the whole object, where S3 keeps that of all checksums. */
+export function wholeCrc32Of(output: ChecksumFields): number | undefined {
+  const { ChecksumCRC32: crc, ChecksumType: type } = output;
+  if (crc === undefined || type === 'COMPOSITE' || crc.includes('-')) return undefined;
+  const bytes = Buffer.from(crc, 'base64');
+  return bytes.length === 4 ? bytes.readUInt32BE() : undefined;
+}
+
 function crc32Sum(wanted: string): RunningSum {
   let sum = 0;
   return {

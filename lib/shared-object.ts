@@ -1,0 +1,172 @@
+/**
+ * The bytes of one version of an object that are in memory or on their way, for all its readers.
+ *
+ * Chunks never overlap. One stays as long as a reader keeps its range or waits for it, and is ended
+ * the moment nobody does. A chunk's checksum outlives it, so that when the whole object has passed,
+ * in whatever order, it can be compared with the one S3 keeps of it: ranged GETs carry none.
+ */
+import { crc32 } from 'node:zlib';
+import { combineCrc32 } from './crc32.js';
+import { FsError, isStoreError } from './errors.js';
+import type { ReadPool } from './read-pool.js';
+import { Chunk } from './read-chunk.js';
+import type { ByteRange, ObjectInfo, ObjectStore } from './store.js';
+
+/** Checksums remembered of one object: random reads of a large one would go on for ever. */
+const mostSums = 20_000;
+
+/** One that reads the object. */
+export interface Keeper {
+  /** what it wants kept in memory */
+  readonly keeps: ByteRange;
+  /** from here on it also wants what nobody was given yet */
+  readonly keepsLate: number;
+}
+
+export interface SharedObjectParts {
+  readonly store: ObjectStore;
+  readonly info: ObjectInfo;
+  readonly pool: ReadPool;
+  /** nobody should find it any more: the last reader has left, or its bytes are wrong */
+  readonly onUnused: () => void;
+}
+
+export class SharedObject {
+  readonly info: ObjectInfo;
+  readonly #parts: SharedObjectParts;
+  readonly #keepers = new Set<Keeper>();
+  /** ascending */
+  #chunks: Chunk[] = [];
+  /** checksums of chunks that came, by their start */
+  readonly #sums = new Map<number, { end: number; crc: number }>();
+  #stored: Promise<number | undefined> | undefined;
+  #isWrong = false;
+
+  constructor(parts: SharedObjectParts) {
+    this.#parts = parts;
+    this.info = parts.info;
+  }
+
+  /** Whether what came was not what S3 keeps. */
+  get isWrong(): boolean {
+    return this.#isWrong;
+  }
+
+  /** Ascending, without overlaps. */
+  get present(): readonly ByteRange[] {
+    if (this.#chunks.some(({ hasFailed }) => hasFailed)) this.sweep();
+    return this.#chunks;
+  }
+
+  join(keeper: Keeper): void {
+    this.#keepers.add(keeper);
+  }
+
+  leave(keeper: Keeper): void {
+    this.#keepers.delete(keeper);
+    this.sweep();
+    if (this.#keepers.size === 0) this.#parts.onUnused();
+  }
+
+  at(offset: number): Chunk | undefined {
+    return this.#chunks.find((chunk) => chunk.start <= offset && chunk.end > offset);
+  }
+
+  /** Begins to fetch a range that is not present. @returns whether there was memory for it */
+  tryFetch(range: ByteRange): boolean {
+    const charge = range.end - range.start;
+    if (!this.#parts.pool.tryTake(charge)) return false;
+    this.#begin(range, charge);
+    return true;
+  }
+
+  /** The same without memory, for few bytes that somebody cannot go on without. */
+  fetchUncharged(range: ByteRange): void {
+    this.#begin(range, 0);
+  }
+
+  /** Drops what no reader keeps, and what failed. */
+  sweep(): void {
+    const kept: Chunk[] = [];
+    for (const chunk of this.#chunks) {
+      if (!chunk.hasFailed && this.#isWorthKeeping(chunk)) kept.push(chunk);
+      else this.#drop(chunk);
+    }
+    this.#chunks = kept;
+  }
+
+  /** Asks for the checksum that S3 keeps of the whole, while the bytes are still coming. */
+  expectWhole(): void {
+    this.#stored ??= this.#askStored();
+  }
+
+  /**
+   * Once all bytes have passed: compares them with the checksum that S3 keeps. Where it keeps none of
+   * a kind known here, or bytes were never fetched, there is nothing to compare.
+   * @throws FsError EIO where it differs
+   */
+  async verify(): Promise<void> {
+    const first = this.at(0);
+    // One GET of the whole was compared by the store.
+    if (first?.end === this.info.size) return;
+    const sum = await this.#sumOfAll();
+    if (sum === undefined) return;
+    this.expectWhole();
+    const stored = await this.#stored;
+    if (stored === undefined || stored === sum) return;
+    // Whoever opens it from now on fetches it anew.
+    this.#isWrong = true;
+    this.#parts.onUnused();
+    throw new FsError('EIO', `what came of ${this.info.key} has not the checksum that S3 keeps`);
+  }
+
+  #begin(range: ByteRange, charge: number): void {
+    const { store, pool } = this.#parts;
+    const chunk = new Chunk({ store, info: this.info, range, charge, lag: pool.lag });
+    const before = this.#chunks.findIndex(({ start }) => start > chunk.start);
+    this.#chunks.splice(before < 0 ? this.#chunks.length : before, 0, chunk);
+    void chunk.settled.then(() => {
+      if (!chunk.isComplete || this.#sums.size >= mostSums) return;
+      this.#sums.set(chunk.start, { end: chunk.end, crc: crc32(chunk.bytes) });
+    });
+  }
+
+  #drop(chunk: Chunk): void {
+    chunk.cancel();
+    if (chunk.charge > 0) this.#parts.pool.give(chunk.charge);
+  }
+
+  #isWorthKeeping(chunk: Chunk): boolean {
+    // A read that failed for one chunk may still wait for another; with its reader it ends.
+    if (chunk.isAwaited && this.#keepers.size > 0) return true;
+    for (const { keeps, keepsLate } of this.#keepers) {
+      const from = chunk.isServed ? keeps.start : Math.min(keeps.start, keepsLate);
+      if (chunk.start < keeps.end && chunk.end > from) return true;
+    }
+    return false;
+  }
+
+  async #sumOfAll(): Promise<number | undefined> {
+    let sum = 0;
+    for (let at = 0; at < this.info.size;) {
+      // Only a chunk that begins here can close the gap.
+      if (!this.#sums.has(at)) await this.#chunks.find(({ start }) => start === at)?.settled;
+      const next = this.#sums.get(at);
+      if (next === undefined) return undefined;
+      sum = combineCrc32(sum, next.crc, next.end - at);
+      at = next.end;
+    }
+    return sum;
+  }
+
+  async #askStored(): Promise<number | undefined> {
+    if (this.info.hasCrc32 === false) return undefined;
+    try {
+      return await this.#parts.store.crc32(this.info.key, this.info.etag);
+    } catch (error) {
+      // Reading goes on without: a failing S3 shows in the GETs, and another version in theirs.
+      if (isStoreError(error)) return undefined;
+      throw error;
+    }
+  }
+}

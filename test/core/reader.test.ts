@@ -1,0 +1,227 @@
+/** Reading: what is fetched, how often, and that no wrong byte is taken for a right one. */
+import { randomBytes } from 'node:crypto';
+import { PutObjectCommand } from '@aws-sdk/client-s3';
+import fc from 'fast-check';
+import t from 'tap';
+import { useClient } from '../support/embedded.js';
+import { Program, useCore } from '../support/core.js';
+import type { Core } from '../support/core.js';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** A core with small parts, and one object whose bytes are known. */
+async function useObject(
+  t: Parameters<typeof useCore>[0],
+  options: { size: number; partSize?: number } & Parameters<typeof useCore>[1],
+): Promise<{ core: Core; program: Program; content: Buffer }> {
+  const { size, partSize = 256 * KiB, settings, ...rest } = options;
+  const core = await useCore(t, { ...rest, settings: { partSize, ...settings } });
+  const content = randomBytes(size);
+  await core.bucket.put('alice/f', content);
+  const program = new Program(core.fs);
+  await program.list('/');
+  core.proxy.reset();
+  return { core, program, content };
+}
+
+void t.test('two handles on one object share what is fetched', async (t) => {
+  const { core, program, content } = await useObject(t, { size: 3 * MiB });
+  const both = await Promise.all([program.get('/f'), program.get('/f')]);
+  for (const got of both) t.ok(got.equals(content));
+  t.equal(core.proxy.counts().GetObject, 12);
+  t.equal(core.proxy.bytes().toClient, content.length, 'each byte once');
+  t.equal(core.fs.status.downloadMemory, 0, 'nothing is kept after the last close');
+});
+
+void t.test('a small step back is answered from memory', async (t) => {
+  const { core, program, content } = await useObject(t, { size: 2 * MiB });
+  const handle = await program.open('/f', { access: 'read' });
+  for (const offset of [0, 128, 64, 256, 384, 192, 512, 320, 640].map((kib) => kib * KiB)) {
+    const got = Buffer.concat(await core.fs.read(handle, offset, 64 * KiB, {}));
+    t.ok(got.equals(content.subarray(offset, offset + 64 * KiB)));
+  }
+  t.ok((await program.read(handle, 640 * KiB)).equals(content.subarray(640 * KiB)));
+  t.equal(core.proxy.bytes().toClient, content.length);
+  await program.close(handle);
+});
+
+void t.test('a window left behind by a jump is given up at once', async (t) => {
+  const { core, program, content } = await useObject(t, { size: 40 * MiB, partSize: MiB });
+  const handle = await program.open('/f', { access: 'read' });
+  const got: Buffer[] = [];
+  for (let at = 0; at < 4 * MiB; at += 128 * KiB) {
+    got.push(Buffer.concat(await core.fs.read(handle, at, 128 * KiB, {})));
+  }
+  t.ok(Buffer.concat(got).equals(content.subarray(0, 4 * MiB)));
+  // From here on no body comes to its end by itself.
+  core.proxy.inject({ action: 'GetObject', count: 1000, fault: { kind: 'no-answer' } });
+  await core.fs.read(handle, 4 * MiB, 128 * KiB, {});
+  core.proxy.clear();
+  t.ok(core.fs.status.downloadMemory > 2 * MiB, 'a window was ahead');
+  const far = Buffer.concat(await core.fs.read(handle, 30 * MiB, 4096, {}));
+  t.ok(far.equals(content.subarray(30 * MiB, 30 * MiB + 4096)));
+  t.equal(core.fs.status.downloadMemory, 4096);
+  await program.close(handle);
+  t.equal(core.fs.status.downloadMemory, 0);
+});
+
+void t.test('closing gives up what is under way', async (t) => {
+  const { core, program } = await useObject(t, { size: 8 * MiB, partSize: MiB });
+  core.proxy.inject({
+    action: 'GetObject',
+    count: 1000,
+    fault: { kind: 'stall', afterBytes: 200 * KiB },
+  });
+  const handle = await program.open('/f', { access: 'read' });
+  await core.fs.read(handle, 0, 128 * KiB, {});
+  await program.close(handle);
+  t.equal(core.fs.status.downloadMemory, 0);
+  t.ok(core.proxy.bytes().toClient < MiB);
+});
+
+void t.test(
+  'a flipped bit in a ranged GET fails the last read, and a new open is right',
+  async (t) => {
+    const { core, program, content } = await useObject(t, { size: 3 * MiB });
+    const fault = { kind: 'flip-response', at: 100 } as const;
+    core.proxy.inject({ action: 'GetObject', ordinal: 5, fault });
+    const handle = await program.open('/f', { access: 'read' });
+    const last = content.length - 128 * KiB;
+    for (let at = 0; at < last; at += 128 * KiB) await core.fs.read(handle, at, 128 * KiB, {});
+    await t.rejects(core.fs.read(handle, last, 128 * KiB, {}), { code: 'EIO' });
+    t.ok((await program.get('/f')).equals(content), 'another handle does not get the wrong bytes');
+    await t.rejects(core.fs.read(handle, last, 128 * KiB, {}), { code: 'EIO' });
+    await program.close(handle);
+  },
+);
+
+void t.test('a whole file costs one HEAD for its checksum, and none up to a part', async (t) => {
+  const { core, program, content } = await useObject(t, { size: MiB });
+  t.ok((await program.get('/f')).equals(content));
+  t.same(core.proxy.counts(), { GetObject: 4, HeadObject: 1 });
+  await core.bucket.put('alice/d/small', content.subarray(0, 256 * KiB));
+  await program.list('/d');
+  core.proxy.reset();
+  await program.get('/d/small');
+  t.same(core.proxy.counts(), { GetObject: 1 });
+});
+
+void t.test('an object without a checksum is not asked for one, and read', async (t) => {
+  const core = await useCore(t, { settings: { partSize: 256 * KiB } });
+  const content = randomBytes(MiB);
+  const plain = useClient(t, core.endpoint.url, { requestChecksumCalculation: 'WHEN_REQUIRED' });
+  await plain.send(
+    new PutObjectCommand({ Bucket: core.bucket.name, Key: 'alice/f', Body: content }),
+  );
+  const program = new Program(core.fs);
+  await program.list('/');
+  core.proxy.reset();
+  t.ok((await program.get('/f')).equals(content));
+  t.same(core.proxy.counts(), { GetObject: 4 });
+});
+
+void t.test('a part that lags far behind its siblings gets a second request', async (t) => {
+  const { core, program, content } = await useObject(t, {
+    size: 4 * MiB,
+    requestTimeoutMs: 120_000,
+  });
+  const fault = { kind: 'stall', afterBytes: 100 * KiB } as const;
+  core.proxy.inject({ action: 'GetObject', ordinal: 10, fault });
+  t.ok((await program.get('/f')).equals(content), 'without waiting for the timeout');
+  t.equal(core.proxy.counts().GetObject, 17);
+  // The store holds the last piece of a body back.
+  const most = content.length + 64 * KiB;
+  t.ok(core.proxy.bytes().toClient <= most, 'the second asks for what is missing');
+});
+
+void t.test('a file replaced while it is read is ESTALE, never a mixture', async (t) => {
+  const { core, program, content } = await useObject(t, { size: 8 * MiB });
+  const handle = await program.open('/f', { access: 'read' });
+  await core.fs.read(handle, 0, 128 * KiB, {});
+  await core.bucket.put('alice/f', randomBytes(8 * MiB));
+  await t.rejects(core.fs.read(handle, 7 * MiB, 128 * KiB, {}), { code: 'ESTALE' });
+  await program.close(handle);
+  t.notOk((await core.bucket.bytes('alice/f')).equals(content));
+});
+
+void t.test('an archived object is refused at open, by one HEAD', async (t) => {
+  const core = await useCore(t);
+  await core.client.send(
+    new PutObjectCommand({
+      Bucket: core.bucket.name,
+      Key: 'alice/cold',
+      Body: Buffer.from('x'),
+      StorageClass: 'GLACIER',
+    }),
+  );
+  const program = new Program(core.fs);
+  await program.list('/');
+  core.proxy.reset();
+  await t.rejects(program.open('/cold', { access: 'read' }), { code: 'EIO' });
+  t.same(core.proxy.counts(), { HeadObject: 1 });
+});
+
+void t.test('64 readers of large files at once stay under the limit', async (t) => {
+  const memoryLimit = 16 * MiB;
+  const { core, program, content } = await useObject(t, {
+    size: MiB,
+    partSize: 512 * KiB,
+    settings: { memoryLimit },
+  });
+  const names = Array.from({ length: 64 }, (_, index) => `/d/${index}`);
+  for (const name of names) await core.bucket.put(`alice${name}`, content);
+  await program.list('/d');
+  core.proxy.reset();
+  await t.resolves(
+    Promise.all(
+      names.map(async (name) => {
+        const got = await program.get(name);
+        if (!got.equals(content)) throw new Error(`${name} is wrong`);
+      }),
+    ),
+  );
+  t.ok(
+    core.fs.status.downloadMemoryPeak <= memoryLimit / 2,
+    `${core.fs.status.downloadMemoryPeak}`,
+  );
+  t.equal(core.fs.status.downloadMemory, 0);
+  const total = core.proxy.bytes().toClient;
+  t.ok(total < 64 * content.length * 1.1, `hardly a byte twice: ${total / content.length}`);
+});
+
+void t.test('whatever is read in whatever order, the bytes are the true ones', async (t) => {
+  const size = 700 * KiB + 13;
+  const { core, program, content } = await useObject(t, {
+    size,
+    partSize: 100 * KiB,
+    settings: { memoryLimit: 2 * MiB },
+  });
+  const read = fc.record({
+    handle: fc.nat(2),
+    offset: fc.oneof(fc.nat(size + 10), fc.constant(-1)),
+    length: fc.integer({ min: 1, max: 200 * KiB }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(read, { maxLength: 30 }), async (reads) => {
+      const handles = await Promise.all(
+        [0, 1, 2].map(async () => await program.open('/f', { access: 'read' })),
+      );
+      const ends = [0, 0, 0];
+      await Promise.all(
+        reads.map(async ({ handle, offset, length }) => {
+          // -1: on from where the handle is
+          const start = offset < 0 ? (ends[handle] ?? 0) : offset;
+          ends[handle] = start + length;
+          const got = await core.fs.read(handles[handle] ?? 0, start, length, {});
+          if (!Buffer.concat(got).equals(content.subarray(start, start + length))) {
+            throw new Error(`wrong bytes at ${start}, ${length}`);
+          }
+        }),
+      );
+      for (const handle of handles) await program.close(handle);
+      return core.fs.status.downloadMemory === 0;
+    }),
+    { numRuns: 40 },
+  );
+});
