@@ -248,6 +248,8 @@ function lookUp(database: Database, key: string): string[] | undefined {
       encoding: 'utf8',
       timeout: 10_000,
       stdio: ['ignore', 'pipe', 'ignore'],
+      // Not ours, which may hold keys.
+      env: { PATH: process.env['PATH'], LC_ALL: 'C' },
     });
     return parseRecords(answer)[0];
   } catch (error) {

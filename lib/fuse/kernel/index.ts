@@ -16,6 +16,7 @@ import type { Driver, Mounted, MountSettings } from '../driver.js';
 import { deviceOn } from './device.js';
 import {
   clearDeadMount,
+  helperEnvironment,
   mountAt,
   mountOptions,
   mountType,
@@ -111,7 +112,7 @@ async function negotiate(session: Session, over: AbortSignal): Promise<void> {
  */
 function cutAtExit(mountPoint: string): () => void {
   const cut = (): void => {
-    const options = { timeout: 10_000, stdio: 'ignore' as const };
+    const options = { timeout: 10_000, stdio: 'ignore' as const, env: helperEnvironment };
     const { status } = spawnSync(
       'umount',
       ['-i', '-n', '-c', '-f', '-l', '--', mountPoint],

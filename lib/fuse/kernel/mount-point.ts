@@ -20,7 +20,7 @@ export const mountType = 'fuse.s3jail';
 /** Where mount(8) lives, also for a service that starts with an empty PATH. */
 const helperPath = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/bin:/sbin:/bin`;
 /** Nothing of our own environment: it may hold credentials, which are no business of mount(8). */
-const helperEnvironment = { PATH: helperPath, LC_ALL: 'C' };
+export const helperEnvironment = { PATH: helperPath, LC_ALL: 'C' };
 const deadCheckMs = 5000;
 
 /** One line of /proc/self/mountinfo. */
