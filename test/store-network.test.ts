@@ -1,4 +1,9 @@
 /** The way from the store to its endpoint: proxies, private authorities, IPv6, names. */
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { silentLog, type Log } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
@@ -145,4 +150,60 @@ void t.test('an endpoint with an IPv6 address', async (t) => {
     const store = await openFor(t, `${protocol}//[::1]:${port}`, { caBundle: tls.file });
     await works(t, store);
   }
+});
+
+/** A store in a process whose /etc/hosts is a file of the test; it tries at each line it is sent. */
+const tryingProgram = `
+import { createInterface } from 'node:readline';
+const [url, storeModule, logModule, bucket] = process.argv.slice(1);
+const { openStore } = await import(storeModule);
+const { silentLog } = await import(logModule);
+const store = await openStore({ bucket, prefix: '', endpointUrl: url, region: 'us-east-1',
+  partSize: 8e6, uploadConcurrency: 1, timeoutMs: 5000, maxAttempts: 2 }, silentLog);
+for await (const key of createInterface({ input: process.stdin })) {
+  const said = await store.put(key, [Buffer.from('x')]).then(() => 'stored', (error) => error.kind);
+  console.log(said);
+}
+store.close();`;
+
+void t.test('a name that cannot be resolved for a while', async (t) => {
+  const endpoint = await useEndpoint(t);
+  const { port } = new URL(endpoint.url);
+  const folder = await mkdtemp(join(tmpdir(), 's3jail-hosts-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const hosts = join(folder, 'hosts');
+  await writeFile(hosts, '127.0.0.1 localhost\n');
+  const modules = ['../lib/s3/s3-store.js', '../lib/log.js'];
+  const child = spawn(
+    'unshare',
+    [
+      ...['--mount', 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hosts],
+      ...[process.execPath, '--input-type=module', '-e', tryingProgram],
+      `http://s3.flaky.test:${port}`,
+      ...modules.map((name) => new URL(name, import.meta.url).href),
+      testBucket,
+    ],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: {
+        PATH: process.env['PATH'],
+        AWS_ACCESS_KEY_ID: testKey.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: testKey.secretAccessKey,
+        AWS_EC2_METADATA_DISABLED: 'true',
+      },
+    },
+  );
+  t.teardown(() => void child.kill('SIGKILL'));
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const attempt = async (key: string): Promise<unknown> => {
+    child.stdin.write(`${key}\n`);
+    return (await answers.next()).value;
+  };
+  t.equal(await attempt('first'), 'unavailable');
+  await writeFile(hosts, '127.0.0.1 localhost s3.flaky.test\n');
+  t.equal(await attempt('second'), 'stored');
+  await writeFile(hosts, '127.0.0.1 localhost\n');
+  // Connections that are there need no name.
+  t.equal(await attempt('third'), 'stored');
+  t.strictSame(endpoint.keys(testBucket), ['second', 'third']);
 });
