@@ -54,6 +54,8 @@ export interface ListOptions {
   readonly maxKeys?: number;
   /** `next` of the page before */
   readonly from?: string;
+  /** only keys that sort after this one, on the first page */
+  readonly after?: string;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -21,7 +21,9 @@ import {
   rootPath,
 } from './path.js';
 import type { Key, Path } from './path.js';
-import type { ObjectInfo, ObjectStore } from './store.js';
+import type { ListPage, ObjectInfo, ObjectStore } from './store.js';
+import { startOf, wholeDirectories } from './subtree.js';
+import type { PageDirectory } from './subtree.js';
 
 export interface FileEntry {
   readonly kind: 'file';
@@ -68,6 +70,20 @@ interface PendingListing {
   isOutdated: boolean;
 }
 
+/** A LIST of many directories under way; what changes meanwhile is not stored from it. */
+interface Walk {
+  readonly changed: Set<Path>;
+  readonly forgotten: Path[];
+}
+
+/** Which child of a directory was listed last, and when. */
+interface WalkTrace {
+  readonly child: Path;
+  readonly atMs: number;
+  /** a LIST of all below it did not even cover one child: not worth another try until then */
+  readonly uselessUntilMs: number;
+}
+
 interface PendingLookup {
   readonly promise: Promise<Entry | undefined>;
   isOutdated: boolean;
@@ -87,6 +103,10 @@ const maxListedEntries = 500_000;
 const maxSingleEntries = 100_000;
 /** A listing in use answers for its entries this long: walking a large one outlasts the TTL. */
 const maxPinnedMs = 60_000;
+/** Directories whose children are watched for a walk through them. */
+const maxTraces = 1000;
+/** How long a directory with large children is listed child by child. */
+const uselessMs = 60_000;
 
 export class Tree {
   readonly #store: ObjectStore;
@@ -95,6 +115,9 @@ export class Tree {
   readonly #listings: LRUCache<Path, CachedListing>;
   readonly #entries = new LRUCache<Path, CachedEntry>({ max: maxSingleEntries });
   readonly #pendingListings = new Map<Path, PendingListing>();
+  readonly #traces = new LRUCache<Path, WalkTrace>({ max: maxTraces });
+  /** by the directory walked through */
+  readonly #walks = new Map<Path, { walk: Walk; ended: Promise<unknown> }>();
   readonly #pendingLookups = new Map<Path, PendingLookup>();
   /** hidden keys already logged, so that each is logged once */
   readonly #loggedOdd = new LRUCache<string, true>({ max: 10_000 });
@@ -210,6 +233,7 @@ export class Tree {
         if (isWithin(known, path)) pending.isOutdated = true;
       }
     }
+    for (const { walk } of this.#walks.values()) walk.forgotten.push(path);
   }
 
   /**
@@ -255,6 +279,7 @@ export class Tree {
       else listing.entries.set(nameOf(path), entry);
     }
     this.#pendingListings.get(parent)?.changes.set(nameOf(path), entry);
+    for (const { walk } of this.#walks.values()) walk.changed.add(parent).add(path);
   }
 
   #startLookup(path: Path): PendingLookup {
@@ -321,7 +346,7 @@ export class Tree {
     const pending: PendingListing = {
       changes,
       isOutdated: false,
-      promise: this.#fetchListing(path)
+      promise: this.#fetchDirectory(path)
         .then((listing) => {
           for (const [name, entry] of changes) {
             if (entry === undefined) listing.entries.delete(name);
@@ -360,21 +385,106 @@ export class Tree {
     }
   }
 
+  /** By a LIST of its own, or, in the midst of a walk, by one of all that follows it. */
+  async #fetchDirectory(path: Path): Promise<CachedListing> {
+    const parent = parentOf(path);
+    if (this.#isWalk(parent, path)) {
+      // Others may walk here too: theirs may have it.
+      await this.#walks.get(parent)?.ended;
+      const known = this.#listings.get(path);
+      if (known !== undefined && this.#isFresh(known.fetchedAt)) return known;
+      const found = await this.#fetchSubtree(parent, path);
+      if (found !== undefined) return found;
+    }
+    return await this.#fetchListing(path);
+  }
+
+  /** Whether children of `parent` are listed one after another. */
+  #isWalk(parent: Path, child: Path): boolean {
+    if (child === rootPath) return false;
+    const atMs = this.#settings.now();
+    const before = this.#traces.get(parent);
+    const uselessUntilMs = before?.uselessUntilMs ?? 0;
+    this.#traces.set(parent, { child, atMs, uselessUntilMs });
+    if (before === undefined || before.child === child) return false;
+    return this.#isFresh(before.atMs) && atMs >= uselessUntilMs;
+  }
+
+  /**
+   * One page of all keys from `path` on below `parent`. Never dearer than listing each by itself, but
+   * for the one request that finds out that a directory is too large for it.
+   * @returns `path`, unless the page does not show all of it
+   */
+  async #fetchSubtree(parent: Path, path: Path): Promise<CachedListing | undefined> {
+    const walk: Walk = { changed: new Set(), forgotten: [] };
+    const fetchedAt = this.#settings.now();
+    const prefix = markerOf(parent);
+    const asking = this.#store.list({ prefix, oneLevel: false, after: startOf(path) });
+    const mine = { walk, ended: asking.catch(() => undefined) };
+    this.#walks.set(parent, mine);
+    try {
+      const found = wholeDirectories(await asking, { top: parent, from: path }, (key) =>
+        this.#hide(key),
+      );
+      const own = found.get(path);
+      if (own === undefined) this.#noteUseless(parent, path);
+      found.delete(path);
+      for (const [other, directory] of found) {
+        if (this.#mayStore(other, walk))
+          this.#storeFound(other, this.#listingOf(directory, fetchedAt));
+      }
+      return own === undefined ? undefined : this.#listingOf(own, fetchedAt);
+    } catch (error) {
+      // Allowed to list directories but not what is below them.
+      if (!isStoreError(error, 'denied')) throw error;
+      this.#noteUseless(parent, path);
+      return undefined;
+    } finally {
+      if (this.#walks.get(parent) === mine) this.#walks.delete(parent);
+    }
+  }
+
+  #noteUseless(parent: Path, child: Path): void {
+    const atMs = this.#settings.now();
+    this.#traces.set(parent, { child, atMs, uselessUntilMs: atMs + uselessMs });
+  }
+
+  #mayStore(path: Path, walk: Walk): boolean {
+    if (walk.changed.has(path) || this.#pendingListings.has(path)) return false;
+    if (walk.forgotten.some((gone) => isWithin(path, gone))) return false;
+    const known = this.#listings.peek(path);
+    return known === undefined || !this.#mayAnswer(known);
+  }
+
+  #storeFound(path: Path, listing: CachedListing): void {
+    this.#compareListings(path, listing);
+    this.#listings.set(path, listing);
+  }
+
+  #listingOf({ files, directories, hasMarker }: PageDirectory, fetchedAt: number): CachedListing {
+    const entries = new Map<string, Entry>();
+    for (const [name, info] of files) entries.set(name, { kind: 'file', info });
+    for (const name of directories) {
+      entries.set(name, { kind: 'directory', mtimeMs: this.#startedAt });
+    }
+    return { entries, hasMarker, fetchedAt, pins: 0 };
+  }
+
   async #fetchListing(path: Path): Promise<CachedListing> {
-    const directory = markerOf(path);
+    const prefix = markerOf(path);
     const fetchedAt = this.#settings.now();
     const listing: CachedListing = { entries: new Map(), hasMarker: false, fetchedAt, pins: 0 };
-    let from: string | undefined;
-    do {
-      const page = await this.#store.list({
-        prefix: directory,
-        oneLevel: true,
-        ...(from === undefined ? {} : { from }),
-      });
-      for (const info of page.objects) this.#addObject(listing, directory, info);
-      for (const prefix of page.prefixes) this.#addPrefix(listing, directory, prefix);
-      from = page.next;
-    } while (from !== undefined);
+    let coming: Promise<ListPage> | undefined = this.#store.list({ prefix, oneLevel: true });
+    while (coming !== undefined) {
+      const page: ListPage = await coming;
+      // The next page is on its way while this one is taken in.
+      coming =
+        page.next === undefined
+          ? undefined
+          : this.#store.list({ prefix, oneLevel: true, from: page.next });
+      for (const info of page.objects) this.#addObject(listing, prefix, info);
+      for (const name of page.prefixes) this.#addPrefix(listing, prefix, name);
+    }
     return listing;
   }
 

@@ -194,7 +194,7 @@ export class S3Store implements ObjectStore {
   }
 
   async list(options: ListOptions): Promise<ListPage> {
-    const { prefix, oneLevel, maxKeys, from, signal } = options;
+    const { prefix, oneLevel, maxKeys, from, after, signal } = options;
     const output = await this.#connection.send(
       new ListObjectsV2Command({
         ...this.#connection.bucketInput,
@@ -204,6 +204,7 @@ export class S3Store implements ObjectStore {
         ...(oneLevel ? { Delimiter: '/' } : {}),
         ...(maxKeys === undefined ? {} : { MaxKeys: maxKeys }),
         ...(from === undefined ? {} : { ContinuationToken: from }),
+        ...(after === undefined ? {} : { StartAfter: this.#options.prefix + after }),
         ...(this.#connection.isAws ? { OptionalObjectAttributes: ['RestoreStatus'] } : {}),
       }),
       { key: prefix, signal },
