@@ -64,6 +64,9 @@ export const ceph16Deviations: Deviations = {
   archives: false,
 };
 
+/** Ceph 18.2, as Debian 13 has it. */
+export const ceph18Deviations: Deviations = { ...ceph16Deviations, namesVersions: true };
+
 /** Ceph 20.2, as Debian's unstable has it. */
 export const ceph20Deviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: ignored },
@@ -77,10 +80,11 @@ export const ceph20Deviations: Deviations = {
   archives: false,
 };
 
-/** Those of the Ceph that the environment names: S3JAIL_TEST_CEPH_VERSION, 16 if not set. */
+/** Those of the Ceph that the environment names: S3JAIL_TEST_CEPH_VERSION, as scripts/ceph prints it; 16 if not. */
 export function cephDeviations(): Deviations {
   const version = Number(process.env['S3JAIL_TEST_CEPH_VERSION'] ?? '16');
-  return version >= 20 ? ceph20Deviations : ceph16Deviations;
+  if (version >= 20) return ceph20Deviations;
+  return version >= 18 ? ceph18Deviations : ceph16Deviations;
 }
 
 export function deviationsOf(server: ServerName): Deviations {
