@@ -438,6 +438,11 @@ async function runMountHelper(args: readonly string[]): Promise<number> {
   }
   const [operands, commandLine] = separate(command.args);
   const request = { operands, commandLine, lists: flags.o ?? [], sloppy: flags.sloppy === true };
+  const { asksForRemount, runRemount } = await import('./remount.js');
+  if (asksForRemount(request.lists)) {
+    await runRemount(operands.at(-1) ?? '', request.lists);
+    return 0;
+  }
   if (flags.fake === true) {
     plan(request);
     return 0;

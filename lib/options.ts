@@ -93,6 +93,11 @@ const mountWords = new Set(
 );
 const mountWordForms = [/^x-/i, /^comment=/, /^user=/, /^uhelper=/, /^helper=/];
 
+/** Whether a word of `-o` is one of those. */
+export function isMountWord(word: string): boolean {
+  return mountWords.has(word) || mountWordForms.some((form) => form.test(word));
+}
+
 /** Words of mount(8) that ask for what this mount never does. */
 const refusedWords: ReadonlyMap<string, string> = new Map([
   ['suid', 'the mount is always nosuid'],
@@ -155,7 +160,7 @@ class Resolution {
       this.#set('readOnly', item === 'ro', `-o ${item}`);
       return;
     }
-    if (mountWords.has(item) || mountWordForms.some((form) => form.test(item))) return;
+    if (isMountWord(item)) return;
     const refusal = refusedWords.get(item);
     if (refusal !== undefined) {
       this.#faults.push(`-o ${item}: ${refusal}`);

@@ -234,6 +234,29 @@ void t.test('mount.s3jail mounts with the options of an fstab line', async (t) =
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
 });
 
+void t.test(
+  'remount changes ro and rw of a living mount, and says that nothing else can',
+  async (t) => {
+    const place = await Place.make(t);
+    await place.mount(t);
+    // As mount(8) calls its helper: what fstab says, then what was asked for.
+    const remount = (asked: string) =>
+      run(helper, ['s3://bucket/alice/', place.mountPoint, '-o', `rw,uid=daemon,remount,${asked}`]);
+    t.match(await remount('ro'), { status: 0, stderr: '' });
+    await t.rejects(fs.writeFile(place.path('a'), 'x'), { code: 'EROFS' });
+    t.match(await remount('rw'), { status: 0, stderr: '' });
+    await fs.writeFile(place.path('a'), 'x');
+    t.same(place.endpoint.keys('bucket'), ['alice/a']);
+    t.match(await remount('ro,metadata-ttl=1s'), {
+      status: 1,
+      stderr: /^s3jail: remount: metadata-ttl=1s cannot be changed while a mount lives/,
+    });
+    await fs.writeFile(place.path('b'), 'x');
+    t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
+    t.match(await remount('ro'), { status: 32, stderr: /is not mounted/ });
+  },
+);
+
 void t.test('mount(8) finds the helper, and umount(8) ends the mount', async (t) => {
   const place = await Place.make(t);
   const installed = '/sbin/mount.s3jail';

@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Child, runCommand, type Ending } from '../../lib/demo/child.js';
+import { Child, runCommand } from '../../lib/demo/child.js';
 import { clientOptions } from '../../lib/demo/sshd.js';
 import { failed, succeeded, succeededQuietly } from '../support/expect.js';
 import { startJail, type Jail } from '../support/jail.js';
+import { lftp } from '../support/lftp.js';
 import { readTree, sha256OfFile, writeRandomFile, writeTree } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
 
@@ -92,17 +93,4 @@ async function startWriter(jail: Jail, name: string): Promise<Child> {
   const child = await Child.start(process.execPath, args);
   await child.untilSaid(/written/);
   return child;
-}
-
-function lftp(jail: Jail, command: string): Promise<Ending> {
-  const ssh = ['ssh', '-a', '-x', ...clientOptions(jail.sshd)].join(' ');
-  const address = `sftp://127.0.0.1:${jail.sshd.port}`;
-  const lines = [
-    'set cmd:fail-exit yes',
-    'set net:max-retries 1',
-    `set sftp:connect-program "${ssh}"`,
-    `open -u ${jail.account.name},none ${address}`,
-    command,
-  ];
-  return runCommand('lftp', ['--norc', '-c', lines.join('; ')], { cwd: jail.local });
 }
