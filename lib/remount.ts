@@ -20,25 +20,24 @@ function wordsOf(lists: readonly string[]): string[] {
 }
 
 /**
- * mount(8) puts what stands in fstab or in its table before what was asked for, so only what follows
- * `remount` is known to be asked for; the last of `ro` and `rw` counts.
+ * mount(8) hands over what was asked for mixed with what stands in fstab or in its table, so the two
+ * cannot be told apart: a word that is no change of ro and rw is refused where it may be what was meant.
  * @throws UsageError for what cannot be changed; Failure with exit code 32
  */
 export async function runRemount(mountPoint: string, lists: readonly string[]): Promise<void> {
-  const words = wordsOf(lists);
-  const how = words.findLast((word) => word === 'ro' || word === 'rw');
-  const asked = words.slice(words.indexOf('remount') + 1);
-  const fixed = asked.filter((word) => !['ro', 'rw'].includes(word) && !isMountWord(word));
-  if (how === undefined || fixed.length > 0) {
-    const what = fixed.length > 0 ? fixed.join(', ') : 'nothing but ro and rw';
-    throw new UsageError([
-      `remount: ${what} can${fixed.length > 0 ? 'not' : ''} be changed while a mount lives; ` +
-        'unmount and mount again',
-    ]);
-  }
   const place = await realMountPoint(resolve(mountPoint));
   const entry = findMount(place);
   if (entry === undefined || !isOurs(entry)) throw new Failure(32, `${place} is not mounted`);
+  const words = wordsOf(lists);
+  const how = words.findLast((word) => word === 'ro' || word === 'rw') ?? 'rw';
+  if (entry.superOptions.includes(how)) {
+    const fixed = words.filter((word) => !isExpected(word));
+    if (fixed.length === 0) return;
+    throw new UsageError([
+      `remount: only ro and rw can be changed while a mount lives, not ${fixed.join(', ')}; ` +
+        'unmount and mount again',
+    ]);
+  }
   // With source and place given, mount(8) adds nothing from fstab; -i keeps it from calling us.
   const args = ['-i', '-n', '-o', `remount,${how}`, '--', entry.source, place];
   try {
@@ -47,4 +46,13 @@ export async function runRemount(mountPoint: string, lists: readonly string[]): 
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
     throw new Failure(32, `remount: ${said || messageOf(error)}`, { cause: error });
   }
+}
+
+/** Words that mount(8) adds by itself: its own, and those of FUSE in the table of mounts. */
+function isExpected(word: string): boolean {
+  return (
+    ['ro', 'rw', 'remount', 'allow_other'].includes(word) ||
+    /^(user_id|group_id|max_read)=/.test(word) ||
+    isMountWord(word)
+  );
 }
