@@ -24,7 +24,14 @@ export interface ProbeSettings {
 export async function probeMount(settings: ProbeSettings, timeoutMs: number): Promise<void> {
   const { mountPoint, owner = {} } = settings;
   const args = ['--file-system', '--format=%t', '--', mountPoint];
-  const options = { ...owner, cwd: '/', timeout: timeoutMs, killSignal: 'SIGKILL' as const };
+  const options = {
+    ...owner,
+    cwd: '/',
+    // Nothing of ours: a process of the owner's can be looked into by the owner, keys and all.
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL' as const,
+  };
   let magic: string;
   try {
     magic = (await promisify(execFile)('stat', args, options)).stdout.trim();

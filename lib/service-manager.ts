@@ -101,7 +101,8 @@ export class ServiceManager {
 
   async #sendNow(assignments: string[]): Promise<void> {
     if (this.#environment === undefined) return;
-    const options = { env: this.#environment, timeout: notifyMs };
+    const { NOTIFY_SOCKET } = this.#environment;
+    const options = { env: { PATH: '/usr/bin:/bin', NOTIFY_SOCKET }, timeout: notifyMs };
     try {
       await promisify(execFile)('systemd-notify', assignments, options);
     } catch (error) {
