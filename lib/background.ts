@@ -7,11 +7,10 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { defaultLogFile } from './default-log-file.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
-import { mountName } from './mount-name.js';
 import { argumentsOf, type MountPlan, type MountRequest } from './mount-request.js';
 import { parseChildMessage, type ChildMessage } from './parent-channel.js';
 import threadPool from './thread-pool.cjs';
@@ -50,14 +49,6 @@ export async function mountInBackground(
   } finally {
     closeSync(log);
   }
-}
-
-/** Where a mount in the background logs to unless `--log-file` says otherwise. */
-export function defaultLogFile(mountPoint: string): string {
-  const isRoot = process.geteuid?.() === 0;
-  const state = process.env['XDG_STATE_HOME'];
-  const own = state === undefined || state === '' ? join(homedir(), '.local/state') : state;
-  return join(isRoot ? '/var/log' : own, 's3jail', `${mountName(mountPoint)}.log`);
 }
 
 function openLog(path: string, isDefault: boolean): number {

@@ -75,7 +75,7 @@ interface StopRequest {
 }
 
 function listenForStop(): StopRequest {
-  const signals = new StopSignals({ ignoreHangup: false });
+  const signals = new StopSignals();
   const controller = new AbortController();
   let name: string | undefined;
   const come = signals.first.then((reason) => {

@@ -5,6 +5,8 @@
  * through a Reader; any other handle shares the path's StagedFile. Failures leave as FsError with
  * the errno chosen; each is logged once, here, with operation and path.
  */
+import { noAudit } from './audit.js';
+import type { AuditEvent, AuditTrail } from './audit.js';
 import { Budget } from './budget.js';
 import { contentTypeOf } from './content-type.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
@@ -15,6 +17,7 @@ import { Namespace } from './namespace.js';
 import type { Found } from './namespace.js';
 import type {
   Attributes,
+  Caller,
   Change,
   DirectoryEntry,
   FileSystemStats,
@@ -25,7 +28,7 @@ import type {
   RenameFlags,
   RequestContext,
 } from './operations.js';
-import { childPath, keyOf, nameOf, pathOfKey } from './path.js';
+import { childPath, keyOf, nameOf, parsePath, pathOfKey } from './path.js';
 import type { Path } from './path.js';
 import { Presentation } from './presentation.js';
 import type { PresentationSettings } from './presentation.js';
@@ -68,8 +71,26 @@ export interface FilesystemSettings extends PresentationSettings {
 
 type Handle =
   | { readonly kind: 'directory'; readonly entries: readonly DirectoryEntry[]; unpin: () => void }
-  | { readonly kind: 'reader'; readonly reader: Reader }
-  | { readonly kind: 'staged'; readonly file: StagedFile; readonly flags: OpenFlags };
+  | { readonly kind: 'reader'; readonly reader: Reader; readonly use: Use }
+  | {
+      readonly kind: 'staged';
+      readonly file: StagedFile;
+      readonly flags: OpenFlags;
+      readonly use: Use;
+    };
+
+/** What the audit trail wants to know of an open file. */
+interface Use {
+  readonly caller: Caller | undefined;
+  /** when it was opened, or last stored */
+  sinceMs: number;
+  bytesRead: number;
+  readFailure: FsError | undefined;
+}
+
+function useOf({ caller }: RequestContext): Use {
+  return { caller, sinceMs: Date.now(), bytesRead: 0, readFailure: undefined };
+}
 
 /** Handles are int32 in one of the drivers. */
 const maxHandle = 0x7fffffff;
@@ -97,6 +118,9 @@ export class Filesystem implements Operations {
   readonly #store: ObjectStore;
   readonly #settings: FilesystemSettings;
   readonly #log: Log;
+  readonly #audit: AuditTrail;
+  /** files whose failure the audit trail has */
+  readonly #failed = new WeakSet<StagedFile>();
   readonly #tree: Tree;
   readonly #staged = new StagedFiles();
   readonly #locks = new Locks();
@@ -110,8 +134,14 @@ export class Filesystem implements Operations {
   #listener: (change: Change) => void = () => undefined;
   #isDraining = false;
 
-  constructor(parts: { store: ObjectStore; settings: FilesystemSettings; log: Log }) {
+  constructor(parts: {
+    store: ObjectStore;
+    settings: FilesystemSettings;
+    log: Log;
+    audit?: AuditTrail;
+  }) {
     const { store, settings, log } = parts;
+    this.#audit = parts.audit ?? noAudit;
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
@@ -203,7 +233,7 @@ export class Filesystem implements Operations {
       this.#locks.hold([path], async () => {
         this.#refuseWhileDraining();
         const found = await this.#findExisting(path, context.signal);
-        return await this.#openFound(path, found, flags);
+        return await this.#openFound(path, found, { flags, context });
       }),
     );
   }
@@ -218,10 +248,10 @@ export class Filesystem implements Operations {
         if (found === undefined) {
           // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
           const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
-          return this.#openStaged(path, flags, { exclusive });
+          return this.#openStaged(path, { flags, context }, { exclusive });
         }
         if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
-        return await this.#openFound(path, found, flags);
+        return await this.#openFound(path, found, { flags, context });
       }),
     );
   }
@@ -234,10 +264,9 @@ export class Filesystem implements Operations {
   ): Promise<readonly Uint8Array[]> {
     const open = this.#openFile(handle);
     return await this.#answer('read', pathOf(open), async () => {
-      if (open.kind === 'reader')
-        return await this.#readStored(open.reader, { offset, length, signal: context.signal });
-      if (open.flags.access === 'write') throw new FsError('EBADF', 'not open for reading');
-      return await open.file.read(offset, length, context.signal);
+      const pieces = await this.#bytesOf(open, { offset, length }, context);
+      for (const piece of pieces) open.use.bytesRead += piece.length;
+      return pieces;
     });
   }
 
@@ -257,24 +286,28 @@ export class Filesystem implements Operations {
     await this.#answer('flush', pathOf(open), async () => {
       if (open.kind === 'reader' || open.flags.access === 'read') return;
       await (this.#isInterrupted(open.file, context)
-        ? this.#discard(open.file)
-        : this.#commit(open.file));
+        ? this.#discard(open.file, open.use)
+        : this.#commit(open.file, open.use));
     });
   }
 
   async fsync(handle: HandleId): Promise<void> {
     const open = this.#openFile(handle);
     await this.#answer('fsync', pathOf(open), async () => {
-      if (open.kind === 'staged') await this.#commit(open.file);
+      if (open.kind === 'staged') await this.#commit(open.file, open.use);
     });
   }
 
   async release(handle: HandleId): Promise<void> {
     const open = this.#handles.get(handle);
     this.#handles.delete(handle);
-    if (open?.kind === 'reader') open.reader.close();
-    if (open?.kind !== 'staged') return;
-    const { file } = open;
+    if (open === undefined || open.kind === 'directory') return;
+    this.#auditRead(open);
+    if (open.kind === 'reader') {
+      open.reader.close();
+      return;
+    }
+    const { file, use } = open;
     if (this.#staged.handlesOf(file) > 1) {
       this.#staged.release(file);
       return;
@@ -282,7 +315,7 @@ export class Filesystem implements Operations {
     await this.#answer('release', file.path, async () => {
       try {
         // Every close(2) flushed already; this finds only bytes written through mmap after it.
-        if (file.isDirty) await this.#commit(file);
+        if (file.isDirty) await this.#commit(file, use);
       } finally {
         // A new handle may have been opened on it meanwhile.
         if (this.#staged.release(file)) await file.close();
@@ -299,12 +332,16 @@ export class Filesystem implements Operations {
     });
   }
 
-  unlink(path: Path): Promise<void> {
-    return this.#change('unlink', path, () => this.#names.unlink(path));
+  unlink(path: Path, context: RequestContext): Promise<void> {
+    return this.#audited({ action: 'delete', path, caller: context.caller }, () =>
+      this.#change('unlink', path, () => this.#names.unlink(path)),
+    );
   }
 
-  rename(from: Path, to: Path, _context: RequestContext, flags: RenameFlags): Promise<void> {
-    return this.#change('rename', from, () => this.#names.rename(from, to, flags));
+  rename(from: Path, to: Path, context: RequestContext, flags: RenameFlags): Promise<void> {
+    return this.#audited({ action: 'rename', path: from, to, caller: context.caller }, () =>
+      this.#change('rename', from, () => this.#names.rename(from, to, flags)),
+    );
   }
 
   mkdir(path: Path): Promise<void> {
@@ -396,7 +433,7 @@ export class Filesystem implements Operations {
       const stored = Promise.allSettled(
         resting.map(async (file) => {
           try {
-            await this.#commit(file);
+            await this.#commit(file, useOf({}));
           } catch (error) {
             failed.add(file.path);
             throw error;
@@ -423,32 +460,33 @@ export class Filesystem implements Operations {
 
   // --- opening ---
 
-  async #openFound(path: Path, found: Found, flags: OpenFlags): Promise<HandleId> {
+  async #openFound(path: Path, found: Found, request: OpenRequest): Promise<HandleId> {
+    const { flags, context } = request;
     if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
     if (flags.access === 'read') {
-      if (found.file?.isDirty === true) return this.#shareStaged(found.file, flags);
+      if (found.file?.isDirty === true) return this.#shareStaged(found.file, request);
       if (found.info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
       await this.#refuseArchived(path, found.info);
       const reader = new Reader(this.#store, found.info, this.#reading);
-      return this.#newHandle({ kind: 'reader', reader });
+      return this.#newHandle({ kind: 'reader', reader, use: useOf(context) });
     }
     this.#refuseReadOnly();
     if (found.file !== undefined) {
       if (flags.truncate === true) await found.file.truncate(0);
-      return this.#shareStaged(found.file, flags);
+      return this.#shareStaged(found.file, request);
     }
-    return this.#openStaged(path, flags, flags.truncate === true ? {} : { base: found.info });
+    return this.#openStaged(path, request, flags.truncate === true ? {} : { base: found.info });
   }
 
-  #openStaged(path: Path, flags: OpenFlags, origin: StagedOrigin): HandleId {
+  #openStaged(path: Path, request: OpenRequest, origin: StagedOrigin): HandleId {
     const file = new StagedFile(this.#area, path, origin);
     this.#staged.attach(path, file);
-    return this.#shareStaged(file, flags);
+    return this.#shareStaged(file, request);
   }
 
-  #shareStaged(file: StagedFile, flags: OpenFlags): HandleId {
+  #shareStaged(file: StagedFile, { flags, context }: OpenRequest): HandleId {
     this.#staged.acquire(file);
-    return this.#newHandle({ kind: 'staged', file, flags });
+    return this.#newHandle({ kind: 'staged', file, flags, use: useOf(context) });
   }
 
   #newHandle(handle: Handle): HandleId {
@@ -490,9 +528,67 @@ export class Filesystem implements Operations {
 
   // --- storing ---
 
-  async #commit(file: StagedFile): Promise<void> {
-    const info = await file.commit();
-    if (info !== undefined) await this.#names.removeObsolete(file);
+  async #bytesOf(
+    open: Exclude<Handle, { kind: 'directory' }>,
+    range: { readonly offset: number; readonly length: number },
+    { signal }: RequestContext,
+  ): Promise<readonly Uint8Array[]> {
+    const { offset, length } = range;
+    try {
+      if (open.kind === 'reader') {
+        return await this.#readStored(open.reader, { offset, length, signal });
+      }
+      if (open.flags.access === 'write') throw new FsError('EBADF', 'not open for reading');
+      return await open.file.read(offset, length, signal);
+    } catch (error) {
+      open.use.readFailure = toFsError(error);
+      throw error;
+    }
+  }
+
+  async #commit(file: StagedFile, use: Use): Promise<void> {
+    const { path, size } = file;
+    const event = { action: 'store', path, caller: use.caller } as const;
+    const durationMs = () => Date.now() - use.sinceMs;
+    let info: ObjectInfo | undefined;
+    try {
+      info = await file.commit();
+    } catch (error) {
+      // A failed file answers the same to every later call, and is one event.
+      if (!this.#failed.has(file)) {
+        this.#failed.add(file);
+        const failure = toFsError(error);
+        this.#audit.record({ ...event, bytes: size, durationMs: durationMs(), failure });
+      }
+      throw error;
+    }
+    if (info === undefined) return;
+    this.#audit.record({ ...event, bytes: info.size, durationMs: durationMs() });
+    use.sinceMs = Date.now();
+    await this.#names.removeObsolete(file);
+  }
+
+  #auditRead(open: Exclude<Handle, { kind: 'directory' }>): void {
+    const { caller, sinceMs, bytesRead, readFailure: failure } = open.use;
+    if (open.kind === 'staged' && bytesRead === 0 && failure === undefined) return;
+    const path = parsePath(pathOf(open));
+    const durationMs = Date.now() - sinceMs;
+    this.#audit.record({ action: 'read', path, bytes: bytesRead, durationMs, caller, failure });
+  }
+
+  async #audited(
+    event: Omit<AuditEvent, 'durationMs' | 'failure'>,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const startMs = Date.now();
+    try {
+      await work();
+      this.#audit.record({ ...event, durationMs: Date.now() - startMs });
+    } catch (error) {
+      const failure = toFsError(error);
+      this.#audit.record({ ...event, durationMs: Date.now() - startMs, failure });
+      throw error;
+    }
   }
 
   /**
@@ -509,12 +605,20 @@ export class Filesystem implements Operations {
     return isDeath && this.#staged.handlesOf(file) === 1;
   }
 
-  async #discard(file: StagedFile): Promise<void> {
+  async #discard(file: StagedFile, { caller, sinceMs }: Use): Promise<void> {
+    const { path, size: bytes } = file;
     this.#log.warn(
       { path: file.path, bytes: file.size },
       'an upload was interrupted and is not published',
     );
     await file.discard();
+    this.#audit.record({
+      action: 'discard',
+      path,
+      bytes,
+      durationMs: Date.now() - sinceMs,
+      caller,
+    });
     this.#staged.detach(file.path);
     this.#listener({ path: file.path, what: 'entry' });
   }
@@ -590,6 +694,12 @@ export class Filesystem implements Operations {
 
 /** A dirty file nobody has written to for this long rests, when the mount is taken down. */
 const restMs = 2000;
+
+/** An open(2) or creat(2). */
+interface OpenRequest {
+  readonly flags: OpenFlags;
+  readonly context: RequestContext;
+}
 
 function pathOf(handle: Exclude<Handle, { kind: 'directory' }>): string {
   return handle.kind === 'reader' ? pathOfKey(handle.reader.info.key) : handle.file.path;

@@ -46,7 +46,7 @@ const durationBuckets = [
   0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
 ];
 
-export class Metrics implements RequestObserver {
+export class Metrics implements Omit<RequestObserver, 'answered'> {
   readonly #registry = new Registry();
   readonly #operations: Counter<'operation' | 'result'>;
   readonly #operationSeconds: Histogram<'operation'>;

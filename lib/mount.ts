@@ -5,12 +5,13 @@
  * temporary files and runtime record go. What could not be stored is named, and the exit code says so.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isatty } from 'node:tty';
 import { isFsError } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
 import { Filesystem, type FilesystemSettings } from './filesystem.js';
 import { chooseDriver } from './fuse/choose.js';
 import type { Mounted } from './fuse/driver.js';
-import { createLog, type Log } from './log.js';
+import type { Log } from './log.js';
 import { prepareMountPoint, realMountPoint } from './mount-point.js';
 import { probeMount } from './mount-probe.js';
 import { storeOptionsOf, type MountPlan } from './mount-request.js';
@@ -43,9 +44,12 @@ type Undo = (() => void | Promise<void>)[];
 export async function runMount(plan: MountPlan): Promise<ExitCode> {
   process.title = `s3jail mount ${plan.sourceText} ${plan.mountPoint}`;
   const isBackground = hasParent();
-  const observation = new Observation(plan.options, openLog(plan.options));
+  const observation = new Observation(plan, { isBackground });
   const { log } = observation;
-  const stop = new StopSignals({ ignoreHangup: isBackground });
+  // Where there is a terminal, SIGHUP says that it is gone.
+  const hasTerminal = !isBackground && (isatty(0) || isatty(2));
+  const onHangup = hasTerminal ? undefined : () => observation.reopenLogs();
+  const stop = new StopSignals({ onHangup });
   process.once('disconnect', () => stop.request('the end of the command that started it'));
   process.on('unhandledRejection', (error) => logBug(log, error));
   process.on('uncaughtException', (error) => {
@@ -63,17 +67,6 @@ export async function runMount(plan: MountPlan): Promise<ExitCode> {
     return await serve(mount, stop, service);
   } finally {
     for (const step of undo.reverse()) await step();
-  }
-}
-
-function openLog(options: MountOptions): Log {
-  const { logLevel, logFormat, logFile } = options;
-  try {
-    return createLog({ level: logLevel, format: logFormat, file: logFile });
-  } catch (error) {
-    throw new Failure(2, `cannot open the log file ${logFile ?? ''}: ${messageOf(error)}`, {
-      cause: error,
-    });
   }
 }
 
@@ -111,14 +104,19 @@ async function bringUp(
   const temp = makeTempDirectory(options.tempDir, mountPoint);
   undo.push(() => temp.remove());
   const journal = openJournal(temp.journalPath, plan);
-  const { metrics: observer } = observation;
+  const { requests: observer } = observation;
   const storeOptions = { ...storeOptionsOf(plan), uploadRecord: journal, observer };
   const reaching = reachStore(storeOptions, options, log);
   const store = await stop.unlessStopped(reaching, refusal);
   undo.push(() => store.close());
   // Every path of the options is absolute by now, and a busy directory could not be unmounted.
   process.chdir('/');
-  const filesystem = new Filesystem({ store, settings: settingsOf(options, temp.path), log });
+  const filesystem = new Filesystem({
+    store,
+    settings: settingsOf(options, temp.path),
+    log,
+    audit: observation.audit,
+  });
   const operations = observation.around(filesystem);
   const { mounted, driver } = await attach(plan, mountPoint, operations, log);
   const watched = { mountPoint, source, filesystem, store, mounted, driver };

@@ -1,16 +1,23 @@
 /**
- * Watching one mount: its metrics, its last problems, and where both can be asked for.
+ * Watching one mount: its log and audit log, its metrics, its last problems, and where they can be
+ * asked for.
  *
- * A mount works without being watched: a status socket that cannot be made is a line in the log. A
- * metrics address that was asked for and cannot be had is a failure.
+ * A mount works without being watched: a status socket that cannot be made is a line in the log. What
+ * was asked for by option and cannot be had is a failure.
  */
+import { fstatSync } from 'node:fs';
+import { AuditLog } from './audit-log.js';
+import { noAudit, type AuditTrail } from './audit.js';
+import { defaultLogFile } from './default-log-file.js';
 import { Failure, messageOf } from './failure.js';
-import type { Log } from './log.js';
+import { createLog, type Log, type ProcessLog } from './log.js';
+import { UnrepeatedLog } from './log-repeats.js';
 import { Metrics } from './metrics.js';
 import { ObservedOperations } from './observed-operations.js';
 import type { Operations } from './operations.js';
-import type { MountOptions } from './option-table.js';
+import type { MountPlan } from './mount-request.js';
 import { RecentProblems } from './recent-problems.js';
+import type { RequestObserver } from './s3/request-observer.js';
 import { figuresOf, makeReport, type Subject } from './status/report.js';
 import { serveMetrics, serveStatus } from './status/server.js';
 import { readVersion } from './version.js';
@@ -27,15 +34,43 @@ export class Observation {
   readonly metrics = new Metrics();
   /** to be used by all parts of the mount */
   readonly log: Log;
+  readonly audit: AuditTrail;
+  /** to be told of every request to S3 */
+  readonly requests: RequestObserver;
+  readonly #processLog: ProcessLog;
+  readonly #unrepeated: UnrepeatedLog;
   readonly #problems: RecentProblems;
-  readonly #options: MountOptions;
+  readonly #auditLog: AuditLog | undefined;
+  readonly #options: MountPlan['options'];
   readonly #since = new Date();
   readonly #closing: (() => Promise<void>)[] = [];
+  readonly #onDebugSignal = (): void => this.#toggleDebug();
 
-  constructor(options: MountOptions, log: Log) {
-    this.#options = options;
-    this.#problems = new RecentProblems(log);
-    this.log = this.#problems;
+  /**
+   * @param options.isBackground has a log file of its own where none is named
+   * @throws Failure with exit code 2 if a log file cannot be opened
+   */
+  constructor(plan: MountPlan, { isBackground }: { isBackground: boolean }) {
+    this.#options = plan.options;
+    this.#processLog = openLog(plan, isBackground);
+    this.#problems = new RecentProblems(this.#processLog);
+    this.#unrepeated = new UnrepeatedLog(this.#problems);
+    this.log = this.#unrepeated;
+    this.#auditLog = openAudit(plan, this.log);
+    this.audit = this.#auditLog ?? noAudit;
+    this.requests = {
+      attempted: (attempt) => this.metrics.attempted(attempt),
+      askedToWait: (seconds) => this.metrics.askedToWait(seconds),
+      answered: (answer) => this.#auditLog?.answered(answer),
+    };
+    process.on(debugSignal, this.#onDebugSignal);
+  }
+
+  /** Opens the log files again, for whoever has moved them away. */
+  reopenLogs(): void {
+    this.#processLog.reopen();
+    this.#auditLog?.reopen();
+    this.log.info({}, 'opened the log files again');
   }
 
   /** The operations as the driver is to call them. */
@@ -87,6 +122,54 @@ export class Observation {
   }
 
   async close(): Promise<void> {
+    process.off(debugSignal, this.#onDebugSignal);
+    this.#unrepeated.flush();
     await Promise.all(this.#closing.map((close) => close()));
+  }
+
+  #toggleDebug(): void {
+    const level = this.#processLog.toggleDebug();
+    this.#processLog.error({ level }, `log level is ${level} now`);
+  }
+}
+
+/** Node's own meaning of it, a debugger for whoever connects, goes with that. */
+const debugSignal = 'SIGUSR1';
+
+function openLog({ options, source, mountPoint }: MountPlan, isBackground: boolean): ProcessLog {
+  const { logLevel: level, logFormat: format } = options;
+  const file = options.logFile ?? (isBackground ? defaultLogFile(mountPoint) : undefined);
+  const { env } = process;
+  const secrets = [
+    source.credentials?.secretAccessKey,
+    env['AWS_SECRET_ACCESS_KEY'],
+    env['AWS_SESSION_TOKEN'],
+    env['AWS_CONTAINER_AUTHORIZATION_TOKEN'],
+  ].flatMap((secret) => secret ?? []);
+  try {
+    return createLog({ level, format, file, secrets, isJournal: isJournal(env['JOURNAL_STREAM']) });
+  } catch (error) {
+    throw new Failure(2, `cannot open the log file ${file ?? ''}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Whether stderr is the stream to the journal that systemd names by device and inode (systemd.exec(5)). */
+function isJournal(named: string | undefined): boolean {
+  if (named === undefined) return false;
+  const { dev, ino } = fstatSync(2);
+  return named === `${dev}:${ino}`;
+}
+
+function openAudit({ options, source }: MountPlan, log: Log): AuditLog | undefined {
+  const { auditLog: file } = options;
+  if (file === undefined) return undefined;
+  try {
+    return new AuditLog({ file, bucket: source.bucket, prefix: source.prefix, log });
+  } catch (error) {
+    throw new Failure(2, `cannot open the audit log ${file}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

@@ -83,6 +83,7 @@ export interface MountOptions {
   readonly logLevel: LogLevel;
   readonly logFormat: 'text' | 'json';
   readonly logFile: string | undefined;
+  readonly auditLog: string | undefined;
   readonly metrics: Address | undefined;
   readonly drainTimeoutMs: number;
 }
@@ -539,6 +540,15 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       parse: parseFilePath,
       byDefault: () => undefined,
     },
+    auditLog: optional(
+      {
+        name: 'audit-log',
+        group: 'Life',
+        value: 'FILE',
+        help: 'file to append a JSON line to for each file stored, read, renamed or deleted',
+      },
+      parseFilePath,
+    ),
     metrics: optional(
       {
         name: 'metrics',

@@ -13,15 +13,15 @@ export class StopSignals {
   #tell: (reason: string) => void = () => undefined;
 
   /**
-   * @param options.ignoreHangup for a process without a terminal, where SIGHUP means nothing
+   * @param options.onHangup for a process without a terminal: what SIGHUP means instead
    */
-  constructor(options: { ignoreHangup: boolean }) {
+  constructor(options: { onHangup?: (() => void) | undefined } = {}) {
     this.first = new Promise((resolve) => {
       this.#tell = resolve;
     });
     for (const name of names) {
-      const ignored = name === 'SIGHUP' && options.ignoreHangup;
-      const listener = ignored ? () => undefined : () => this.request(name);
+      const other = name === 'SIGHUP' ? options.onHangup : undefined;
+      const listener = other ?? (() => this.request(name));
       this.#listeners.set(name, listener);
       process.on(name, listener);
     }

@@ -193,16 +193,27 @@ export class Connection {
     };
     const sinceMs = Date.now();
     try {
-      return await this.client.send(command, http);
+      return this.#noted(await this.client.send(command, http), { action, key });
     } catch (error) {
       if (!(await this.#mayRenew(error, sinceMs)))
         throw toStoreError(error, { action, key, signal });
     }
     try {
-      return await this.client.send(command, http);
+      return this.#noted(await this.client.send(command, http), { action, key });
     } catch (error) {
       throw toStoreError(error, { action, key, signal });
     }
+  }
+
+  #noted<Output extends ServiceOutputTypes>(
+    output: Output,
+    { action, key }: { action: string; key: string | undefined },
+  ): Output {
+    const { requestId } = output.$metadata;
+    if (key !== undefined && requestId !== undefined) {
+      this.options.observer?.answered({ action, key, requestId });
+    }
+    return output;
   }
 
   /** After a refusal of the credentials: whether there are others to try, as when keys were rotated. */

@@ -10,6 +10,12 @@ export interface RequestObserver {
     readonly status: number | undefined;
     readonly seconds: number;
   }): void;
+  /** A call about an object was answered, after all its attempts. `key` is relative to the prefix. */
+  answered(answer: {
+    readonly action: string;
+    readonly key: string;
+    readonly requestId: string;
+  }): void;
   /** S3 asked by Retry-After to wait, and the next attempt does. */
   askedToWait(seconds: number): void;
 }

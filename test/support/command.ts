@@ -180,6 +180,12 @@ export class Writer {
     return writer;
   }
 
+  /** Ends it before it has closed the file. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
   /** @returns the errno name that close(2) answered with; empty for success */
   async close(): Promise<string> {
     this.#child.stdin?.end();

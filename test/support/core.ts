@@ -197,7 +197,7 @@ export class Program {
   }
 
   async unlink(path: string): Promise<void> {
-    await this.#fs.unlink(parsePath(path));
+    await this.#fs.unlink(parsePath(path), nobody);
   }
 
   async rename(from: string, to: string): Promise<void> {
