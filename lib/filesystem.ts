@@ -230,29 +230,37 @@ export class Filesystem implements Operations {
 
   open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
     return this.#answer('open', path, () =>
-      this.#locks.hold([path], async () => {
-        this.#refuseWhileDraining();
-        const found = await this.#findExisting(path, context.signal);
-        return await this.#openFound(path, found, { flags, context });
-      }),
+      this.#locks.hold(
+        [path],
+        async () => {
+          this.#refuseWhileDraining();
+          const found = await this.#findExisting(path, context.signal);
+          return await this.#openFound(path, found, { flags, context });
+        },
+        context.signal,
+      ),
     );
   }
 
   create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
     return this.#answer('create', path, () =>
-      this.#locks.hold([path], async () => {
-        this.#refuseWhileDraining();
-        this.#refuseReadOnly();
-        this.#names.refuseGuarded(path);
-        const found = await this.#names.find(path, context.signal);
-        if (found === undefined) {
-          // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
-          const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
-          return this.#openStaged(path, { flags, context }, { exclusive });
-        }
-        if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
-        return await this.#openFound(path, found, { flags, context });
-      }),
+      this.#locks.hold(
+        [path],
+        async () => {
+          this.#refuseWhileDraining();
+          this.#refuseReadOnly();
+          this.#names.refuseGuarded(path);
+          const found = await this.#names.find(path, context.signal);
+          if (found === undefined) {
+            // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
+            const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
+            return this.#openStaged(path, { flags, context }, { exclusive });
+          }
+          if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
+          return await this.#openFound(path, found, { flags, context });
+        },
+        context.signal,
+      ),
     );
   }
 
@@ -334,22 +342,22 @@ export class Filesystem implements Operations {
 
   unlink(path: Path, context: RequestContext): Promise<void> {
     return this.#audited({ action: 'delete', path, caller: context.caller }, () =>
-      this.#change('unlink', path, () => this.#names.unlink(path)),
+      this.#change('unlink', path, () => this.#names.unlink(path, context.signal)),
     );
   }
 
   rename(from: Path, to: Path, context: RequestContext, flags: RenameFlags): Promise<void> {
     return this.#audited({ action: 'rename', path: from, to, caller: context.caller }, () =>
-      this.#change('rename', from, () => this.#names.rename(from, to, flags)),
+      this.#change('rename', from, () => this.#names.rename(from, to, flags, context.signal)),
     );
   }
 
-  mkdir(path: Path): Promise<void> {
-    return this.#change('mkdir', path, () => this.#names.mkdir(path));
+  mkdir(path: Path, context: RequestContext): Promise<void> {
+    return this.#change('mkdir', path, () => this.#names.mkdir(path, context.signal));
   }
 
-  rmdir(path: Path): Promise<void> {
-    return this.#change('rmdir', path, () => this.#names.rmdir(path));
+  rmdir(path: Path, context: RequestContext): Promise<void> {
+    return this.#change('rmdir', path, () => this.#names.rmdir(path, context.signal));
   }
 
   symlink(_target: string, path: Path): Promise<never> {
@@ -365,16 +373,16 @@ export class Filesystem implements Operations {
   }
 
   /** Succeeds and changes nothing: modes are the mount's. */
-  chmod(path: Path): Promise<void> {
-    return this.#change('chmod', path, () => this.#mustExist(path));
+  chmod(path: Path, _mode: number, context: RequestContext): Promise<void> {
+    return this.#change('chmod', path, () => this.#mustExist(path, context));
   }
 
   /** Succeeds and changes nothing: the owner is the mount's. */
-  chown(path: Path): Promise<void> {
-    return this.#change('chown', path, () => this.#mustExist(path));
+  chown(path: Path, _uid: number, _gid: number, context: RequestContext): Promise<void> {
+    return this.#change('chown', path, () => this.#mustExist(path, context));
   }
 
-  utimens(path: Path, atime: FileTime, mtime: FileTime): Promise<void> {
+  utimens(path: Path, atime: FileTime, mtime: FileTime, context: RequestContext): Promise<void> {
     return this.#change('utimens', path, async () => {
       // touch(1) and creat(2) wrappers set "now" at once; what S3 shows is near enough to be true.
       const isExplicit = [atime, mtime].some((time) => time !== 'now' && time !== 'omit');
@@ -385,7 +393,7 @@ export class Filesystem implements Operations {
         throw new FsError('EPERM', 'this driver is not told the time to store; --driver kernel is');
       }
       const isKept = typeof mtime === 'number' && this.#settings.utimens === 'store';
-      await (isKept ? this.#storeMtime(path, mtime) : this.#mustExist(path));
+      await (isKept ? this.#storeMtime(path, mtime) : this.#mustExist(path, context));
     });
   }
 
@@ -511,8 +519,8 @@ export class Filesystem implements Operations {
     return found;
   }
 
-  async #mustExist(path: Path): Promise<void> {
-    await this.#findExisting(path);
+  async #mustExist(path: Path, { signal }: RequestContext): Promise<void> {
+    await this.#findExisting(path, signal);
   }
 
   /** Listings show the class but not whether a copy was restored; HEAD does. */

@@ -5,10 +5,12 @@
  * name. Listings and single attributes are cached for the TTL, in bounded LRU caches; what S3 said
  * of absent names is cached like everything else. A change made through this mount is recorded at
  * once and patched into what is cached; an answer that was under way at that moment gets the change
- * applied on top, so that it can never bring the old state back.
+ * applied on top, so that it can never bring the old state back. Callers share what is asked; when
+ * the last of them has given up, so does the question.
  */
 import { LRUCache } from 'lru-cache';
-import { FsError, isStoreError } from './errors.js';
+import { unlessAborted } from './abort.js';
+import { isStoreError } from './errors.js';
 import type { Log } from './log.js';
 import {
   childPath,
@@ -62,9 +64,15 @@ interface CachedEntry {
   readonly fetchedAt: number;
 }
 
+/** A question to S3 that any number of callers wait for. */
+interface Pending<T> {
+  readonly promise: Promise<T>;
+  readonly abort: AbortController;
+  waiters: number;
+}
+
 /** Changes made while a listing was under way, to be applied to what it brings. */
-interface PendingListing {
-  readonly promise: Promise<CachedListing>;
+interface PendingListing extends Pending<CachedListing> {
   readonly changes: Map<string, Entry | undefined>;
   marker?: boolean;
   isOutdated: boolean;
@@ -84,8 +92,7 @@ interface WalkTrace {
   readonly uselessUntilMs: number;
 }
 
-interface PendingLookup {
-  readonly promise: Promise<Entry | undefined>;
+interface PendingLookup extends Pending<Entry | undefined> {
   isOutdated: boolean;
 }
 
@@ -156,7 +163,7 @@ export class Tree {
     this.#count(known !== undefined);
     if (known !== undefined) return known.entry;
     const pending = this.#pendingLookups.get(path) ?? this.#startLookup(path);
-    return await unlessAborted(pending.promise, signal);
+    return await this.#answerOf(pending, signal);
   }
 
   /** What is known of `path` without asking S3. */
@@ -175,7 +182,7 @@ export class Tree {
     this.#count(isKnown);
     if (isKnown) return known;
     const pending = this.#pendingListings.get(path) ?? this.#startListing(path);
-    return await unlessAborted(pending.promise, signal);
+    return await this.#answerOf(pending, signal);
   }
 
   /** The listing of `path` if it is cached and fresh. */
@@ -282,11 +289,29 @@ export class Tree {
     for (const { walk } of this.#walks.values()) walk.changed.add(parent).add(path);
   }
 
+  async #answerOf<T>(pending: Pending<T>, signal: AbortSignal | undefined): Promise<T> {
+    pending.waiters += 1;
+    try {
+      return await unlessAborted(pending.promise, signal);
+    } finally {
+      pending.waiters -= 1;
+      // Nothing happens where the answer has come.
+      if (pending.waiters === 0) pending.abort.abort();
+    }
+  }
+
   #startLookup(path: Path): PendingLookup {
     const startedAt = this.#settings.now();
+    const abort = new AbortController();
+    abort.signal.addEventListener('abort', () => {
+      // Whoever comes now asks anew.
+      if (this.#pendingLookups.get(path) === pending) this.#pendingLookups.delete(path);
+    });
     const pending: PendingLookup = {
       isOutdated: false,
-      promise: this.#ask(path)
+      waiters: 0,
+      abort,
+      promise: this.#ask(path, abort.signal)
         .then((entry) => {
           if (pending.isOutdated) return this.#lookupAgain(path, pending);
           this.#compare(path, this.#entries.peek(path), entry);
@@ -308,17 +333,20 @@ export class Tree {
   }
 
   /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
-  async #ask(path: Path): Promise<Entry | undefined> {
-    const [file, directory] = await Promise.all([this.#askFile(path), this.#askDirectory(path)]);
+  async #ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
+    const [file, directory] = await Promise.all([
+      this.#askFile(path, signal),
+      this.#askDirectory(path, signal),
+    ]);
     if (directory !== undefined) return directory;
     // Without ListBucket for the very key S3 says 403 for "absent". The LIST went through, so the
     // credentials are good and there is nothing to see here.
     return file === 'denied' ? undefined : file;
   }
 
-  async #askFile(path: Path): Promise<FileEntry | 'denied' | undefined> {
+  async #askFile(path: Path, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
     try {
-      return { kind: 'file', info: await this.#store.head(keyOf(path)) };
+      return { kind: 'file', info: await this.#store.head(keyOf(path), signal) };
     } catch (error) {
       if (isStoreError(error, 'notFound')) return undefined;
       if (isStoreError(error, 'denied')) return 'denied';
@@ -326,9 +354,9 @@ export class Tree {
     }
   }
 
-  async #askDirectory(path: Path): Promise<DirectoryEntry | undefined> {
+  async #askDirectory(path: Path, signal: AbortSignal): Promise<DirectoryEntry | undefined> {
     const marker = markerOf(path);
-    const page = await this.#store.list({ prefix: marker, oneLevel: false, maxKeys: 1 });
+    const page = await this.#store.list({ prefix: marker, oneLevel: false, maxKeys: 1, signal });
     const first = page.objects[0];
     if (first === undefined) return undefined;
     // A marker sorts before all keys below it, so a first key that is none means there is none.
@@ -343,10 +371,17 @@ export class Tree {
 
   #startListing(path: Path): PendingListing {
     const changes = new Map<string, Entry | undefined>();
+    const abort = new AbortController();
+    const forget = (): void => {
+      if (this.#pendingListings.get(path) === pending) this.#pendingListings.delete(path);
+    };
+    abort.signal.addEventListener('abort', forget);
     const pending: PendingListing = {
       changes,
       isOutdated: false,
-      promise: this.#fetchDirectory(path)
+      waiters: 0,
+      abort,
+      promise: this.#fetchDirectory(path, abort.signal)
         .then((listing) => {
           for (const [name, entry] of changes) {
             if (entry === undefined) listing.entries.delete(name);
@@ -358,7 +393,7 @@ export class Tree {
           this.#listings.set(path, listing);
           return listing;
         })
-        .finally(() => this.#pendingListings.delete(path)),
+        .finally(forget),
     };
     this.#pendingListings.set(path, pending);
     return pending;
@@ -386,7 +421,7 @@ export class Tree {
   }
 
   /** By a LIST of its own, or, in the midst of a walk, by one of all that follows it. */
-  async #fetchDirectory(path: Path): Promise<CachedListing> {
+  async #fetchDirectory(path: Path, signal: AbortSignal): Promise<CachedListing> {
     const parent = parentOf(path);
     if (this.#isWalk(parent, path)) {
       // Others may walk here too: theirs may have it.
@@ -396,7 +431,7 @@ export class Tree {
       const found = await this.#fetchSubtree(parent, path);
       if (found !== undefined) return found;
     }
-    return await this.#fetchListing(path);
+    return await this.#fetchListing(path, signal);
   }
 
   /** Whether children of `parent` are listed one after another. */
@@ -470,18 +505,22 @@ export class Tree {
     return { entries, hasMarker, fetchedAt, pins: 0 };
   }
 
-  async #fetchListing(path: Path): Promise<CachedListing> {
+  async #fetchListing(path: Path, signal: AbortSignal): Promise<CachedListing> {
     const prefix = markerOf(path);
     const fetchedAt = this.#settings.now();
     const listing: CachedListing = { entries: new Map(), hasMarker: false, fetchedAt, pins: 0 };
-    let coming: Promise<ListPage> | undefined = this.#store.list({ prefix, oneLevel: true });
+    let coming: Promise<ListPage> | undefined = this.#store.list({
+      prefix,
+      oneLevel: true,
+      signal,
+    });
     while (coming !== undefined) {
       const page: ListPage = await coming;
       // The next page is on its way while this one is taken in.
       coming =
         page.next === undefined
           ? undefined
-          : this.#store.list({ prefix, oneLevel: true, from: page.next });
+          : this.#store.list({ prefix, oneLevel: true, from: page.next, signal });
       for (const info of page.objects) this.#addObject(listing, prefix, info);
       for (const name of page.prefixes) this.#addPrefix(listing, prefix, name);
     }
@@ -516,24 +555,5 @@ export class Tree {
     this.#loggedOdd.set(key, true);
     this.#oddKeys++;
     this.#settings.log.warn({ key }, 'a key that no path can name is left out of listings');
-  }
-}
-
-/** The shared answer, unless this caller gives up first; the others still get theirs. */
-async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (signal === undefined) return await promise;
-  const interrupted = new FsError('EINTR', 'the lookup was interrupted');
-  if (signal.aborted) throw interrupted;
-  let onAbort: () => void = () => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(interrupted);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -3,7 +3,8 @@
  *
  * The SDK's own standard strategy lets all requests of a client share one quota of retries: while
  * S3 answers one user's uploads with errors, everybody's reads would lose their retries. Here each
- * request has its own attempts. What is final by its code is never sent again, even when it came
+ * request has its own attempts. A server that is silent until the timeout is asked once more, not
+ * four times: whoever waits is told within twice the timeout. What is final by its code is never sent again, even when it came
  * inside a 200 (which the SDK turns into a 503), and bytes damaged on their way are.
  */
 import type {
@@ -38,11 +39,15 @@ const baseDelayMs = 100;
 /** First wait after S3 asked to slow down; its advice is to back off by seconds. */
 const throttledDelayMs = 1000;
 const longestDelayMs = 8000;
+/** After so many attempts without an answer in time, S3 counts as gone. */
+const maxSilences = 2;
 
 class Token implements StandardRetryToken {
   constructor(
     readonly count: number,
     readonly delayMs: number,
+    /** attempts that ended in a timeout */
+    readonly silences: number,
   ) {}
   getRetryCount(): number {
     return this.count;
@@ -63,19 +68,22 @@ export class Retry implements RetryStrategyV2 {
   }
 
   acquireInitialRetryToken(): Promise<RetryToken> {
-    return Promise.resolve(new Token(0, 0));
+    return Promise.resolve(new Token(0, 0, 0));
   }
 
   /** Rejects where the error is final; the middleware then throws the error of the request. */
   refreshRetryTokenForRetry(token: RetryToken, info: RetryErrorInfo): Promise<RetryToken> {
     const attempt = token.getRetryCount() + 1;
-    if (attempt >= this.#settings.maxAttempts || !mayPass(info)) {
+    const before = token instanceof Token ? token.silences : 0;
+    const silences = before + (isSilence(info.error) ? 1 : 0);
+    const isOver = attempt >= this.#settings.maxAttempts || silences >= maxSilences;
+    if (isOver || !mayPass(info)) {
       return Promise.reject(new Error('no further attempt'));
     }
     const delayMs = retryDelayMs(attempt, info);
     const isAdvised = info.retryAfterHint !== undefined;
     this.#settings.onRetry?.({ error: info.error, attempt, delayMs, isAdvised });
-    return Promise.resolve(new Token(attempt, delayMs));
+    return Promise.resolve(new Token(attempt, delayMs, silences));
   }
 
   recordSuccess(): void {
@@ -85,6 +93,12 @@ export class Retry implements RetryStrategyV2 {
 
 /** Damaged on the way: the bytes are still here, so sending them again may help. */
 const damagedCodes = new Set(['BadDigest', 'IncompleteBody', 'XAmzContentSHA256Mismatch']);
+
+/** The SDK gives connections that were reset the name of a timeout too; those carry an errno. */
+function isSilence(error: unknown): boolean {
+  const { code, system } = errorFacts(error);
+  return code === 'TimeoutError' && (system === undefined || system === 'ETIMEDOUT');
+}
 
 function mayPass(info: RetryErrorInfo): boolean {
   const facts = errorFacts(info.error);

@@ -168,10 +168,10 @@ void t.test('names cost what the table says', async (t) => {
     () => t.rejects(core.fs.symlink('x', parsePath('/s')), { code: 'ENOSYS' }),
     () => t.rejects(core.fs.link(parsePath('/z/full')), { code: 'ENOSYS' }),
     () => t.rejects(core.fs.mknod(parsePath('/n')), { code: 'ENOSYS' }),
-    () => core.fs.chmod(parsePath('/z/full')),
-    () => core.fs.chown(parsePath('/z/full')),
-    () => core.fs.utimens(parsePath('/z/full'), 'now', 'now'),
-    () => t.rejects(core.fs.utimens(parsePath('/z/full'), 1, 1), { code: 'EPERM' }),
+    () => core.fs.chmod(parsePath('/z/full'), 0, {}),
+    () => core.fs.chown(parsePath('/z/full'), 0, 0, {}),
+    () => core.fs.utimens(parsePath('/z/full'), 'now', 'now', {}),
+    () => t.rejects(core.fs.utimens(parsePath('/z/full'), 1, 1, {}), { code: 'EPERM' }),
   ]) {
     t.same(await cost(core, work), {});
   }

@@ -189,11 +189,11 @@ export class Program {
   }
 
   async mkdir(path: string): Promise<void> {
-    await this.#fs.mkdir(parsePath(path));
+    await this.#fs.mkdir(parsePath(path), nobody);
   }
 
   async rmdir(path: string): Promise<void> {
-    await this.#fs.rmdir(parsePath(path));
+    await this.#fs.rmdir(parsePath(path), nobody);
   }
 
   async unlink(path: string): Promise<void> {

@@ -32,6 +32,36 @@ void t.test('opposite orders of two names do not wait for each other', async (t)
   t.equal(done, 50);
 });
 
+void t.test('who gives up waiting leaves the queue as it was', async (t) => {
+  const locks = new Locks();
+  const seen: string[] = [];
+  let end: () => void = () => undefined;
+  const first = locks.hold(['a'], async () => {
+    await new Promise<void>((resolve) => (end = resolve));
+    seen.push('first');
+  });
+  const giveUp = new AbortController();
+  const second = locks.hold(
+    ['a'],
+    async () => {
+      seen.push('second');
+      await turn();
+    },
+    giveUp.signal,
+  );
+  const third = locks.hold(['a'], async () => {
+    seen.push('third');
+    await turn();
+  });
+  giveUp.abort();
+  await t.rejects(second, { code: 'EINTR' });
+  await turn();
+  t.same(seen, [], 'the first one still holds it');
+  end();
+  await Promise.all([first, third]);
+  t.same(seen, ['first', 'third']);
+});
+
 void t.test('a holder that throws lets the next one in', async (t) => {
   const locks = new Locks();
   await t.rejects(

@@ -29,7 +29,7 @@ void t.test('what may pass is sent again, what is final is not', async (t) => {
     info('InternalError', 500),
     info('ServiceUnavailable', 503),
     info('SlowDown', 503),
-    info('TimeoutError', undefined),
+    info('TimeoutError', undefined, { code: 'ECONNRESET' }),
     info('Error', undefined, { code: 'ECONNRESET' }),
     info('Error', undefined, { code: 'ECONNREFUSED' }),
     info('BadDigest', 400),
@@ -51,6 +51,20 @@ void t.test('what may pass is sent again, what is final is not', async (t) => {
   ]) {
     t.equal(await sendings(failure), 1, failure.error?.name ?? '');
   }
+});
+
+void t.test('silence until the timeout is waited for twice', async (t) => {
+  t.equal(await sendings(info('TimeoutError', undefined)), 2);
+  t.equal(await sendings(info('TimeoutError', undefined, { code: 'ETIMEDOUT' })), 2);
+  const retry = new Retry({ maxAttempts: 5 });
+  let token = await retry.acquireInitialRetryToken();
+  for (const [name, code] of [
+    ['TimeoutError', undefined],
+    ['Error', 'ECONNREFUSED'],
+  ] as const) {
+    token = await retry.refreshRetryTokenForRetry(token, info(name, undefined, { code }));
+  }
+  await t.rejects(retry.refreshRetryTokenForRetry(token, info('TimeoutError', undefined)));
 });
 
 void t.test('a denial is final unless the clock was corrected from it', async (t) => {
