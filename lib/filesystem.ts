@@ -9,6 +9,7 @@ import { noAudit } from './audit.js';
 import type { AuditEvent, AuditTrail } from './audit.js';
 import { Budget } from './budget.js';
 import { contentTypeOf } from './content-type.js';
+import type { OpenUpload } from './drain-progress.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
 import { Locks } from './locks.js';
@@ -99,7 +100,7 @@ const everyday: readonly Errno[] = ['ENOENT', 'EEXIST', 'ENOTEMPTY', 'ENOSYS', '
 
 export interface FilesystemStatus {
   readonly handles: number;
-  readonly uploads: readonly { path: string; size: number }[];
+  readonly uploads: readonly OpenUpload[];
   readonly tempBytes: number;
   readonly tempPeak: number;
   /** bytes of file content in memory on their way to S3 */
@@ -406,7 +407,7 @@ export class Filesystem implements Operations {
       handles: this.#handles.size,
       uploads: this.#staged.all
         .filter((file) => file.isDirty)
-        .map((file) => ({ path: file.path, size: file.size })),
+        .map((file) => ({ path: file.path, size: file.size, sent: file.sentBytes })),
       tempBytes: this.#space.used,
       tempPeak: this.#space.peak,
       uploadMemory: this.#area.memory.used,

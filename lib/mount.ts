@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
+import { DrainProgress, type OpenUpload } from './drain-progress.js';
 import { isFsError } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
 import { Filesystem, type FilesystemSettings } from './filesystem.js';
@@ -19,8 +20,8 @@ import { detach, findMount, isOurs } from './mount-table.js';
 import { Observation } from './observation.js';
 import type { Operations } from './operations.js';
 import type { MountOptions } from './option-table.js';
-import { showSize } from './option-values.js';
 import { hasParent, reportToParent } from './parent-channel.js';
+import { ProgressBar } from './progress-bar.js';
 import { RuntimeRecord } from './runtime-record.js';
 import type { StoreOptions } from './s3/client.js';
 import { UploadJournal } from './upload-journal.js';
@@ -251,35 +252,50 @@ async function serve(
   return 2;
 }
 
+/** Lines of the log about progress come no more often than this. */
+const progressLineMs = 5000;
+
 async function drain(
   mount: LiveMount,
   stop: StopSignals,
   service: ServiceManager,
 ): Promise<string[]> {
   const { filesystem, record, log, plan } = mount;
-  let last: string | undefined;
   record.update({ phase: 'draining' });
   const limit = AbortSignal.timeout(plan.options.drainTimeoutMs);
   const signal = AbortSignal.any([limit, stop.givenUp]);
-  const notStored = await filesystem.drain(signal, ({ uploads }) => {
-    const progress = describeUploads(uploads);
-    if (progress === last) return;
-    last = progress;
-    log.info({}, progress);
-    service.status(progress);
-    record.update({ phase: 'draining', progress });
-  });
+  const shown = showProgress(mount, service);
+  const notStored = await filesystem.drain(signal, ({ uploads }) => shown.update(uploads));
+  shown.end();
   if (limit.aborted) log.error({}, 'gave up storing at --drain-timeout');
   else if (stop.givenUp.aborted) log.error({}, 'gave up storing at the second signal');
   return notStored;
 }
 
-function describeUploads(uploads: readonly { path: string; size: number }[]): string {
-  const bytes = uploads.reduce((sum, { size }) => sum + size, 0);
-  const names = uploads.slice(0, 3).map(({ path }) => path);
-  const more = uploads.length > names.length ? ', …' : '';
-  const files = uploads.length === 1 ? '1 file' : `${uploads.length} files`;
-  return `storing ${files}, ${showSize(bytes)} (${names.join(', ')}${more})`;
+/** For `unmount` and systemd; on a terminal as a bar, else as lines of the log. */
+function showProgress(
+  { record, log, plan }: LiveMount,
+  service: ServiceManager,
+): { update: (uploads: readonly OpenUpload[]) => void; end: () => void } {
+  const drained = new DrainProgress(plan.options.partSize);
+  const bar =
+    process.stderr.isTTY && plan.options.logFile === undefined
+      ? new ProgressBar(process.stderr)
+      : undefined;
+  let last: string | undefined;
+  let loggedMs = -Infinity;
+  const update = (uploads: readonly OpenUpload[]): void => {
+    const progress = drained.of(uploads);
+    if (progress.text === last) return;
+    last = progress.text;
+    record.update({ phase: 'draining', progress: progress.text, share: progress.share });
+    service.status(progress.text);
+    bar?.show(progress);
+    if (bar !== undefined || performance.now() - loggedMs < progressLineMs) return;
+    loggedMs = performance.now();
+    log.info({}, progress.text);
+  };
+  return { update, end: () => bar?.clear() };
 }
 
 /**

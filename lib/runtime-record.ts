@@ -22,6 +22,8 @@ export interface RuntimeState extends ProcessIdentity {
   readonly phase: 'mounting' | 'mounted' | 'draining' | 'ended';
   /** the latest word about draining, for people */
   readonly progress?: string;
+  /** 0 to 1: how much of it is done */
+  readonly share?: number;
   /** paths that could not be stored, once ended */
   readonly notStored?: readonly string[];
 }
@@ -214,7 +216,7 @@ function readRecord(path: string): RuntimeState | undefined {
 function isState(value: unknown): value is RuntimeState {
   if (typeof value !== 'object' || value === null) return false;
   const state = value as Partial<Record<keyof RuntimeState, unknown>>;
-  const { notStored, progress } = state;
+  const { notStored, progress, share } = state;
   return (
     Number.isSafeInteger(state.pid) &&
     Number(state.pid) > 1 &&
@@ -223,6 +225,7 @@ function isState(value: unknown): value is RuntimeState {
     typeof state.source === 'string' &&
     ['mounting', 'mounted', 'draining', 'ended'].includes(String(state.phase)) &&
     (progress === undefined || typeof progress === 'string') &&
+    (share === undefined || (typeof share === 'number' && share >= 0 && share <= 1)) &&
     (notStored === undefined || Array.isArray(notStored))
   );
 }

@@ -132,6 +132,12 @@ export class StagedFile {
     return this.#size;
   }
 
+  /** Bytes that left in parts and were acknowledged, and are not stored yet. */
+  get sentBytes(): number {
+    const ranges = this.#stream?.sentRanges ?? [];
+    return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
   get mtimeMs(): number {
     return this.#mtimeMs;
   }

@@ -8,6 +8,7 @@ import { Failure, type ExitCode } from './failure.js';
 import { isDead, realMountPoint } from './mount-point.js';
 import { detach, findMount, isOurs, ownerOf, type MountEntry } from './mount-table.js';
 import { isAlive, type ProcessIdentity } from './process-identity.js';
+import { ProgressBar } from './progress-bar.js';
 import { findRecord, type FoundRecord, type RuntimeState } from './runtime-record.js';
 
 /** Short enough to follow an upload by eye, long enough to cost nothing. */
@@ -73,14 +74,17 @@ async function watch(
 ): Promise<ExitCode> {
   let last: RuntimeState | undefined = first;
   let printed: string | undefined;
+  const bar = process.stderr.isTTY ? new ProgressBar(process.stderr) : undefined;
   while (isAlive(first)) {
     await sleep(pollMs);
     last = record.read() ?? last;
-    if (last.progress !== undefined && last.progress !== printed) {
-      printed = last.progress;
-      print(printed);
-    }
+    const { progress: text, share = 0 } = last;
+    if (text === undefined || text === printed) continue;
+    printed = text;
+    if (bar === undefined) print(text);
+    else bar.show({ text, share });
   }
+  bar?.clear();
   return verdict(record, first, print);
 }
 

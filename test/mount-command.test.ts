@@ -55,7 +55,7 @@ void t.test('a file that is still open is stored by unmount, which tells of it',
   const writer = await Writer.start(t, place.path('open'), 'half a file');
   const unmounted = await run(s3jail, ['unmount', place.mountPoint]);
   t.equal(unmounted.status, 0);
-  t.match(unmounted.stderr, /^s3jail: storing 1 file, 11B \(\/open\)$/m);
+  t.match(unmounted.stderr, /^s3jail: storing 1 file, 11B in 1 part left \(\/open\)$/m);
   t.same(place.endpoint.keys('bucket'), ['alice/open']);
   t.equal(await writer.close(), 'ENOTCONN', 'who had it open is cut off');
   place.checkGone(t);

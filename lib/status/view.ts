@@ -71,9 +71,10 @@ function reportLines(report: StatusReport): string[] {
 
 function uploadLines({ uploads }: StatusReport): string[] {
   if (uploads.length === 0) return ['none'];
-  const lines = uploads
-    .slice(0, listed.uploads)
-    .map(({ path, size }) => `${showSize(size)}  ${shown(path)}`);
+  const lines = uploads.slice(0, listed.uploads).map(({ path, size, sent }) => {
+    const done = sent === 0 ? '' : ` (${showSize(sent)} sent)`;
+    return `${showSize(size)}${done}  ${shown(path)}`;
+  });
   const more = uploads.length - lines.length;
   return more === 0 ? lines : [...lines, `and ${more} more`];
 }
