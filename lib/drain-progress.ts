@@ -1,14 +1,6 @@
 /** How far the end of a mount has come: what is left to store, as a sentence and as a share. */
+import type { OpenUpload } from './filesystem.js';
 import { showSize } from './option-values.js';
-
-/** A file that is not stored yet. */
-export interface OpenUpload {
-  readonly path: string;
-  /** bytes */
-  readonly size: number;
-  /** bytes that S3 has in parts already */
-  readonly sent: number;
-}
 
 export interface Progress {
   readonly text: string;

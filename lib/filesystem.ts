@@ -9,7 +9,6 @@ import { noAudit } from './audit.js';
 import type { AuditEvent, AuditTrail } from './audit.js';
 import { Budget } from './budget.js';
 import { contentTypeOf } from './content-type.js';
-import type { OpenUpload } from './drain-progress.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
 import { Locks } from './locks.js';
@@ -97,6 +96,15 @@ function useOf({ caller }: RequestContext): Use {
 const maxHandle = 0x7fffffff;
 /** Answers that are part of daily life and not worth a line above debug. */
 const everyday: readonly Errno[] = ['ENOENT', 'EEXIST', 'ENOTEMPTY', 'ENOSYS', 'EINTR', 'EISDIR'];
+
+/** A file that is not stored yet. */
+export interface OpenUpload {
+  readonly path: string;
+  /** bytes */
+  readonly size: number;
+  /** bytes that S3 has in parts already */
+  readonly sent: number;
+}
 
 export interface FilesystemStatus {
   readonly handles: number;

@@ -6,10 +6,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
-import { DrainProgress, type OpenUpload } from './drain-progress.js';
+import { DrainProgress } from './drain-progress.js';
 import { isFsError } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
-import { Filesystem, type FilesystemSettings } from './filesystem.js';
+import { Filesystem, type FilesystemSettings, type OpenUpload } from './filesystem.js';
 import { chooseDriver } from './fuse/choose.js';
 import type { Mounted } from './fuse/driver.js';
 import type { Log } from './log.js';
