@@ -116,7 +116,6 @@ export class Reader implements Keeper, PoolMember {
     for (const range of plan.demand) demand(object, range, wanted);
     for (const range of plan.ahead) {
       if (!object.tryFetch(range)) break;
-      if (plan.run.isFromStart) object.expectWhole();
     }
     return chunksOf(object, wanted);
   }

@@ -7,7 +7,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { combineCrc32 } from './crc32.js';
-import { FsError, isStoreError } from './errors.js';
+import { FsError } from './errors.js';
 import type { ReadPool } from './read-pool.js';
 import { Chunk } from './read-chunk.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from './store.js';
@@ -39,7 +39,6 @@ export class SharedObject {
   #chunks: Chunk[] = [];
   /** checksums of chunks that came, by their start */
   readonly #sums = new Map<number, { end: number; crc: number }>();
-  #stored: Promise<number | undefined> | undefined;
   #isWrong = false;
 
   constructor(parts: SharedObjectParts) {
@@ -95,25 +94,20 @@ export class SharedObject {
     this.#chunks = kept;
   }
 
-  /** Asks for the checksum that S3 keeps of the whole, while the bytes are still coming. */
-  expectWhole(): void {
-    this.#stored ??= this.#askStored();
-  }
-
   /**
    * Once all bytes have passed: compares them with the checksum that S3 keeps. Where it keeps none of
-   * a kind known here, or bytes were never fetched, there is nothing to compare.
+   * a kind known here, where attributes came by a listing, which names none, or where bytes were never
+   * fetched, there is nothing to compare.
    * @throws FsError EIO where it differs
    */
   async verify(): Promise<void> {
     const first = this.at(0);
     // One GET of the whole was compared by the store.
     if (first?.end === this.info.size) return;
+    const stored = this.info.crc32;
+    if (stored === undefined) return;
     const sum = await this.#sumOfAll();
-    if (sum === undefined) return;
-    this.expectWhole();
-    const stored = await this.#stored;
-    if (stored === undefined || stored === sum) return;
+    if (sum === undefined || stored === sum) return;
     // Whoever opens it from now on fetches it anew.
     this.#isWrong = true;
     this.#parts.onUnused();
@@ -157,16 +151,5 @@ export class SharedObject {
       at = next.end;
     }
     return sum;
-  }
-
-  async #askStored(): Promise<number | undefined> {
-    if (this.info.hasCrc32 === false) return undefined;
-    try {
-      return await this.#parts.store.crc32(this.info.key, this.info.etag);
-    } catch (error) {
-      // Reading goes on without: a failing S3 shows in the GETs, and another version in theirs.
-      if (isStoreError(error)) return undefined;
-      throw error;
-    }
   }
 }

@@ -32,8 +32,8 @@ export interface ObjectInfo {
   readonly metadata?: Readonly<Record<string, string>>;
   /** true where a GET would be refused until the object is restored from its archive class */
   readonly archived?: boolean;
-  /** whether S3 keeps a CRC32 of the whole; absent where that is not known */
-  readonly hasCrc32?: boolean;
+  /** of the whole, where S3 keeps it and HEAD told; a listing does not */
+  readonly crc32?: number;
 }
 
 /** One page of a listing, in S3's order (UTF-8 bytes). */
@@ -140,11 +140,6 @@ export interface ObjectStore {
 
   /** HeadObject. Rejects with `notFound` where there is none. */
   head(key: Key, signal?: AbortSignal): Promise<ObjectInfo>;
-  /**
-   * The CRC32 that S3 keeps of this version as a whole (HeadObject), or undefined where it keeps none.
-   * May be refused where `head` is not: for objects encrypted by KMS it takes kms:Decrypt.
-   */
-  crc32(key: Key, etag: ETag, signal?: AbortSignal): Promise<number | undefined>;
   /** ListObjectsV2, one page. */
   list(options: ListOptions): Promise<ListPage>;
   /** GetObject; resolves once the first bytes are on their way. */

@@ -14,6 +14,7 @@ import type {
 import { StoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { ETag, ListPage, ObjectInfo } from '../store.js';
+import { wholeCrc32Of } from './stored-checksum.js';
 
 /** Classes whose objects have to be restored before they can be read. GLACIER_IR is not one. */
 const archiveClasses = new Set(['GLACIER', 'DEEP_ARCHIVE']);
@@ -56,6 +57,7 @@ export function infoOfAnswer(
   const { StorageClass: storageClass, ContentType: contentType } = answer;
   const metadata = { ...answer.Metadata };
   Reflect.deleteProperty(metadata, tokenName);
+  const crc32 = wholeCrc32Of(answer);
   return {
     key,
     size,
@@ -65,6 +67,7 @@ export function infoOfAnswer(
     ...(contentType === undefined ? {} : { contentType }),
     metadata,
     archived: isArchived(answer),
+    ...(crc32 === undefined ? {} : { crc32 }),
   };
 }
 
@@ -145,7 +148,6 @@ function infoOfEntry(key: string | undefined, entry: _Object): ObjectInfo | unde
     mtimeMs: timeOf(entry.LastModified),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(archived ? { archived } : {}),
-    hasCrc32: entry.ChecksumType === 'FULL_OBJECT' && entry.ChecksumAlgorithm?.[0] === 'CRC32',
   };
 }
 

@@ -45,7 +45,7 @@ import type { StoreOptions } from './client.js';
 import { ConditionalWrites, conditionFailed, conditionalActions } from './conditional-writes.js';
 import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection.js';
-import type { StoreCounters } from './connection.js';
+import type { ObjectInput, SendOptions, StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
@@ -53,7 +53,6 @@ import { Multipart, targetError } from './multipart.js';
 import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
-import { wholeCrc32Of } from './stored-checksum.js';
 import { uploadSource } from './upload-source.js';
 import { verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
@@ -96,6 +95,8 @@ export class S3Store implements ObjectStore {
   readonly #heads = new LRUCache<string, HeadObjectCommandOutput>(rememberedHeads);
   /** storage class asked for when the upload was created */
   readonly #uploadClasses = new WeakMap<MultipartUpload, string | undefined>();
+  /** whether HEAD may ask for the checksum as well; undefined until one was answered */
+  #headSums: 'answered' | 'refused' | undefined;
   /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
   #deletesPlainly = false;
 
@@ -180,17 +181,33 @@ export class S3Store implements ObjectStore {
 
   async head(key: Key, signal?: AbortSignal): Promise<ObjectInfo> {
     const at = this.#at(key, 'HeadObject');
-    const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
+    const output = await this.#headWithSum(at, { key, signal });
     const info = infoOfAnswer(key, output, 'HeadObject');
     this.#remember(info);
     this.#heads.set(key, output);
     return info;
   }
 
-  async crc32(key: Key, etag: ETag, signal?: AbortSignal): Promise<number | undefined> {
-    const at = this.#at(key, 'HeadObject');
-    const command = new HeadObjectCommand({ ...at, IfMatch: etag, ChecksumMode: 'ENABLED' });
-    return wholeCrc32Of(await this.#connection.send(command, { key, signal }));
+  /**
+   * Asks for the checksum in the same request. For an object encrypted by KMS that takes kms:Decrypt
+   * (S3 API, HeadObject), which somebody who only writes may lack; then no HEAD asks for it again.
+   */
+  async #headWithSum(at: ObjectInput, options: SendOptions): Promise<HeadObjectCommandOutput> {
+    if (this.#headSums === 'refused') {
+      return await this.#connection.send(new HeadObjectCommand(at), options);
+    }
+    try {
+      const command = new HeadObjectCommand({ ...at, ChecksumMode: 'ENABLED' });
+      const output = await this.#connection.send(command, options);
+      this.#headSums = 'answered';
+      return output;
+    } catch (error) {
+      if (this.#headSums === 'answered' || !isStoreError(error, 'denied')) throw error;
+      // Without ListBucket an absent key is a 403 as well.
+      const output = await this.#connection.send(new HeadObjectCommand(at), options);
+      this.#headSums = 'refused';
+      return output;
+    }
   }
 
   async list(options: ListOptions): Promise<ListPage> {

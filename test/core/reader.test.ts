@@ -10,17 +10,17 @@ import type { Core } from '../support/core.js';
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/** A core with small parts, and one object whose bytes are known. */
+/** A core with small parts, and one object whose bytes are known; its name is, unless `isCold`. */
 async function useObject(
   t: Parameters<typeof useCore>[0],
-  options: { size: number; partSize?: number } & Parameters<typeof useCore>[1],
+  options: { size: number; partSize?: number; isCold?: boolean } & Parameters<typeof useCore>[1],
 ): Promise<{ core: Core; program: Program; content: Buffer }> {
-  const { size, partSize = 256 * KiB, settings, ...rest } = options;
+  const { size, partSize = 256 * KiB, isCold = false, settings, ...rest } = options;
   const core = await useCore(t, { ...rest, settings: { partSize, ...settings } });
   const content = randomBytes(size);
   await core.bucket.put('alice/f', content);
   const program = new Program(core.fs);
-  await program.list('/');
+  if (!isCold) await program.list('/');
   core.proxy.reset();
   return { core, program, content };
 }
@@ -83,7 +83,7 @@ void t.test('closing gives up what is under way', async (t) => {
 void t.test(
   'a flipped bit in a ranged GET fails the last read, and a new open is right',
   async (t) => {
-    const { core, program, content } = await useObject(t, { size: 3 * MiB });
+    const { core, program, content } = await useObject(t, { size: 3 * MiB, isCold: true });
     const fault = { kind: 'flip-response', at: 100 } as const;
     core.proxy.inject({ action: 'GetObject', ordinal: 5, fault });
     const handle = await program.open('/f', { access: 'read' });
@@ -96,10 +96,10 @@ void t.test(
   },
 );
 
-void t.test('a whole file costs one HEAD for its checksum, and none up to a part', async (t) => {
+void t.test('a whole file costs nothing more for being compared with its checksum', async (t) => {
   const { core, program, content } = await useObject(t, { size: MiB });
   t.ok((await program.get('/f')).equals(content));
-  t.same(core.proxy.counts(), { GetObject: 4, HeadObject: 1 });
+  t.same(core.proxy.counts(), { GetObject: 4 });
   await core.bucket.put('alice/d/small', content.subarray(0, 256 * KiB));
   await program.list('/d');
   core.proxy.reset();
@@ -107,7 +107,7 @@ void t.test('a whole file costs one HEAD for its checksum, and none up to a part
   t.same(core.proxy.counts(), { GetObject: 1 });
 });
 
-void t.test('an object without a checksum is not asked for one, and read', async (t) => {
+void t.test('an object without a checksum is read', async (t) => {
   const core = await useCore(t, { settings: { partSize: 256 * KiB } });
   const content = randomBytes(MiB);
   const plain = useClient(t, core.endpoint.url, { requestChecksumCalculation: 'WHEN_REQUIRED' });

@@ -80,17 +80,13 @@ async function requestCases(t: Test, setting: Setting): Promise<void> {
     await costs(t, jail, { PutObject: 1 }, () => writeFile(jail.path('w/small'), 'replaced'));
   });
 
-  await t.test(
-    'reading costs a GET for each part and a HEAD for the checksum, and moves no byte twice',
-    async (t) => {
-      const size = 20 * mebibyte;
-      await bucket.put('r/large', Buffer.alloc(size, 'r'));
-      await readdir(jail.path('r'));
-      const parts = { GetObject: 3, HeadObject: 1 };
-      await costs(t, jail, parts, () => readFile(jail.path('r/large')));
-      t.equal(jail.proxy.bytes().toClient, size);
-    },
-  );
+  await t.test('reading costs a GET for each part and moves no byte twice', async (t) => {
+    const size = 20 * mebibyte;
+    await bucket.put('r/large', Buffer.alloc(size, 'r'));
+    await readdir(jail.path('r'));
+    await costs(t, jail, { GetObject: 3 }, () => readFile(jail.path('r/large')));
+    t.equal(jail.proxy.bytes().toClient, size);
+  });
 
   await t.test('unlink costs a DELETE, and a marker when the directory empties', async (t) => {
     await costs(t, jail, { DeleteObject: 1 }, () => unlink(jail.path('w/small')));
