@@ -176,6 +176,7 @@ export class Filesystem implements Operations {
       reading: this.#reading,
       partSize: settings.partSize,
       equalParts: settings.equalParts ?? false,
+      partCopies: { areRefused: false },
       minPart: settings.minPart ?? multipartLimits.minPart,
       uploadConcurrency: settings.uploadConcurrency,
       contentTypeOf: (path) => (settings.contentType ? contentTypeOf(path) : undefined),

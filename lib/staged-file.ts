@@ -61,6 +61,8 @@ export interface StagingArea {
   readonly reading: ReaderSettings;
   readonly partSize: number;
   readonly equalParts: boolean;
+  /** whether the endpoint was seen not to know UploadPartCopy; learnt by the first file that needs it */
+  readonly partCopies: { areRefused: boolean };
   /** smallest part but the last that the endpoint takes, bytes */
   readonly minPart: number;
   readonly uploadConcurrency: number;
@@ -481,13 +483,30 @@ export class StagedFile {
   async #store(): Promise<ObjectInfo> {
     const size = this.#size;
     const key = keyOf(this.#path);
-    const stored = await this.#choosePublication(key, size);
+    const stored = await this.#withPartCopies(() => this.#choosePublication(key, size));
     return {
       key,
       size,
       etag: stored.etag,
       mtimeMs: this.#metadata['mtime'] === undefined ? Date.now() : this.#mtimeMs,
     };
+  }
+
+  /** Where the endpoint cannot copy parts, their bytes are sent instead, then and from then on. */
+  async #withPartCopies<T>(publish: () => Promise<T>): Promise<T> {
+    const { partCopies, log } = this.#area;
+    try {
+      return await publish();
+    } catch (error) {
+      const isRefused = isStoreError(error, 'unsupported') && error.action === 'UploadPartCopy';
+      if (!isRefused || partCopies.areRefused) throw error;
+      partCopies.areRefused = true;
+      log.warn(
+        { path: this.#path },
+        'the endpoint cannot copy parts: a file that is changed is sent as a whole',
+      );
+      return await publish();
+    }
   }
 
   async #choosePublication(key: Key, size: number): Promise<{ etag: ObjectInfo['etag'] }> {
@@ -504,7 +523,7 @@ export class StagedFile {
       const { pieces, crc32 } = await this.#load({ start: 0, end: size });
       return await store.put(key, pieces, { ...options, condition, crc32 });
     }
-    if (unchanged.length === 0) {
+    if (unchanged.length === 0 || this.#area.partCopies.areRefused) {
       const source = { size, read: (into: Uint8Array, at: number) => this.#fill(into, at) };
       return await store.upload(key, source, { ...options, condition });
     }
@@ -535,7 +554,8 @@ export class StagedFile {
   #planPrefix(start: number): PlannedPart[] {
     if (start === 0) return [];
     const limits = { ...this.#planLimits(prefixNumbers), shortTail: false };
-    return planParts(start, this.#unchanged(start), limits);
+    const copied = this.#area.partCopies.areRefused ? [] : this.#unchanged(start);
+    return planParts(start, copied, limits);
   }
 
   #planLimits(maxParts: number) {

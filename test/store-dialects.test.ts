@@ -38,6 +38,8 @@ const dialects: Record<string, Refusal> = {
   'no conditional deletes': onlyFor(['DeleteObject'], whereHeader(/^if-match$/)),
   'no conditions at all on writes': onlyFor([...writes, 'DeleteObject'], whereHeader(/^if-/)),
   'no conditions on the source of a copy': whereHeader(/^x-amz-copy-source-if-/),
+  'no copies of parts': ({ action }) =>
+    action === 'UploadPartCopy' ? { status: 501, code: 'NotImplemented' } : undefined,
   'no deleting in batches, no listing of uploads, no tags': ({ action }) =>
     ['DeleteObjects', 'ListMultipartUploads', 'ListParts', 'GetObjectTagging'].includes(action)
       ? { status: 501, code: 'NotImplemented' }
