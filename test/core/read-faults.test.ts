@@ -73,7 +73,7 @@ for (const scenario of scenarios) {
   void t.test(`${scenario.name}, with every fault in every request`, async (t) => {
     const core = await useCore(t, {
       settings: { partSize: 100 * KiB, metadataTtlMs: 0 },
-      requestTimeoutMs: 200,
+      requestTimeoutMs: 1500,
       maxAttempts: 2,
     });
     await core.bucket.put('alice/small', small);

@@ -68,7 +68,8 @@ async function dropWhilePutting(t: Test, jail: Jail, name: string): Promise<void
     if (!sftp.isRunning) throw new Error(`the put ended too early: ${sftp.stderr}`);
     await sleep(50);
   }
-  for (const pid of [...descendantsOf(sftp.pid), sftp.pid]) sendSignal(pid, 'SIGKILL');
+  // sftp itself first: without its ssh it would end by itself.
+  for (const pid of [sftp.pid, ...descendantsOf(sftp.pid)]) sendSignal(pid, 'SIGKILL');
   const { status } = await sftp.ended;
   t.equal(status, 137, 'the client is gone');
 }
