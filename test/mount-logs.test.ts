@@ -10,7 +10,7 @@ import t from 'tap';
 import { findRecord } from '../lib/runtime-record.js';
 import { environment, Place, run, s3jail, secret, until, Writer } from './support/command.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 function linesOf(file: string): Record<string, unknown>[] {
   const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);

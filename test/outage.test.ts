@@ -10,7 +10,7 @@ import { endingOf, environment, Place, run, s3jail, Writer } from './support/com
 import { startFaultProxy } from './support/fault-proxy.js';
 
 // Whoever is not answered runs into this.
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const callers = 50;
 
@@ -76,7 +76,7 @@ void t.test('S3 that is gone costs callers an errno, and the mount nothing', asy
   t.teardown(() => proxy.close());
   await place.mount(
     t,
-    ...['--endpoint-url', proxy.url, '--timeout', '1s'],
+    ...['--endpoint-url', proxy.url, '--timeout', '2s'],
     ...['--metadata-ttl', '0', '--driver', 'kernel'],
   );
   const { pid } = place;

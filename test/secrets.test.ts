@@ -13,7 +13,7 @@ import { findRecord } from '../lib/runtime-record.js';
 import { startForwardProxy } from './support/forward-proxy.js';
 import { makePlace } from './support/place.js';
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 const s3jail = fileURLToPath(new URL('../bin/s3jail.cjs', import.meta.url));
 const key = { accessKeyId: 'AKIASECRETS', secretAccessKey: 'c2VjcmV0/a2V5+b2Y' };

@@ -18,7 +18,7 @@ import {
   Writer,
 } from './support/command.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 async function statusOf(t: Test, place: Place, exitCode = 0): Promise<MountStatus> {
   const { status, stdout, stderr } = await run(s3jail, ['status', place.mountPoint, '--json']);

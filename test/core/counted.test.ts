@@ -20,7 +20,7 @@ const pieceSize = 64 * mebibyte;
 /** The object repeats it. */
 const piece = randomBytes(pieceSize);
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 /** Makes an object of 1 GiB, nearly all of it by copies inside the server. */
 async function makeLarge({ client }: Core, key: string): Promise<void> {

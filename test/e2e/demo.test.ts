@@ -11,7 +11,7 @@ import { failed, succeeded } from '../support/expect.js';
 import { sha256OfFile, writeRandomFile } from '../support/local-files.js';
 import { makePlace } from '../support/place.js';
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 void t.test('demo --script runs the batch where it was called and gives its status', async (t) => {
   const cwd = await makePlace(t);
