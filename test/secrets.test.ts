@@ -8,6 +8,7 @@ import { chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { freePort } from '../lib/demo/sshd.js';
 import { startEndpoint, type Endpoint } from '../lib/endpoint/endpoint.js';
 import { findRecord } from '../lib/runtime-record.js';
 import { startForwardProxy } from './support/forward-proxy.js';
@@ -117,6 +118,8 @@ void t.test('no secret leaves the process', async (t) => {
   const session = await startSession(t);
   const { mountPoint, place, endpoint } = session;
   const options = ['--access', 'any', '--uid', '65111', '--timeout', '2s', '--drain-timeout', '2s'];
+  const metricsPort = String(await freePort());
+  options.push('--metrics', metricsPort, '--audit-log', join(place, 'audit'));
   t.equal(await run(session, 'mount', 's3://bucket/alice/', mountPoint, ...options), 0);
   const pid = findRecord(mountPoint, undefined)?.read()?.pid;
   t.ok(pid);
@@ -141,11 +144,14 @@ void t.test('no secret leaves the process', async (t) => {
   await run(session, 'status', '--json', mountPoint);
   t.equal(await run(session, 'check', 's3://bucket/alice/', '--log-level', 'debug'), 32);
   t.equal(await run(session, 'mount', 's3://bucket/bob/', join(place, 'bin')), 32);
+  const metrics = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
+  hasNone(t, await metrics.text(), session, 'metrics');
   await run(session, 'unmount', mountPoint);
 
   hasNone(t, session.said.join('\n'), session, 'what commands printed');
   t.match(session.said.join('\n'), /FAIL/);
   hasNone(t, await readFile(join(place, 'log'), 'utf8'), session, 'the log');
+  hasNone(t, await readFile(join(place, 'audit'), 'utf8'), session, 'the audit trail');
   const helpers = await readFile(join(place, 'helpers'), 'utf8');
   hasNone(t, helpers, session, 'environment and arguments of helpers');
   t.match(helpers, /^getent /m);
