@@ -3,9 +3,10 @@
  *
  * The SDK's own standard strategy lets all requests of a client share one quota of retries: while
  * S3 answers one user's uploads with errors, everybody's reads would lose their retries. Here each
- * request has its own attempts. A server that is silent until the timeout is asked once more, not
- * four times: whoever waits is told within twice the timeout. What is final by its code is never sent again, even when it came
- * inside a 200 (which the SDK turns into a 503), and bytes damaged on their way are.
+ * request has its own attempts. A server that is silent until the timeout is asked twice more, not
+ * four times: whoever waits is told within three timeouts. What is final by its code is never sent
+ * again, even when it came inside a 200 (which the SDK turns into a 503), and bytes damaged on their
+ * way are.
  */
 import type {
   RetryErrorInfo,
@@ -40,7 +41,7 @@ const baseDelayMs = 100;
 const throttledDelayMs = 1000;
 const longestDelayMs = 8000;
 /** After so many attempts without an answer in time, S3 counts as gone. */
-const maxSilences = 2;
+const maxSilences = 3;
 
 class Token implements StandardRetryToken {
   constructor(
