@@ -6,18 +6,21 @@
  * the errno chosen; each is logged once, here, with operation and path.
  */
 import { noAudit } from './audit.js';
-import type { AuditEvent, AuditTrail } from './audit.js';
+import type { AuditTrail } from './audit.js';
 import { Budget } from './budget.js';
 import { contentTypeOf } from './content-type.js';
+import { drain } from './drain.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
+import { FileAudit } from './file-audit.js';
 import { Locks } from './locks.js';
 import type { Log } from './log.js';
 import { Namespace } from './namespace.js';
 import type { Found } from './namespace.js';
+import { OpenHandles, pathOf, useOf } from './open-handles.js';
+import type { OpenFile, Use } from './open-handles.js';
 import type {
   Attributes,
-  Caller,
   Change,
   DirectoryEntry,
   FileSystemStats,
@@ -28,7 +31,7 @@ import type {
   RenameFlags,
   RequestContext,
 } from './operations.js';
-import { childPath, keyOf, nameOf, parsePath, pathOfKey } from './path.js';
+import { childPath, keyOf, nameOf, pathOfKey } from './path.js';
 import type { Path } from './path.js';
 import { Presentation } from './presentation.js';
 import type { PresentationSettings } from './presentation.js';
@@ -69,31 +72,6 @@ export interface FilesystemSettings extends PresentationSettings {
   readonly timeoutMs: number;
 }
 
-type Handle =
-  | { readonly kind: 'directory'; readonly entries: readonly DirectoryEntry[]; unpin: () => void }
-  | { readonly kind: 'reader'; readonly reader: Reader; readonly use: Use }
-  | {
-      readonly kind: 'staged';
-      readonly file: StagedFile;
-      readonly flags: OpenFlags;
-      readonly use: Use;
-    };
-
-/** What the audit trail wants to know of an open file. */
-interface Use {
-  readonly caller: Caller | undefined;
-  /** when it was opened, or last stored */
-  sinceMs: number;
-  bytesRead: number;
-  readFailure: FsError | undefined;
-}
-
-function useOf({ caller }: RequestContext): Use {
-  return { caller, sinceMs: Date.now(), bytesRead: 0, readFailure: undefined };
-}
-
-/** Handles are int32 in one of the drivers. */
-const maxHandle = 0x7fffffff;
 /** Answers that are part of daily life and not worth a line above debug. */
 const everyday: readonly Errno[] = ['ENOENT', 'EEXIST', 'ENOTEMPTY', 'ENOSYS', 'EINTR', 'EISDIR'];
 
@@ -127,9 +105,7 @@ export class Filesystem implements Operations {
   readonly #store: ObjectStore;
   readonly #settings: FilesystemSettings;
   readonly #log: Log;
-  readonly #audit: AuditTrail;
-  /** files whose failure the audit trail has */
-  readonly #failed = new WeakSet<StagedFile>();
+  readonly #audit: FileAudit;
   readonly #tree: Tree;
   readonly #staged = new StagedFiles();
   readonly #locks = new Locks();
@@ -138,8 +114,7 @@ export class Filesystem implements Operations {
   readonly #area: StagingArea;
   readonly #space: TempSpace;
   readonly #reading: ReaderSettings;
-  readonly #handles = new Map<HandleId, Handle>();
-  #lastHandle = 0;
+  readonly #handles = new OpenHandles();
   #listener: (change: Change) => void = () => undefined;
   #isDraining = false;
 
@@ -150,7 +125,7 @@ export class Filesystem implements Operations {
     audit?: AuditTrail;
   }) {
     const { store, settings, log } = parts;
-    this.#audit = parts.audit ?? noAudit;
+    this.#audit = new FileAudit(parts.audit ?? noAudit);
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
@@ -222,7 +197,7 @@ export class Filesystem implements Operations {
       for (const file of this.#staged.within(path)) {
         entries.push({ name: nameOf(file.path), attributes: this.#looks.ofStaged(file) });
       }
-      return this.#newHandle({ kind: 'directory', entries, unpin: this.#tree.pin(path) });
+      return this.#handles.add({ kind: 'directory', entries, unpin: this.#tree.pin(path) });
     });
   }
 
@@ -239,39 +214,25 @@ export class Filesystem implements Operations {
   }
 
   open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
-    return this.#answer('open', path, () =>
-      this.#locks.hold(
-        [path],
-        async () => {
-          this.#refuseWhileDraining();
-          const found = await this.#findExisting(path, context.signal);
-          return await this.#openFound(path, found, { flags, context });
-        },
-        context.signal,
-      ),
-    );
+    return this.#opened('open', path, context, async () => {
+      const found = await this.#findExisting(path, context.signal);
+      return await this.#openFound(path, found, { flags, context });
+    });
   }
 
   create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
-    return this.#answer('create', path, () =>
-      this.#locks.hold(
-        [path],
-        async () => {
-          this.#refuseWhileDraining();
-          this.#refuseReadOnly();
-          this.#names.refuseGuarded(path);
-          const found = await this.#names.find(path, context.signal);
-          if (found === undefined) {
-            // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
-            const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
-            return this.#openStaged(path, { flags, context }, { exclusive });
-          }
-          if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
-          return await this.#openFound(path, found, { flags, context });
-        },
-        context.signal,
-      ),
-    );
+    return this.#opened('create', path, context, async () => {
+      this.#refuseReadOnly();
+      this.#names.refuseGuarded(path);
+      const found = await this.#names.find(path, context.signal);
+      if (found === undefined) {
+        // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
+        const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
+        return this.#openStaged(path, { flags, context }, { exclusive });
+      }
+      if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
+      return await this.#openFound(path, found, { flags, context });
+    });
   }
 
   async read(
@@ -280,7 +241,7 @@ export class Filesystem implements Operations {
     length: number,
     context: RequestContext,
   ): Promise<readonly Uint8Array[]> {
-    const open = this.#openFile(handle);
+    const open = this.#handles.file(handle);
     return await this.#answer('read', pathOf(open), async () => {
       const pieces = await this.#bytesOf(open, { offset, length }, context);
       for (const piece of pieces) open.use.bytesRead += piece.length;
@@ -289,7 +250,7 @@ export class Filesystem implements Operations {
   }
 
   async write(handle: HandleId, data: Uint8Array, offset: number): Promise<void> {
-    const open = this.#openFile(handle);
+    const open = this.#handles.file(handle);
     await this.#answer('write', pathOf(open), async () => {
       if (open.kind === 'reader' || open.flags.access === 'read') {
         throw new FsError('EBADF', 'not open for writing');
@@ -300,7 +261,7 @@ export class Filesystem implements Operations {
   }
 
   async flush(handle: HandleId, context: RequestContext): Promise<void> {
-    const open = this.#openFile(handle);
+    const open = this.#handles.file(handle);
     await this.#answer('flush', pathOf(open), async () => {
       if (open.kind === 'reader' || open.flags.access === 'read') return;
       await (this.#isInterrupted(open.file, context)
@@ -310,7 +271,7 @@ export class Filesystem implements Operations {
   }
 
   async fsync(handle: HandleId): Promise<void> {
-    const open = this.#openFile(handle);
+    const open = this.#handles.file(handle);
     await this.#answer('fsync', pathOf(open), async () => {
       if (open.kind === 'staged') await this.#commit(open.file, open.use);
     });
@@ -320,7 +281,7 @@ export class Filesystem implements Operations {
     const open = this.#handles.get(handle);
     this.#handles.delete(handle);
     if (open === undefined || open.kind === 'directory') return;
-    this.#auditRead(open);
+    this.#audit.closed(open);
     if (open.kind === 'reader') {
       open.reader.close();
       return;
@@ -351,13 +312,13 @@ export class Filesystem implements Operations {
   }
 
   unlink(path: Path, context: RequestContext): Promise<void> {
-    return this.#audited({ action: 'delete', path, caller: context.caller }, () =>
+    return this.#audit.around({ action: 'delete', path, caller: context.caller }, () =>
       this.#change('unlink', path, () => this.#names.unlink(path, context.signal)),
     );
   }
 
   rename(from: Path, to: Path, context: RequestContext, flags: RenameFlags): Promise<void> {
-    return this.#audited({ action: 'rename', path: from, to, caller: context.caller }, () =>
+    return this.#audit.around({ action: 'rename', path: from, to, caller: context.caller }, () =>
       this.#change('rename', from, () => this.#names.rename(from, to, flags, context.signal)),
     );
   }
@@ -441,26 +402,14 @@ export class Filesystem implements Operations {
     onProgress: (left: FilesystemStatus) => void,
   ): Promise<string[]> {
     this.#isDraining = true;
-    const failed = new Set<string>();
-    for (;;) {
-      const dirty = this.#staged.all.filter((file) => file.isDirty && file.isAttached);
-      if (dirty.length === 0) return [...failed];
-      if (signal.aborted) return [...failed, ...dirty.map((file) => file.path)];
-      onProgress(this.status);
-      const resting = dirty.filter((file) => Date.now() - file.mtimeMs > restMs);
-      const stored = Promise.allSettled(
-        resting.map(async (file) => {
-          try {
-            await this.#commit(file, useOf({}));
-          } catch (error) {
-            failed.add(file.path);
-            throw error;
-          }
-        }),
-      );
-      await Promise.race([stored, aborted(signal, 1000)]);
-      if (resting.length === 0) await aborted(signal, 500);
-    }
+    return await drain({
+      dirty: () => this.#staged.all.filter((file) => file.isDirty && file.isAttached),
+      store: (file) => this.#commit(file, useOf({})),
+      onProgress: () => {
+        onProgress(this.status);
+      },
+      signal,
+    });
   }
 
   async #readStored(
@@ -478,6 +427,22 @@ export class Filesystem implements Operations {
 
   // --- opening ---
 
+  /** Opens are answered one at a time per path: two that find no staged file must not make two. */
+  #opened(
+    operation: string,
+    path: Path,
+    { signal }: RequestContext,
+    open: () => Promise<HandleId>,
+  ): Promise<HandleId> {
+    return this.#answer(operation, path, async () => {
+      const openNow = (): Promise<HandleId> => {
+        this.#refuseWhileDraining();
+        return open();
+      };
+      return await this.#locks.hold([path], openNow, signal);
+    });
+  }
+
   async #openFound(path: Path, found: Found, request: OpenRequest): Promise<HandleId> {
     const { flags, context } = request;
     if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
@@ -486,7 +451,7 @@ export class Filesystem implements Operations {
       if (found.info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
       await this.#refuseArchived(path, found.info);
       const reader = new Reader(this.#store, found.info, this.#reading);
-      return this.#newHandle({ kind: 'reader', reader, use: useOf(context) });
+      return this.#handles.add({ kind: 'reader', reader, use: useOf(context) });
     }
     this.#refuseReadOnly();
     if (found.file !== undefined) {
@@ -504,23 +469,7 @@ export class Filesystem implements Operations {
 
   #shareStaged(file: StagedFile, { flags, context }: OpenRequest): HandleId {
     this.#staged.acquire(file);
-    return this.#newHandle({ kind: 'staged', file, flags, use: useOf(context) });
-  }
-
-  #newHandle(handle: Handle): HandleId {
-    do {
-      this.#lastHandle = this.#lastHandle === maxHandle ? 1 : this.#lastHandle + 1;
-    } while (this.#handles.has(this.#lastHandle));
-    this.#handles.set(this.#lastHandle, handle);
-    return this.#lastHandle;
-  }
-
-  #openFile(handle: HandleId): Exclude<Handle, { kind: 'directory' }> {
-    const open = this.#handles.get(handle);
-    if (open === undefined || open.kind === 'directory') {
-      throw new FsError('EBADF', `no file handle ${handle}`);
-    }
-    return open;
+    return this.#handles.add({ kind: 'staged', file, flags, use: useOf(context) });
   }
 
   async #findExisting(path: Path, signal?: AbortSignal): Promise<Found> {
@@ -547,7 +496,7 @@ export class Filesystem implements Operations {
   // --- storing ---
 
   async #bytesOf(
-    open: Exclude<Handle, { kind: 'directory' }>,
+    open: OpenFile,
     range: { readonly offset: number; readonly length: number },
     { signal }: RequestContext,
   ): Promise<readonly Uint8Array[]> {
@@ -565,48 +514,7 @@ export class Filesystem implements Operations {
   }
 
   async #commit(file: StagedFile, use: Use): Promise<void> {
-    const { path, size } = file;
-    const event = { action: 'store', path, caller: use.caller } as const;
-    const durationMs = () => Date.now() - use.sinceMs;
-    let info: ObjectInfo | undefined;
-    try {
-      info = await file.commit();
-    } catch (error) {
-      // A failed file answers the same to every later call, and is one event.
-      if (!this.#failed.has(file)) {
-        this.#failed.add(file);
-        const failure = toFsError(error);
-        this.#audit.record({ ...event, bytes: size, durationMs: durationMs(), failure });
-      }
-      throw error;
-    }
-    if (info === undefined) return;
-    this.#audit.record({ ...event, bytes: info.size, durationMs: durationMs() });
-    use.sinceMs = Date.now();
-    await this.#names.removeObsolete(file);
-  }
-
-  #auditRead(open: Exclude<Handle, { kind: 'directory' }>): void {
-    const { caller, sinceMs, bytesRead, readFailure: failure } = open.use;
-    if (open.kind === 'staged' && bytesRead === 0 && failure === undefined) return;
-    const path = parsePath(pathOf(open));
-    const durationMs = Date.now() - sinceMs;
-    this.#audit.record({ action: 'read', path, bytes: bytesRead, durationMs, caller, failure });
-  }
-
-  async #audited(
-    event: Omit<AuditEvent, 'durationMs' | 'failure'>,
-    work: () => Promise<void>,
-  ): Promise<void> {
-    const startMs = Date.now();
-    try {
-      await work();
-      this.#audit.record({ ...event, durationMs: Date.now() - startMs });
-    } catch (error) {
-      const failure = toFsError(error);
-      this.#audit.record({ ...event, durationMs: Date.now() - startMs, failure });
-      throw error;
-    }
+    if (await this.#audit.commit(file, use)) await this.#names.removeObsolete(file);
   }
 
   /**
@@ -623,20 +531,12 @@ export class Filesystem implements Operations {
     return isDeath && this.#staged.handlesOf(file) === 1;
   }
 
-  async #discard(file: StagedFile, { caller, sinceMs }: Use): Promise<void> {
-    const { path, size: bytes } = file;
+  async #discard(file: StagedFile, use: Use): Promise<void> {
     this.#log.warn(
       { path: file.path, bytes: file.size },
       'an upload was interrupted and is not published',
     );
-    await file.discard();
-    this.#audit.record({
-      action: 'discard',
-      path,
-      bytes,
-      durationMs: Date.now() - sinceMs,
-      caller,
-    });
+    await this.#audit.discard(file, use);
     this.#staged.detach(file.path);
     this.#listener({ path: file.path, what: 'entry' });
   }
@@ -710,17 +610,10 @@ export class Filesystem implements Operations {
   }
 }
 
-/** A dirty file nobody has written to for this long rests, when the mount is taken down. */
-const restMs = 2000;
-
 /** An open(2) or creat(2). */
 interface OpenRequest {
   readonly flags: OpenFlags;
   readonly context: RequestContext;
-}
-
-function pathOf(handle: Exclude<Handle, { kind: 'directory' }>): string {
-  return handle.kind === 'reader' ? pathOfKey(handle.reader.info.key) : handle.file.path;
 }
 
 /** What S3 said, for the log. */
@@ -729,15 +622,4 @@ function storeFacts(failure: FsError): Record<string, unknown> {
   if (!(cause instanceof StoreError)) return {};
   const { action, status, code, requestId, kind } = cause;
   return { action, status, code, requestId, kind };
-}
-
-async function aborted(signal: AbortSignal, timeoutMs: number): Promise<void> {
-  if (signal.aborted) return;
-  const timeout = AbortSignal.timeout(timeoutMs);
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      resolve();
-    };
-    AbortSignal.any([signal, timeout]).addEventListener('abort', done, { once: true });
-  });
 }

@@ -88,24 +88,20 @@ export class Namespace {
   /** @throws FsError ENOENT, EISDIR; StoreError */
   async unlink(path: Path, signal?: AbortSignal): Promise<void> {
     const { staged, store, tree } = this.#parts;
-    await this.#locked(
-      [path],
-      async () => {
-        const found = await this.find(path, signal);
-        if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
-        if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
-        if (found.file !== undefined) await this.#abandon(found.file);
-        staged.detach(path);
-        const isStored =
-          found.file === undefined || (await tree.lookup(path, signal))?.kind === 'file';
-        if (!isStored) return;
-        const stays = this.#staysWithout(path);
-        await store.delete(keyOf(path));
-        tree.recordAbsent(path);
-        if (!stays) await this.#writeMarker(parentOf(path));
-      },
-      signal,
-    );
+    await this.#locked([path], signal, async () => {
+      const found = await this.find(path, signal);
+      if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+      if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
+      if (found.file !== undefined) await this.#abandon(found.file);
+      staged.detach(path);
+      const isStored =
+        found.file === undefined || (await tree.lookup(path, signal))?.kind === 'file';
+      if (!isStored) return;
+      const stays = this.#staysWithout(path);
+      await store.delete(keyOf(path));
+      tree.recordAbsent(path);
+      if (!stays) await this.#writeMarker(parentOf(path));
+    });
   }
 
   /** @throws FsError EEXIST, EACCES, ENAMETOOLONG; StoreError */
@@ -113,40 +109,32 @@ export class Namespace {
     const { staged, store, tree } = this.#parts;
     this.refuseGuarded(path);
     this.refuseLongKey(markerOf(path));
-    await this.#locked(
-      [path],
-      async () => {
-        if ((await this.find(path, signal)) !== undefined)
-          throw new FsError('EEXIST', `${path} exists`);
-        if (staged.isHidden(path)) await store.delete(keyOf(path));
-        staged.reveal(path);
-        await this.#writeMarker(path);
-        tree.recordNewDirectory(path);
-      },
-      signal,
-    );
+    await this.#locked([path], signal, async () => {
+      if ((await this.find(path, signal)) !== undefined)
+        throw new FsError('EEXIST', `${path} exists`);
+      if (staged.isHidden(path)) await store.delete(keyOf(path));
+      staged.reveal(path);
+      await this.#writeMarker(path);
+      tree.recordNewDirectory(path);
+    });
   }
 
   /** @throws FsError ENOENT, ENOTDIR, ENOTEMPTY, EBUSY; StoreError */
   async rmdir(path: Path, signal?: AbortSignal): Promise<void> {
     const { staged, store, tree } = this.#parts;
     if (path === rootPath) throw new FsError('EBUSY', 'the root of a mount cannot be removed');
-    await this.#locked(
-      [path],
-      async () => {
-        const found = await this.find(path, signal);
-        if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
-        if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
-        if (staged.hasBelow(path) || (await this.#hasEntries(path))) {
-          throw new FsError('ENOTEMPTY', `${path} is not empty`);
-        }
-        const stays = this.#staysWithout(path);
-        await store.delete(markerOf(path));
-        tree.recordNoDirectory(path);
-        if (!stays) await this.#writeMarker(parentOf(path));
-      },
-      signal,
-    );
+    await this.#locked([path], signal, async () => {
+      const found = await this.find(path, signal);
+      if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+      if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
+      if (staged.hasBelow(path) || (await this.#hasEntries(path))) {
+        throw new FsError('ENOTEMPTY', `${path} is not empty`);
+      }
+      const stays = this.#staysWithout(path);
+      await store.delete(markerOf(path));
+      tree.recordNoDirectory(path);
+      if (!stays) await this.#writeMarker(parentOf(path));
+    });
   }
 
   /** @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENOSYS, ESTALE; StoreError */
@@ -154,26 +142,22 @@ export class Namespace {
     if (from === to) return;
     this.refuseGuarded(to);
     this.refuseLongKey(keyOf(to));
-    await this.#locked(
-      [from, to],
-      async () => {
-        const source = await this.find(from, signal);
-        if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
-        const target = await this.find(to, signal);
-        if (target !== undefined && flags.noReplace === true) {
-          throw new FsError('EEXIST', `${to} exists`);
-        }
-        if (source.kind === 'directory') {
-          await this.#renameDirectory(from, to, target);
-          return;
-        }
-        if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
-        await (source.file === undefined
-          ? this.#renameStored(from, to, target)
-          : this.#renameStaged(source.file, to, target));
-      },
-      signal,
-    );
+    await this.#locked([from, to], signal, async () => {
+      const source = await this.find(from, signal);
+      if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
+      const target = await this.find(to, signal);
+      if (target !== undefined && flags.noReplace === true) {
+        throw new FsError('EEXIST', `${to} exists`);
+      }
+      if (source.kind === 'directory') {
+        await this.#renameDirectory(from, to, target);
+        return;
+      }
+      if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
+      await (source.file === undefined
+        ? this.#renameStored(from, to, target)
+        : this.#renameStaged(source.file, to, target));
+    });
   }
 
   /** Once `file` is stored or unlinked: removes what its former names still hold in S3. */
@@ -189,8 +173,8 @@ export class Namespace {
 
   async #locked<T>(
     paths: readonly Path[],
-    work: () => Promise<T>,
     signal: AbortSignal | undefined,
+    work: () => Promise<T>,
   ): Promise<T> {
     return await this.#parts.locks.hold(paths, work, signal);
   }

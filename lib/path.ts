@@ -21,7 +21,6 @@ export const maxKeyBytes = 1024;
 export const maxNameBytes = 1024;
 
 export const rootPath = '/' as Path;
-export const rootKey = '' as Key;
 
 /**
  * Why a name cannot be one component of a path, or undefined where it can.

@@ -185,12 +185,6 @@ export class Tree {
     return await this.#answerOf(pending, signal);
   }
 
-  /** The listing of `path` if it is cached and fresh. */
-  peekListing(path: Path): Listing | undefined {
-    const known = this.#listings.get(path);
-    return known !== undefined && this.#mayAnswer(known) ? known : undefined;
-  }
-
   /** While a directory handle is open, its listing answers for its entries. */
   pin(path: Path): () => void {
     const listing = this.#listings.get(path);
