@@ -4,7 +4,7 @@
  * Request line, headers (Host too) and bodies pass as they are, so signatures stay valid. What was
  * sent is known by S3 action; faults befall requests by a plan.
  */
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import {
   Agent,
   createServer,
@@ -116,7 +116,7 @@ class Interceptor implements FaultProxy {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #plan = new FaultPlan();
   /** Aborted by clear, so that stalls end. */
-  #patience = new AbortController();
+  #patience = newPatience();
   #server = createServer();
   #port: number;
   #log: LoggedRequest[] = [];
@@ -163,7 +163,7 @@ class Interceptor implements FaultProxy {
   clear(): void {
     this.#plan.clear();
     this.#patience.abort();
-    this.#patience = new AbortController();
+    this.#patience = newPatience();
   }
 
   async down(): Promise<void> {
@@ -328,6 +328,13 @@ function classify(request: IncomingMessage, domains: readonly string[]): Classif
     if (!(error instanceof S3Error)) throw error;
     return { action: 'Unknown', bucket: '', key: '', query };
   }
+}
+
+/** Any number of stalled requests wait for it. */
+function newPatience(): AbortController {
+  const patience = new AbortController();
+  setMaxListeners(0, patience.signal);
+  return patience;
 }
 
 /** Waits until the faults are cleared or the client has given up. */
