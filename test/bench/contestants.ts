@@ -1,127 +1,148 @@
 /**
- * Who takes part in a benchmark, and how each is mounted: with the settings its own documentation
- * recommends for throughput, foreground, and all caches empty at the start.
+ * Who takes part in a benchmark, and how each is mounted: in the foreground, with the settings its own
+ * documentation recommends for throughput, parts of 8 MiB and eight requests at a time where it lets one
+ * choose, durable at close where it can be, and all caches empty at the start.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startMount } from '../../lib/demo/mount-process.js';
+import { Child } from '../../lib/demo/child.js';
+import { detachMounts, startMount } from '../../lib/demo/mount-process.js';
 import { findMount } from '../../lib/mount-table.js';
+import type { Place } from './storage.js';
 
-export interface Place {
-  readonly url: string;
-  readonly bucket: string;
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
+export interface MountOrder {
+  readonly place: Place;
+  /** the mount point */
+  readonly path: string;
+  /** for temporary files and keys; empty */
+  readonly directory: string;
+  /** whom the files belong to */
+  readonly owner: { readonly uid: number; readonly gid: number };
+  /** entity tags are not the MD5 of what was sent, as with S3's KMS encryption */
+  readonly hasRandomTags: boolean;
 }
 
 export interface BenchMount {
-  readonly path: string;
   stop(): Promise<void>;
 }
 
 export interface Contestant {
   readonly name: string;
   /** whether it can run here */
-  readonly isHere: () => boolean;
-  mount(place: Place): Promise<BenchMount>;
+  isHere(): boolean;
+  /** @throws Error with what it said */
+  mount(order: MountOrder): Promise<BenchMount>;
 }
+
+const partMib = 8;
+const concurrency = 8;
+const mountLimitMs = 30_000;
 
 export const contestants: readonly Contestant[] = [
   s3jail('kernel'),
   s3jail('fuse-native'),
-  peer('s3fs', (place, path, files) => [
-    ...[place.bucket, path, '-f', '-o', `url=${place.url},use_path_request_style`],
-    ...['-o', `passwd_file=${files.s3fs},parallel_count=8,multipart_size=8`],
-  ]),
-  peer('rclone', (place, path, files) => [
-    ...['mount', `bench:${place.bucket}`, path, '--config', files.rclone],
-    // Only without its write cache does close tell whether S3 has the data.
-    ...['--vfs-cache-mode', 'off', '--dir-cache-time', '5s', '--vfs-read-chunk-streams', '8'],
-  ]),
-  peer('mount-s3', (place, path) => [
+  peer('s3fs', async ({ place, path, directory, owner: { uid, gid } }) => {
+    const keys = await keyFile(directory, `${place.accessKeyId}:${place.secretAccessKey}`);
+    const options = [
+      ...[`url=${place.url}`, 'use_path_request_style', 'endpoint=us-east-1'],
+      ...[`passwd_file=${keys}`, `tmpdir=${directory}`, `parallel_count=${concurrency}`],
+      ...[`multipart_size=${partMib}`, 'enable_noobj_cache', 'complement_stat', 'umask=0022'],
+      ...['allow_other', 'mp_umask=0022', `uid=${uid}`, `gid=${gid}`],
+    ];
+    return [place.bucket, path, '-f', '-o', options.join(',')];
+  }),
+  peer('rclone', async ({ place, path, directory, owner: { uid, gid }, hasRandomTags }) => {
+    const config = await keyFile(
+      directory,
+      ...['[bench]', 'type = s3', 'provider = Other', `endpoint = ${place.url}`],
+      ...[`access_key_id = ${place.accessKeyId}`, `secret_access_key = ${place.secretAccessKey}`],
+      ...['region = us-east-1', `chunk_size = ${partMib}M`, `upload_concurrency = ${concurrency}`],
+    );
+    return [
+      ...['mount', `bench:${place.bucket}`, path, '--config', config, '--cache-dir', directory],
+      // Only without its write cache does close tell whether S3 has the data.
+      ...['--vfs-cache-mode', 'off', '--no-modtime'],
+      ...(readsInStreams() ? ['--vfs-read-chunk-streams', String(concurrency)] : []),
+      ...(hasRandomTags ? ['--ignore-checksum'] : []),
+      ...['--allow-other', '--uid', String(uid), '--gid', String(gid)],
+    ];
+  }),
+  peer('mount-s3', ({ place, path, owner: { uid, gid } }) => [
     ...[place.bucket, path, '--foreground', '--endpoint-url', place.url, '--force-path-style'],
-    ...['--region', 'us-east-1', '--allow-delete', '--allow-overwrite'],
+    ...['--region', 'us-east-1', '--allow-delete', '--allow-overwrite', '--allow-other'],
+    ...['--uid', String(uid), '--gid', String(gid)],
   ]),
-  peer('goofys', (place, path) => ['-f', '--endpoint', place.url, place.bucket, path]),
-  peer('geesefs', (place, path) => [
-    ...['-f', '--endpoint', place.url, '--fsync-on-close', place.bucket, path],
+  peer('goofys', ({ place, path, owner: { uid, gid } }) => [
+    ...['-f', '--endpoint', place.url, '-o', 'allow_other', '--uid', String(uid)],
+    ...['--gid', String(gid), place.bucket, path],
+  ]),
+  peer('geesefs', ({ place, path, owner: { uid, gid } }) => [
+    ...['-f', '--endpoint', place.url, '--fsync-on-close', '-o', 'allow_other'],
+    ...['--uid', String(uid), '--gid', String(gid), place.bucket, path],
   ]),
 ];
 
 function s3jail(driver: 'kernel' | 'fuse-native'): Contestant {
   return {
     name: `s3jail ${driver}`,
-    isHere: () => driver !== 'kernel' || process.getuid?.() === 0,
-    mount: async (place) => {
-      const path = await mkdtemp(join(tmpdir(), 's3jail-bench-'));
-      const mounted = await startMount({
+    isHere: () => true,
+    mount: async ({ place, path, directory, owner }) => {
+      const options = ['--driver', driver, '--region', 'us-east-1', '--temp-dir', directory];
+      options.push('--part-size', `${partMib}MiB`, '--uid', String(owner.uid));
+      options.push('--gid', String(owner.gid));
+      return await startMount({
         source: `s3://${place.bucket}/`,
         mountPoint: path,
         endpointUrl: place.url,
         credentials: place,
-        options: ['--driver', driver, '--region', 'us-east-1'],
+        options,
         output: 'keep',
       });
-      const stop = async (): Promise<void> => {
-        await mounted.stop();
-        await rm(path, { recursive: true });
-      };
-      return { path, stop };
     },
   };
-}
-
-interface KeyFiles {
-  readonly s3fs: string;
-  readonly rclone: string;
 }
 
 function peer(
   command: string,
-  argumentsFor: (place: Place, path: string, files: KeyFiles) => string[],
+  argumentsFor: (order: MountOrder) => string[] | Promise<string[]>,
 ): Contestant {
   return {
     name: command,
     isHere: () => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0,
-    mount: async (place) => {
-      const directory = await mkdtemp(join(tmpdir(), 's3jail-bench-'));
-      const path = await mkdtemp(join(tmpdir(), 's3jail-bench-'));
-      const files = { s3fs: join(directory, 's3fs'), rclone: join(directory, 'rclone') };
-      await writeKeys(files, place);
-      const child = spawn(command, argumentsFor(place, path, files), {
-        stdio: 'ignore',
-        env: peerEnvironment(place),
+    mount: async (order) => {
+      const child = await Child.start(command, await argumentsFor(order), {
+        env: peerEnvironment(order.place),
       });
       const stop = async (): Promise<void> => {
-        spawnSync('umount', ['-l', path]);
-        child.kill('SIGTERM');
-        await rm(directory, { recursive: true });
-        await rm(path, { recursive: true });
+        // It ends with its mount; what hangs is ended.
+        await detachMounts(order.path);
+        await child.stop();
       };
-      for (let tries = 0; findMount(path) === undefined; tries++) {
-        if (tries > 300 || child.exitCode !== null) {
+      const deadline = Date.now() + mountLimitMs;
+      while (findMount(order.path) === undefined) {
+        if (!child.isRunning || Date.now() > deadline) {
           await stop();
-          throw new Error(`${command} did not mount`);
+          throw new Error(`${command} did not mount: ${child.stderr.trim()}`);
         }
-        await sleep(50);
+        await sleep(20);
       }
-      return { path, stop };
+      return { stop };
     },
   };
 }
 
-async function writeKeys(files: KeyFiles, place: Place): Promise<void> {
-  const { accessKeyId, secretAccessKey, url } = place;
-  await writeFile(files.s3fs, `${accessKeyId}:${secretAccessKey}\n`, { mode: 0o600 });
-  const lines = [
-    ...['[bench]', 'type = s3', 'provider = Other', `endpoint = ${url}`],
-    ...[`access_key_id = ${accessKeyId}`, `secret_access_key = ${secretAccessKey}`],
-    ...['region = us-east-1', 'chunk_size = 8M', 'upload_concurrency = 8'],
-  ];
-  await writeFile(files.rclone, `${lines.join('\n')}\n`, { mode: 0o600 });
+async function keyFile(directory: string, ...lines: string[]): Promise<string> {
+  const path = join(directory, 'keys');
+  await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o600 });
+  return path;
+}
+
+/** rclone reads in parallel from version 1.69 on. */
+function readsInStreams(): boolean {
+  const { stdout } = spawnSync('rclone', ['mount', '--help'], { encoding: 'utf8' });
+  return stdout.includes('--vfs-read-chunk-streams');
 }
 
 function peerEnvironment(place: Place): NodeJS.ProcessEnv {
@@ -134,4 +155,32 @@ function peerEnvironment(place: Place): NodeJS.ProcessEnv {
   // Debian's rclone does not start with it.
   delete env['AWS_CA_BUNDLE'];
   return env;
+}
+
+/** A mount on a fresh directory below `parent`, and the directory away with it. */
+export async function mountAfresh(
+  contestant: Contestant,
+  parent: string,
+  order: Omit<MountOrder, 'path' | 'directory'>,
+): Promise<BenchMount & { readonly path: string }> {
+  const path = join(parent, 'mnt');
+  const directory = join(parent, 'temp');
+  await mkdir(path, { mode: 0o755 });
+  await mkdir(directory, { mode: 0o700 });
+  const remove = async (): Promise<void> => {
+    await rm(directory, { recursive: true });
+    // Fails while something is mounted there, so that nothing is deleted through a mount.
+    await rmdir(path);
+  };
+  try {
+    const mount = await contestant.mount({ ...order, path, directory });
+    const stop = async (): Promise<void> => {
+      await mount.stop();
+      await remove();
+    };
+    return { path, stop };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
 }

@@ -1,162 +1,201 @@
 /**
- * The same work by s3jail with each driver and by the peers found here, on one S3 endpoint, in turns;
- * see scripts/bench for the options. Every measurement has a mount of its own, so that caches are
- * empty, and the bare SDK shows what reading and writing the same parts costs without a mount.
+ * The same work by s3jail with each driver, by the peers found here and by the bare SDK, on one S3
+ * endpoint, in turns; see scripts/bench for the options.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
-import { startEndpoint } from '../../lib/endpoint/endpoint.js';
-import { Bucket, inParallel } from '../support/bucket.js';
-import { contestants, type Contestant, type Place } from './contestants.js';
-import { startLink, type Link } from './link.js';
-import { markdown, median, svg, type Result } from './report.js';
-import { fullSizes, rows, shortSizes, timed, type Row, type Sizes } from './rows.js';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { makeAccount } from '../../lib/demo/account.js';
+import { detachMounts } from '../../lib/demo/mount-process.js';
+import { startSshd } from '../../lib/demo/sshd.js';
+import { TakeDown } from '../../lib/demo/take-down.js';
+import { messageOf } from '../../lib/failure.js';
+import { StopSignals } from '../../lib/stop-signals.js';
+import { makeDirectory } from '../support/place.js';
+import { startLink, type Link, type Traffic } from './link.js';
+import { measure, measureFloor, prepareScratch, type Measured, type Stage } from './measure.js';
+import { readOptions, type BenchOptions } from './options.js';
+import { plot } from './plot.js';
+import {
+  floorName,
+  groupsOf,
+  keepResults,
+  markdown,
+  shown,
+  type Report,
+  type Result,
+} from './results.js';
+import { rows, type Row } from './rows.js';
+import { Storage, type Place } from './storage.js';
 
-const { values: options } = parseArgs({
-  options: {
-    short: { type: 'boolean', default: false },
-    rows: { type: 'string' },
-    peers: { type: 'string' },
-    repeat: { type: 'string', default: '3' },
-    delay: { type: 'string', default: '0,20' },
-    rate: { type: 'string', default: '100' },
-    out: { type: 'string' },
-  },
-});
-const partSize = 8 * 1024 * 1024;
-const sizes = options.short ? shortSizes : fullSizes;
+/** Who takes longer than that, and three times as long as the first, is measured once. */
+const slowSeconds = 5;
 
-function chosen<T extends { readonly name: string }>(all: readonly T[], names?: string): T[] {
-  return names === undefined ? [...all] : all.filter(({ name }) => names.split(',').includes(name));
-}
+/** A contestant at one row and delay, over all rounds. */
+class Entrant {
+  readonly seconds: number[] = [];
+  #traffic: Traffic | undefined;
+  #isOut = false;
+  #isOver = false;
 
-/** The floor: the same parts by the SDK alone. */
-function bareSdk(row: Row, sizes: Sizes, place: Place): (() => Promise<void>) | undefined {
-  const { url: endpoint, bucket: Bucket } = place;
-  const config = { endpoint, credentials: place, region: 'us-east-1', forcePathStyle: true };
-  const size = sizes.largeMib * 2 ** 20;
-  if (row.name === 'read') {
-    return async () => {
-      const client = new S3Client(config);
-      const starts = Array.from(
-        { length: Math.ceil(size / partSize) },
-        (_, part) => part * partSize,
-      );
-      await inParallel(8, starts, async (start) => {
-        const Range = `bytes=${start}-${start + partSize - 1}`;
-        const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: 'large', Range }));
-        await Body?.transformToByteArray();
-      });
-      client.destroy();
+  constructor(
+    readonly name: string,
+    readonly measure: (round: number) => Promise<Measured>,
+  ) {}
+
+  async run(round: number, first: Entrant | undefined): Promise<void> {
+    const [took = 0] = this.seconds;
+    const [base = 0] = first?.seconds ?? [];
+    if (this.#isOut || (took > slowSeconds && took > 3 * base)) return;
+    try {
+      const { seconds, traffic } = await this.measure(round);
+      this.#traffic = traffic;
+      this.#isOver = this.#isOut = seconds === undefined;
+      if (seconds !== undefined) this.seconds.push(seconds);
+      tell(`  ${this.name}: ${seconds === undefined ? 'given up' : `${shown(seconds)} s`}`);
+    } catch (error) {
+      // What a contestant cannot do is a result too.
+      this.#isOut = true;
+      this.seconds.length = 0;
+      tell(`  ${this.name}: ${messageOf(error)}`);
+    }
+  }
+
+  result({ limitMs }: BenchOptions): Pick<Result, 'seconds' | 'limit' | 'traffic'> {
+    const { seconds } = this;
+    return {
+      ...{ seconds, traffic: this.#traffic },
+      ...(this.#isOver ? { limit: limitMs / 1000 } : {}),
     };
   }
-  if (row.name !== 'write') return undefined;
-  return async () => {
-    const client = new S3Client(config);
-    const params = { Bucket, Key: 'sdk', Body: Buffer.alloc(size) };
-    await new Upload({ client, params, partSize, queueSize: 8 }).done();
-    client.destroy();
-  };
 }
 
-async function measure(
-  contestant: Contestant | 'bare SDK',
-  row: Row,
-  { link, place, name }: { link: Link; place: Place; name: string },
-): Promise<number | undefined> {
-  if (contestant === 'bare SDK') {
-    const work = bareSdk(row, sizes, place);
-    link.reset();
-    const began = performance.now();
-    await work?.();
-    return work === undefined ? undefined : (performance.now() - began) / 1000;
+async function benchRow(
+  stage: Stage,
+  { row, link, delayMs }: { row: Row; link: Link; delayMs: number },
+  options: BenchOptions,
+): Promise<Result[]> {
+  const nameOf = (who: string, round: number): string =>
+    `new-${row.name}-${delayMs}-${round}-${who.replaceAll(' ', '-')}`;
+  const entrants = options.contestants
+    .filter((contestant) => contestant.isHere())
+    .map(
+      (contestant) =>
+        new Entrant(contestant.name, (round) =>
+          measure(stage, link, { contestant, row, name: nameOf(contestant.name, round) }),
+        ),
+    );
+  const { floor: task } = row;
+  if (task !== undefined && options.hasFloor) {
+    const floor = (round: number): Promise<Measured> =>
+      measureFloor(stage, link, { task, row, name: nameOf('floor', round) });
+    entrants.push(new Entrant(floorName, floor));
   }
-  try {
-    const mount = await contestant.mount(place);
-    try {
-      link.reset();
-      return await timed(row, { path: mount.path, sizes, name });
-    } finally {
-      await mount.stop();
-    }
-  } catch (error) {
-    console.error(`${row.name}: ${contestant.name}: ${String(error).split('\n')[0]}`);
-    return undefined;
+  for (let round = 0; round < options.rounds; round++) {
+    tell(`${row.name}, ${delayMs} ms, round ${round + 1}`);
+    for (const entrant of entrants) await entrant.run(round, entrants[0]);
   }
+  return entrants.map((entrant) => ({
+    ...{ row: row.name, title: row.title(stage.sizes), delayMs, contestant: entrant.name },
+    ...entrant.result(options),
+  }));
 }
 
-async function bench(place: Place): Promise<Result[]> {
-  const here = chosen(contestants, options.peers).filter(({ isHere }) => isHere());
+async function bench(stage: Stage, options: BenchOptions): Promise<Result[]> {
   const results: Result[] = [];
-  const client = new S3Client({
-    ...{ endpoint: place.url, credentials: place, region: 'us-east-1', forcePathStyle: true },
-  });
-  const bucket = new Bucket(client, place.bucket);
-  for (const row of chosen(rows, options.rows)) {
-    await inParallel(16, [...row.needs(sizes)], async ({ key, size }) => {
-      await bucket.put(key, Buffer.alloc(size, key));
-    });
-    for (const delayMs of options.delay.split(',').map(Number)) {
-      const connectionRate = Number(options.rate) * 1e6;
-      const link = await startLink({ target: place.url, delayMs, connectionRate });
-      const runs = new Map<string, { seconds: number[]; requests: number; bytes: number }>();
-      for (let round = 0; round < Number(options.repeat); round++) {
-        for (const contestant of [...here, 'bare SDK' as const]) {
-          const label = typeof contestant === 'string' ? contestant : contestant.name;
-          const name = `new-${delayMs}-${round}-${label.replaceAll(' ', '-')}`;
-          const seconds = await measure(contestant, row, {
-            ...{ link, place: { ...place, url: link.url }, name },
-          });
-          const known = runs.get(label) ?? { seconds: [], requests: 0, bytes: 0 };
-          if (seconds !== undefined) known.seconds.push(seconds);
-          known.requests = link.counts.requests;
-          known.bytes = link.counts.sent + link.counts.received;
-          runs.set(label, known);
-        }
-      }
-      await link.close();
-      for (const [contestant, found] of runs) {
-        if (contestant === 'bare SDK' && found.seconds.length === 0) continue;
-        results.push({ row: row.name, delayMs, contestant, ...found });
-        console.error(
-          `${row.name} ${delayMs} ms ${contestant}: ${median(found.seconds).toFixed(3)} s`,
-        );
+  const { storage, sizes } = stage;
+  for (const row of options.rows) {
+    await storage.provide(row.needs?.(sizes) ?? []);
+    for (const delayMs of options.delaysMs) {
+      const { connectionRate } = options;
+      const link = await startLink({ target: storage.place.url, delayMs, connectionRate });
+      try {
+        results.push(...(await benchRow(stage, { row, link, delayMs }, options)));
+      } finally {
+        await link.close();
       }
     }
   }
-  client.destroy();
   return results;
 }
 
-/** The endpoint that the environment names, as scripts/ceph prints it, or the embedded one. */
-async function withPlace(work: (place: Place) => Promise<void>): Promise<void> {
-  const { S3JAIL_BENCH_URL: url, S3JAIL_BENCH_BUCKET: bucket = 'bench', ...env } = process.env;
-  const accessKeyId = env['AWS_ACCESS_KEY_ID'] ?? 'AKIABENCH';
-  const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'] ?? 'secret-of-the-bench';
-  if (url !== undefined) {
-    await work({ url, bucket, accessKeyId, secretAccessKey });
-    return;
-  }
-  const directory = await mkdtemp(join(tmpdir(), 's3jail-bench-'));
-  const credentials = [{ accessKeyId, secretAccessKey }];
-  const endpoint = await startEndpoint({ directory, credentials, buckets: [bucket], fsync: false });
+/** The endpoint that the environment names, or the embedded one. */
+async function openStorage({ objects }: BenchOptions): Promise<Storage> {
+  const { S3JAIL_BENCH_URL: url, S3JAIL_BENCH_BUCKET: bucket = 's3jail-bench' } = process.env;
+  if (url === undefined) return await Storage.embedded(objects);
+  const place: Place = {
+    ...{ url, bucket },
+    accessKeyId: process.env['AWS_ACCESS_KEY_ID'] ?? '',
+    secretAccessKey: process.env['AWS_SECRET_ACCESS_KEY'] ?? '',
+  };
+  return await Storage.at(place);
+}
+
+async function setUp(options: BenchOptions, takeDown: TakeDown): Promise<Stage> {
+  // Where sshd takes its keys from.
+  const scratch = await mkdtemp('/var/lib/s3jail-bench-');
+  await chmod(scratch, 0o755);
+  takeDown.add(`remove ${scratch}`, async () => {
+    await detachMounts(scratch);
+    await rm(scratch, { recursive: true });
+  });
+  await prepareScratch(scratch, options.sizes);
+  const account = await makeAccount('s3jail-bench');
+  takeDown.add(`remove the user ${account.name}`, () => account.remove());
+  const directory = await makeDirectory(scratch, 'ssh');
+  const sshd = await startSshd({ directory, user: account.name, server: 'internal' });
+  takeDown.add('stop sshd', () => sshd.stop());
+  const storage = await openStorage(options);
+  takeDown.add('stop the endpoint', () => storage.close());
+  return { storage, scratch, account, sshd, sizes: options.sizes, limitMs: options.limitMs };
+}
+
+function captionOf({ rounds, connectionRate }: BenchOptions): string {
+  const processor = cpus()[0]?.model.trim() ?? 'an unknown processor';
+  const endpoint = process.env['S3JAIL_BENCH_NAME'] ?? 'the embedded endpoint';
+  const date = new Date().toISOString().slice(0, 10);
+  const rate = connectionRate > 0 ? `${connectionRate / 1e6} MB/s` : 'no cap';
+  return (
+    `${date}, ${cpus().length} × ${processor}, Node.js ${process.versions.node}; ` +
+    `${endpoint}, ${rate} for each connection; ` +
+    `medians of ${rounds}, one where it took more than ${slowSeconds} s and three times as long as the first.`
+  );
+}
+
+async function publish(results: Result[], options: BenchOptions): Promise<void> {
+  let report: Report = { caption: captionOf(options), results };
+  if (options.results !== undefined) report = await keepResults(options.results, report);
+  const groups = groupsOf(
+    report.results,
+    rows.map(({ name }) => name),
+  );
+  const text = markdown(report, groups);
+  process.stdout.write(text);
+  if (options.markdown !== undefined) await writeFile(options.markdown, text);
+  if (options.svg !== undefined) await writeFile(options.svg, plot(report, groups));
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  const takeDown = new TakeDown();
+  const signals = new StopSignals();
   try {
-    await work({ url: endpoint.url, bucket, accessKeyId, secretAccessKey });
+    const work = async (): Promise<Result[]> => bench(await setUp(options, takeDown), options);
+    const results = await signals.unlessStopped(work(), (by) => new Error(`stopped by ${by}`));
+    await publish(results, options);
   } finally {
-    await endpoint.close();
-    await rm(directory, { recursive: true });
+    for (const failure of await takeDown.run()) tell(failure);
   }
 }
 
-await withPlace(async (place) => {
-  const results = await bench(place);
-  const processor = cpus()[0]?.model ?? 'unknown processor';
-  const date = new Date().toISOString().slice(0, 10);
-  const caption = `${date}, ${cpus().length} × ${processor}, median of ${options.repeat}`;
-  console.log(`${caption}\n\n${markdown(results)}`);
-  if (options.out !== undefined) await writeFile(options.out, svg(results, caption));
-});
+try {
+  await main();
+} catch (error) {
+  tell(`bench: ${messageOf(error)}`);
+  process.exitCode = 1;
+}
+// What was under way when it was stopped is not waited for.
+process.exit();
