@@ -1,9 +1,20 @@
-/** A FIFO semaphore by weight: bytes of memory, or slots, that several users share. */
+/**
+ * A semaphore by weight: bytes of memory, or slots, that several users share. First come, first
+ * served, but for claims that go before all others.
+ */
+type Turn = 'first' | 'last';
+
+interface Claim {
+  readonly amount: number;
+  readonly turn: Turn;
+  readonly start: () => void;
+}
+
 export class Budget {
   readonly #capacity: number;
   #used = 0;
   #peak = 0;
-  readonly #waiting: { amount: number; start: () => void }[] = [];
+  readonly #waiting: Claim[] = [];
 
   /** @param capacity what may be held at once, in the caller's unit */
   constructor(capacity: number) {
@@ -28,9 +39,18 @@ export class Budget {
    * capacity is cut down to it, so that it runs alone instead of never.
    */
   async hold<T>(amount: number, work: () => Promise<T>): Promise<T> {
+    return await this.#hold(amount, 'last', work);
+  }
+
+  /** The same, before those that wait already. */
+  async holdFirst<T>(amount: number, work: () => Promise<T>): Promise<T> {
+    return await this.#hold(amount, 'first', work);
+  }
+
+  async #hold<T>(amount: number, turn: Turn, work: () => Promise<T>): Promise<T> {
     const claim = Math.min(amount, this.#capacity);
-    if (this.#waiting.length > 0 || this.#used + claim > this.#capacity) {
-      await new Promise<void>((start) => this.#waiting.push({ amount: claim, start }));
+    if (this.#isTaken(claim, turn)) {
+      await new Promise<void>((start) => this.#wait({ amount: claim, turn, start }));
     } else {
       this.#take(claim);
     }
@@ -43,7 +63,7 @@ export class Budget {
 
   /** Takes `amount` if it is free at once; the caller gives it back with `give`. */
   tryTake(amount: number): boolean {
-    if (this.#waiting.length > 0 || this.#used + amount > this.#capacity) return false;
+    if (this.#isTaken(amount, 'last')) return false;
     this.#take(amount);
     return true;
   }
@@ -57,6 +77,18 @@ export class Budget {
       this.#take(next.amount);
       next.start();
     }
+  }
+
+  #isTaken(amount: number, turn: Turn): boolean {
+    const isQueued =
+      turn === 'first' ? this.#waiting[0]?.turn === 'first' : this.#waiting.length > 0;
+    return isQueued || this.#used + amount > this.#capacity;
+  }
+
+  #wait(claim: Claim): void {
+    const behind = this.#waiting.findIndex((other) => other.turn === 'last');
+    if (claim.turn === 'last' || behind === -1) this.#waiting.push(claim);
+    else this.#waiting.splice(behind, 0, claim);
   }
 
   #take(amount: number): void {

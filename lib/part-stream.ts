@@ -9,13 +9,8 @@
  */
 import { Budget } from './budget.js';
 import { streamPartEnd } from './commit-plan.js';
+import type { PartSender } from './part-sender.js';
 import type { ByteRange, MultipartUpload, ObjectStore, UploadedPart } from './store.js';
-
-/** Bytes of a range of the staged file, ready to send. */
-export interface LoadedRange {
-  readonly pieces: readonly Uint8Array[];
-  readonly crc32: number;
-}
 
 export interface PartStreamOptions {
   readonly store: ObjectStore;
@@ -28,10 +23,8 @@ export interface PartStreamOptions {
   readonly equalParts: boolean;
   /** parts in flight at a time */
   readonly concurrency: number;
-  /** memory for part bodies, shared by all files of the mount */
-  readonly memory: Budget;
+  readonly sender: PartSender;
   readonly create: () => Promise<MultipartUpload>;
-  readonly load: (range: ByteRange) => Promise<LoadedRange>;
   /** a part arrived: its local bytes can be given back */
   readonly onSent: () => void;
   /** a part failed for good, after all retries */
@@ -174,14 +167,12 @@ export class PartStream {
   }
 
   async #transfer(part: Part): Promise<void> {
-    const { store, memory, load, onSent } = this.#options;
+    const { sender, onSent } = this.#options;
     await this.#slots.hold(1, () =>
-      memory.hold(part.end - part.start, async () => {
+      sender.hold(part, async () => {
         if (part.state !== 'sending' || this.#failure !== undefined) return;
         const upload = await this.upload();
-        const { pieces, crc32 } = await load(part);
-        const signal = part.abort.signal;
-        const sent = await store.uploadPart(upload, part.number, pieces, { crc32, signal });
+        const sent = await sender.send(upload, part, part.abort.signal);
         // It may have been rewritten meanwhile.
         if (isStale(part)) return;
         part.sent = sent;

@@ -108,6 +108,9 @@ export interface Source {
   read(into: Uint8Array, offset: number): Promise<void>;
 }
 
+/** Bytes of a source in memory while it is sent as one part. */
+export const sourceWindow = 1024 * 1024;
+
 /** An open multipart upload. */
 export interface MultipartUpload {
   readonly key: Key;
@@ -164,11 +167,14 @@ export interface ObjectStore {
   delete(key: Key, options?: { ifMatch?: ETag; signal?: AbortSignal }): Promise<void>;
 
   createUpload(key: Key, options?: WriteOptions): Promise<MultipartUpload>;
-  /** UploadPart; the same number again replaces the part. */
+  /**
+   * UploadPart; the same number again replaces the part. A source is read while it is sent, with no
+   * more than `sourceWindow` of it in memory, and again for each attempt.
+   */
   uploadPart(
     upload: MultipartUpload,
     number: number,
-    body: readonly Uint8Array[],
+    body: readonly Uint8Array[] | Source,
     options?: { crc32?: number; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart>;
   /** UploadPartCopy of a range of an object. */

@@ -13,8 +13,8 @@ import { FsError } from './errors.js';
 
 /** Somebody who can give local bytes back. */
 export interface SpaceHolder {
-  /** Frees what it can at once. */
-  reclaim(): void;
+  /** Frees what it can at once. @param how `spare`: but for what is likely to be needed again */
+  reclaim(how: 'spare' | 'all'): void;
   /** Whether more can be freed once uploads under way are done. */
   readonly expectsRelease: boolean;
 }
@@ -80,12 +80,11 @@ export class TempSpace {
   async reserve(bytes: number): Promise<void> {
     if (bytes <= 0) return;
     const deadline = Date.now() + this.#waitMs;
-    while (!(await this.#fits(bytes))) {
-      for (const holder of this.#holders) holder.reclaim();
-      if (await this.#fits(bytes)) break;
+    while (!(await this.#fitsAfter('spare', bytes))) {
       const left = deadline - Date.now();
       const hope = [...this.#holders].some((holder) => holder.expectsRelease);
       if (!hope || left <= 0) {
+        if (await this.#fitsAfter('all', bytes)) break;
         throw new FsError(
           'ENOSPC',
           `temp directory ${this.directory} is full: ${this.#used} bytes staged, limit ${this.limit}, ${this.#diskFree} bytes free on its file system`,
@@ -111,6 +110,12 @@ export class TempSpace {
     const waiting = this.#wake;
     this.#wake = [];
     for (const wake of waiting) wake();
+  }
+
+  async #fitsAfter(how: 'spare' | 'all', bytes: number): Promise<boolean> {
+    if (await this.#fits(bytes)) return true;
+    for (const holder of this.#holders) holder.reclaim(how);
+    return await this.#fits(bytes);
   }
 
   async #fits(bytes: number): Promise<boolean> {

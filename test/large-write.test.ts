@@ -8,7 +8,7 @@ import { open, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { systemErrorCode } from '../lib/errors.js';
 import { mountForTest, type Mounted } from './support/mounted.js';
 import { makePlace } from './support/place.js';
@@ -62,7 +62,7 @@ async function blocksOf(descriptor: string, tempDirectory: string): Promise<numb
 }
 
 /** Writes `size` bytes that never repeat. @returns their SHA-256 */
-async function writeLarge(path: string): Promise<string> {
+async function writeLarge(path: string, size: number): Promise<string> {
   const hash = createHash('sha256');
   const block = randomBytes(mebibyte);
   const file = await open(path, 'w');
@@ -88,29 +88,49 @@ async function peakMemory(pid: number): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
-const title = `${size / mebibyte} MiB go through ${tempLimit / mebibyte} MiB of temporary files`;
-void t.test(title, async (t) => {
+interface Write {
+  /** bytes */
+  readonly size: number;
+  readonly tempLimit: number;
+  readonly options: readonly string[];
+  /** memory that the process may have */
+  readonly memory: number;
+}
+
+async function arrives(t: Test, { size, tempLimit, options, memory }: Write): Promise<void> {
   t.setTimeout(120_000 + (size / mebibyte) * 500);
   const server = await useServer(t, 'embedded');
   const place = await makePlace(t);
-  const options = ['--temp-limit', String(tempLimit), '--memory-limit', String(memoryLimit)];
   const mounted = await mountForTest(t, {
     server,
     place,
     driver: 'kernel',
-    options: [...options, '--access', 'any'],
+    options: ['--temp-limit', String(tempLimit), ...options, '--access', 'any'],
   });
   const watch = new TempWatch(mounted);
-  const written = await writeLarge(join(mounted.mountPoint, 'large'));
+  const written = await writeLarge(join(mounted.mountPoint, 'large'), size);
   await watch.end();
   t.equal((await server.bucket.head('large')).ContentLength, size);
   t.equal(await hashOfStored(server, 'large'), written, 'the object is what was written');
   t.strictSame(await server.bucket.uploads(), []);
-  const memory = await peakMemory(mounted.child.pid);
-  t.comment(`peak: ${toMib(watch.peak)} MiB of temporary files, ${toMib(memory)} MiB of memory`);
+  const peak = await peakMemory(mounted.child.pid);
+  t.comment(`peak: ${toMib(watch.peak)} MiB of temporary files, ${toMib(peak)} MiB of memory`);
   t.ok(watch.peak > 0, 'temporary files were seen');
   t.ok(watch.peak <= tempLimit, 'no more disk than allowed');
-  t.ok(memory <= memoryLimit + memoryFloor, 'memory does not grow with the file');
+  t.ok(peak <= memory, 'no more memory than allowed');
+}
+
+const title = `${toMib(size)} MiB go through ${toMib(tempLimit)} MiB of temporary files`;
+void t.test(title, async (t) => {
+  const options = ['--memory-limit', String(memoryLimit)];
+  await arrives(t, { size, tempLimit, options, memory: memoryLimit + memoryFloor });
+});
+
+void t.test('a part of 384 MiB goes through a process that never has as much', async (t) => {
+  const part = 384 * mebibyte;
+  const options = ['--part-size', String(part), '--memory-limit', String(2 * part)];
+  const memory = memoryFloor + 64 * mebibyte;
+  await arrives(t, { size: part + mebibyte, tempLimit: 4 * part, options, memory });
 });
 
 function toMib(bytes: number): number {

@@ -101,7 +101,7 @@ export class Copier {
     try {
       const output = await this.#sendCopy(input, job);
       const etag = entityTag(output.CopyObjectResult?.ETag) ?? (await this.#tagOf(target));
-      await this.#checkSource(source, etag, options.signal);
+      await this.#checkSource(job, etag);
       return { etag };
     } catch (error) {
       if (!isInDoubt(error)) throw targetError(error, job.condition);
@@ -191,10 +191,11 @@ export class Copier {
     return found;
   }
 
-  async #checkSource(source: CopySource, copied: ETag, signal?: AbortSignal): Promise<void> {
-    if (this.#connection.isAws || copied === source.etag) return;
+  async #checkSource({ source, target, options }: CopyJob, copied: ETag): Promise<void> {
+    // An object that was copied onto itself is another version now.
+    if (this.#connection.isAws || copied === source.etag || target === source.key) return;
     // Two MD5s of single PUTs that differ: other bytes.
-    await this.#headSource(source, signal);
+    await this.#headSource(source, options.signal);
   }
 
   /** After a CopyObject in doubt: done if the target holds what the source does. */
@@ -209,6 +210,9 @@ export class Copier {
     const etag = entityTag(found.ETag);
     const isSame = etag === job.source.etag && found.ContentLength === job.source.size;
     if (etag === undefined || !isSame || md5OfTag(etag) === undefined) throw error;
+    // Copied onto itself for the sake of its metadata, it has the same bytes either way.
+    const wanted = Object.entries(job.options.metadata ?? {});
+    if (wanted.some(([name, value]) => found.Metadata?.[name] !== value)) throw error;
     return { etag };
   }
 

@@ -10,6 +10,7 @@
 import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 
 import { NodeHttpHandler } from '@smithy/node-http-handler';
@@ -17,6 +18,7 @@ import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 
 import { proxyAgents, proxyFor } from './proxy.js';
 import type { Proxy } from './proxy.js';
+import { unreadable } from './streamed-body.js';
 
 type HandlerRequest = Parameters<NodeHttpHandler['handle']>[0];
 type HandlerOptions = Parameters<NodeHttpHandler['handle']>[1];
@@ -66,7 +68,11 @@ export class HttpHandler extends NodeHttpHandler {
 
   override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
     const { sending, asking } = this.#way(this.proxyOf(request));
-    return await ('expect' in request.headers ? asking : sending).handle(request, options);
+    const handler = 'expect' in request.headers ? asking : sending;
+    const body: unknown = request.body;
+    return await (body instanceof Readable
+      ? handleStream(handler, { request, body, options })
+      : handler.handle(request, options));
   }
 
   /** The proxy that requests to this host go through. @throws Error where it cannot be used */
@@ -114,6 +120,22 @@ export class HttpHandler extends NodeHttpHandler {
       sending: new NodeHttpHandler({ ...this.#common, ...agents(true) }),
       asking: new NodeHttpHandler({ ...this.#common, ...agents(false) }),
     };
+  }
+}
+
+/** The library pipes a body and does not hear if it breaks: the request would wait for the rest. */
+async function handleStream(
+  handler: NodeHttpHandler,
+  { request, body, options }: { request: HandlerRequest; body: Readable; options: HandlerOptions },
+): HandlerResponse {
+  const broken = new AbortController();
+  body.on('error', () => broken.abort());
+  const given = options?.abortSignal;
+  const signals = given instanceof AbortSignal ? [given, broken.signal] : [broken.signal];
+  try {
+    return await handler.handle(request, { ...options, abortSignal: AbortSignal.any(signals) });
+  } catch (error) {
+    throw body.errored === null ? error : unreadable(body.errored);
   }
 }
 

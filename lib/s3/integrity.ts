@@ -14,6 +14,7 @@ import { createHash } from 'node:crypto';
 import { StoreError, isStoreError } from '../errors.js';
 import type { Connection } from './connection.js';
 import { base64Crc32 } from './stored-checksum.js';
+import { StreamedBody } from './streamed-body.js';
 
 /** Checksum headers of a request with a body. */
 export interface BodyIntegrity {
@@ -41,15 +42,15 @@ export class Integrity {
    */
   async withFallback<Input, Output>(
     preferred: Input,
-    otherwise: () => Input,
+    otherwise: () => Input | Promise<Input>,
     send: (input: Input) => Promise<Output>,
   ): Promise<Output> {
-    if (this.#crc32Refused) return await send(otherwise());
+    if (this.#crc32Refused) return await send(await otherwise());
     try {
       return await send(preferred);
     } catch (error) {
       if (this.#connection.isAws || !isStoreError(error, 'unsupported', 'invalid')) throw error;
-      const output = await send(otherwise());
+      const output = await send(await otherwise());
       this.#crc32Refused = true;
       const fields = { refused: error.message };
       this.#connection.log.info(fields, 'the endpoint takes no CRC32 checksums; using MD5');
@@ -59,7 +60,7 @@ export class Integrity {
 
   /** Sends a body with its checksum. @param crc32 of `body` */
   async withBody<Output extends { ChecksumCRC32?: string | undefined }>(
-    body: Buffer,
+    body: Buffer | StreamedBody,
     crc32: number,
     send: (integrity: BodyIntegrity) => Promise<Output>,
   ): Promise<Output> {
@@ -67,7 +68,7 @@ export class Integrity {
     const output = await this.withFallback<BodyIntegrity, Output>(
       // Ceph looks at the checksum only where its kind is named as well.
       { ChecksumAlgorithm: 'CRC32', ChecksumCRC32: sum },
-      () => ({ ContentMD5: createHash('md5').update(body).digest('base64') }),
+      async () => ({ ContentMD5: await md5Of(body) }),
       send,
     );
     if (output.ChecksumCRC32 === sum) this.#connection.comparesCrc32 = true;
@@ -78,4 +79,9 @@ export class Integrity {
     }
     return output;
   }
+}
+
+async function md5Of(body: Buffer | StreamedBody): Promise<string> {
+  if (body instanceof StreamedBody) return await body.md5();
+  return createHash('md5').update(body).digest('base64');
 }

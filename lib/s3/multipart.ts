@@ -20,6 +20,7 @@ import {
 import type {
   CreateMultipartUploadCommandInput,
   CreateMultipartUploadCommandOutput,
+  UploadPartCommandInput,
 } from '@aws-sdk/client-s3';
 
 import { combineCrc32 } from '../crc32.js';
@@ -42,6 +43,7 @@ import { base64Crc32 } from './stored-checksum.js';
 import type { Integrity } from './integrity.js';
 import { entityTag } from './object-info.js';
 import { isInDoubt, settleComplete } from './settle.js';
+import type { StreamedBody } from './streamed-body.js';
 import { initiatedAt, removeTwins } from './twin-uploads.js';
 
 /** What is known of an upload that this process made. */
@@ -112,7 +114,7 @@ export class Multipart {
   async uploadPart(
     upload: MultipartUpload,
     number: number,
-    body: Buffer,
+    body: Buffer | StreamedBody,
     options: { crc32: number; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart> {
     const { crc32, signal } = options;
@@ -121,7 +123,7 @@ export class Multipart {
       crc32,
       async (sums) =>
         await this.#connection.send(
-          new UploadPartCommand({ ...this.#at(upload), ...sums, PartNumber: number, Body: body }),
+          partCommand({ ...this.#at(upload), ...sums, PartNumber: number }, body),
           { key: upload.key, signal, bodyBytes: body.length },
         ),
     );
@@ -296,6 +298,15 @@ export class Multipart {
   #at(upload: MultipartUpload) {
     return { ...this.#connection.at(upload.key), UploadId: upload.uploadId };
   }
+}
+
+function partCommand(
+  input: Omit<UploadPartCommandInput, 'Body'>,
+  body: Buffer | StreamedBody,
+): UploadPartCommand {
+  if (Buffer.isBuffer(body)) return new UploadPartCommand({ ...input, Body: body });
+  const { length: ContentLength } = body;
+  return body.sentBy(new UploadPartCommand({ ...input, ContentLength, Body: Buffer.alloc(0) }));
 }
 
 function partInput(part: UploadedPart) {

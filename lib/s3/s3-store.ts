@@ -53,6 +53,7 @@ import { Multipart, targetError } from './multipart.js';
 import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
+import { StreamedBody } from './streamed-body.js';
 import { uploadSource } from './upload-source.js';
 import { verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
@@ -343,11 +344,16 @@ export class S3Store implements ObjectStore {
   async uploadPart(
     upload: MultipartUpload,
     number: number,
-    body: readonly Uint8Array[],
+    body: readonly Uint8Array[] | Source,
     options: { crc32?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<UploadedPart> {
-    const bytes = joined(body);
     const { signal } = options;
+    if ('read' in body) {
+      const streamed = new StreamedBody(body);
+      const crc32 = options.crc32 ?? (await streamed.crc32());
+      return await this.#multipart.uploadPart(upload, number, streamed, { crc32, signal });
+    }
+    const bytes = joined(body);
     const sum = checkedCrc32(bytes, options.crc32, { action: 'UploadPart', key: upload.key });
     return await this.#multipart.uploadPart(upload, number, bytes, { crc32: sum, signal });
   }

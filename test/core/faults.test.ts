@@ -17,6 +17,7 @@ const partSize = 100 * KiB;
 interface Scenario {
   readonly name: string;
   readonly actions: readonly ProxyAction[];
+  readonly memoryLimit?: number;
   /** what is in S3 before, by key */
   readonly before: Readonly<Record<string, Buffer>>;
   readonly work: (program: Program, core: Core) => Promise<void>;
@@ -64,6 +65,17 @@ const scenarios: Scenario[] = [
     before: {},
     work: async (program) => {
       const handle = await program.create('/f', { exclusive: true });
+      await writeAndClose(program, handle, large);
+    },
+    after: { f: large },
+  },
+  {
+    name: 'a large new file whose parts are too large for memory',
+    actions: ['UploadPart'],
+    memoryLimit: 2 * partSize,
+    before: {},
+    work: async (program) => {
+      const handle = await program.create('/f');
       await writeAndClose(program, handle, large);
     },
     after: { f: large },
@@ -192,7 +204,8 @@ async function tryFault(t: Tap, scenario: Scenario, trial: Trial): Promise<void>
   const { action, label, fault, count } = trial;
   // Only where the time limit is what ends the request it has to be short; this machine may be slow.
   const requestTimeoutMs = fault.kind === 'no-answer' ? 1500 : 20_000;
-  const core = await useCore(t, { minPart, settings: { partSize }, requestTimeoutMs });
+  const { memoryLimit = 64 * 1024 * KiB } = scenario;
+  const core = await useCore(t, { minPart, settings: { partSize, memoryLimit }, requestTimeoutMs });
   const program = new Program(core.fs);
   for (const [key, bytes] of Object.entries(scenario.before)) {
     await core.bucket.put(`alice/${key}`, bytes);

@@ -23,6 +23,7 @@ const passing: readonly Fault[] = [
 
 export async function writeFaultLaws(t: Test, setup: LawSetup): Promise<void> {
   await t.test('faults that pass are not noticed', (t) => passingFaults(t, setup));
+  await t.test('a part read while it is sent', (t) => streamedParts(t, setup));
   await t.test('lost answers', (t) => lostAnswers(t, setup));
   await t.test('faults that stay', (t) => lastingFaults(t, setup));
 }
@@ -104,6 +105,24 @@ async function passingFaults(t: Test, setup: LawSetup): Promise<void> {
     t.ok((await read(store, 'small')).equals(large.subarray(0, 5000)));
     t.ok((await read(store, 'large')).equals(large));
   });
+}
+
+/** Silence is left out: a body of several MiB is given its time. */
+async function streamedParts(t: Test, setup: LawSetup): Promise<void> {
+  const content = large.subarray(0, 3 * mebibyte + 1);
+  const faults: readonly Fault[] = [
+    ...passing.filter(({ kind }) => kind !== 'no-answer'),
+    { kind: 'flip-request', at: 2 * mebibyte },
+  ];
+  for (const fault of faults) {
+    const { store } = setup.makeStore(t);
+    const upload = await store.createUpload(key('x'));
+    const injection = setup.proxy.inject({ action: 'UploadPart', fault });
+    const part = await store.uploadPart(upload, 1, sourceOf(content));
+    t.equal(injection.fired, 1, fault.kind);
+    await store.completeUpload(upload, [part]);
+    t.ok((await read(store, 'x')).equals(content), `${fault.kind}: arrives exact`);
+  }
 }
 
 async function lostAnswers(t: Test, setup: LawSetup): Promise<void> {

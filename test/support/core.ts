@@ -11,6 +11,7 @@ import type { Endpoint } from '../../lib/endpoint/endpoint.js';
 import { Filesystem } from '../../lib/filesystem.js';
 import type { FilesystemSettings } from '../../lib/filesystem.js';
 import { silentLog } from '../../lib/log.js';
+import type { Log } from '../../lib/log.js';
 import type { HandleId, OpenFlags, RequestContext } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
@@ -43,6 +44,7 @@ export interface CoreOptions {
   readonly refuse?: Refusal;
   /** bytes; larger objects are copied by parts */
   readonly copyThreshold?: number;
+  readonly log?: Log;
 }
 
 export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
@@ -99,7 +101,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
   await store.learnConditions();
   proxy.reset();
   const client = useClient(t, endpoint.url);
-  const fs = new Filesystem({ store, settings, log: silentLog });
+  const fs = new Filesystem({ store, settings, log: options.log ?? silentLog });
   return { fs, store, proxy, endpoint, client, bucket: new Bucket(client, testBucket), tempDir };
 }
 

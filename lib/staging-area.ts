@@ -1,0 +1,26 @@
+/** What all staged files of a mount share. */
+import type { Budget } from './budget.js';
+import type { Log } from './log.js';
+import type { Path } from './path.js';
+import type { ReaderSettings } from './reader.js';
+import type { ObjectInfo, ObjectStore } from './store.js';
+import type { TempSpace } from './temp-space.js';
+
+export interface StagingArea {
+  readonly store: ObjectStore;
+  readonly space: TempSpace;
+  /** bytes of bodies in memory */
+  readonly memory: Budget;
+  readonly reading: ReaderSettings;
+  readonly partSize: number;
+  readonly equalParts: boolean;
+  /** whether the endpoint was seen not to know UploadPartCopy; learnt by the first file that needs it */
+  readonly partCopies: { areRefused: boolean };
+  /** smallest part but the last that the endpoint takes, bytes */
+  readonly minPart: number;
+  readonly uploadConcurrency: number;
+  readonly contentTypeOf: (path: Path) => string | undefined;
+  /** called under the file's lock the moment S3 has it */
+  readonly onStored: (path: Path, info: ObjectInfo) => void;
+  readonly log: Log;
+}
