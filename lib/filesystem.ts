@@ -151,8 +151,9 @@ export class Filesystem implements Operations {
       memory: new Budget(half),
       reading: this.#reading,
       partSize: settings.partSize,
-      equalParts: settings.equalParts ?? false,
-      partCopies: { areRefused: false },
+      get equalParts() {
+        return settings.equalParts === true || store.partRules.equalSizes;
+      },
       minPart: settings.minPart ?? multipartLimits.minPart,
       uploadConcurrency: settings.uploadConcurrency,
       contentTypeOf: (path) => (settings.contentType ? contentTypeOf(path) : undefined),

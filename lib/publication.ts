@@ -27,6 +27,7 @@ import type {
   Condition,
   CopySource,
   MultipartUpload,
+  PartRules,
   Stored,
   UploadedPart,
   WriteOptions,
@@ -41,6 +42,24 @@ export interface Terms {
 
 /** Part numbers kept free in front of an appending stream for the copied parts of the base. */
 const prefixNumbers = 2000;
+
+interface PartRefusal {
+  readonly rule: keyof PartRules;
+  readonly notice: string;
+}
+
+/** What a refusal says about the endpoint, by S3 action. */
+const partRefusals: Readonly<Partial<Record<string, PartRefusal>>> = {
+  UploadPartCopy: {
+    rule: 'noCopies',
+    notice: 'the endpoint cannot copy parts: a file that is changed is sent as a whole',
+  },
+  CompleteMultipartUpload: {
+    rule: 'equalSizes',
+    notice:
+      'the endpoint wants parts of one size and gets them from now on; mount with --equal-parts',
+  },
+};
 
 export class Publication {
   readonly #area: StagingArea;
@@ -96,7 +115,7 @@ export class Publication {
    * @throws StoreError, FsError
    */
   async publish(): Promise<Stored> {
-    const stored = await this.#withPartCopies(() => this.#choose(this.#content.size));
+    const stored = await this.#withPartRules(() => this.#choose(this.#content.size));
     this.#stream = undefined;
     return stored;
   }
@@ -161,25 +180,32 @@ export class Publication {
     });
   }
 
-  /** Where the endpoint cannot copy parts, their bytes are sent instead, then and from then on. */
-  async #withPartCopies<T>(publish: () => Promise<T>): Promise<T> {
-    const { partCopies, log } = this.#area;
-    try {
-      return await publish();
-    } catch (error) {
-      const isRefused = isStoreError(error, 'unsupported') && error.action === 'UploadPartCopy';
-      if (!isRefused || partCopies.areRefused) throw error;
-      partCopies.areRefused = true;
-      log.warn(
-        { path: this.#path() },
-        'the endpoint cannot copy parts: a file that is changed is sent as a whole',
-      );
-      return await publish();
+  /** Where the endpoint refuses how the parts are made, they are made otherwise, then and from then on. */
+  async #withPartRules<T>(publish: () => Promise<T>): Promise<T> {
+    const tried = new Set<keyof PartRules>();
+    for (;;) {
+      try {
+        return await publish();
+      } catch (error) {
+        const refused = isStoreError(error, 'unsupported') ? partRefusals[error.action] : undefined;
+        if (refused === undefined || tried.has(refused.rule)) throw error;
+        tried.add(refused.rule);
+        this.#notePartRule(refused, error);
+        // Parts that left already are cut as the endpoint does not like them.
+        if (refused.rule === 'equalSizes') await this.drop();
+      }
     }
   }
 
+  #notePartRule({ rule, notice }: PartRefusal, error: unknown): void {
+    const { partRules } = this.#area.store;
+    if (partRules[rule]) return;
+    partRules[rule] = true;
+    this.#area.log.warn({ path: this.#path(), refused: toFsError(error).message }, notice);
+  }
+
   async #choose(size: number): Promise<Stored> {
-    const { store, partSize, memory, partCopies } = this.#area;
+    const { store, partSize, memory } = this.#area;
     const { condition } = this.#terms();
     const key = keyOf(this.#path());
     const stream = this.#stream;
@@ -197,7 +223,7 @@ export class Publication {
       // A small file is not to wait for all the parts of large ones.
       return await memory.holdFirst(size, put);
     }
-    const copied = partCopies.areRefused ? [] : unchanged;
+    const copied = store.partRules.noCopies ? [] : unchanged;
     if (copied.length === 0 && this.#fitsLibStorage(size)) {
       return await memory.hold(this.#libStorageMemory, () =>
         store.upload(key, this.#source(size), options),
@@ -258,7 +284,7 @@ export class Publication {
   #planPrefix(start: number): PlannedPart[] {
     if (start === 0) return [];
     const limits = { ...this.#planLimits(prefixNumbers), shortTail: false };
-    const copied = this.#area.partCopies.areRefused ? [] : this.#content.unchanged(start);
+    const copied = this.#area.store.partRules.noCopies ? [] : this.#content.unchanged(start);
     return planParts(start, copied, limits);
   }
 

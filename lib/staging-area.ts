@@ -13,9 +13,8 @@ export interface StagingArea {
   readonly memory: Budget;
   readonly reading: ReaderSettings;
   readonly partSize: number;
+  /** by option, or because the endpoint was found to want them */
   readonly equalParts: boolean;
-  /** whether the endpoint was seen not to know UploadPartCopy; learnt by the first file that needs it */
-  readonly partCopies: { areRefused: boolean };
   /** smallest part but the last that the endpoint takes, bytes */
   readonly minPart: number;
   readonly uploadConcurrency: number;

@@ -135,11 +135,23 @@ export interface CopySource {
   readonly size: number;
 }
 
+/**
+ * What the endpoint demands of multipart uploads beyond S3's own rules; learnt, by whoever composes
+ * parts, from the first refusal.
+ */
+export interface PartRules {
+  /** it does not know UploadPartCopy */
+  noCopies: boolean;
+  /** all parts but the last have to be of one size */
+  equalSizes: boolean;
+}
+
 export interface ObjectStore {
   /** Where the objects are, for messages: `s3://bucket/prefix/`. */
   readonly url: string;
   /** Longest key relative to the prefix, in UTF-8 bytes. */
   readonly maxKeyBytes: number;
+  readonly partRules: PartRules;
 
   /** HeadObject. Rejects with `notFound` where there is none. */
   head(key: Key, signal?: AbortSignal): Promise<ObjectInfo>;
@@ -177,7 +189,7 @@ export interface ObjectStore {
     body: readonly Uint8Array[] | Source,
     options?: { crc32?: number; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart>;
-  /** UploadPartCopy of a range of an object. */
+  /** UploadPartCopy of a range of an object. Rejects with `unsupported` where the endpoint cannot. */
   copyPart(
     upload: MultipartUpload,
     number: number,
@@ -185,7 +197,10 @@ export interface ObjectStore {
     range: ByteRange,
     signal?: AbortSignal,
   ): Promise<UploadedPart>;
-  /** CompleteMultipartUpload. Parts ascending by number. */
+  /**
+   * CompleteMultipartUpload. Parts ascending by number. Rejects with `unsupported` where the endpoint
+   * refuses them and they are not all of one size.
+   */
   completeUpload(
     upload: MultipartUpload,
     parts: readonly UploadedPart[],

@@ -1,5 +1,4 @@
 /** `check` and `policy`: what they say, against an endpoint that enforces policies. */
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile, chmod } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,7 +15,8 @@ import { runCheck } from '../lib/preflight/check.js';
 import { openStore } from '../lib/s3/s3-store.js';
 import { parseSource } from '../lib/source.js';
 import type { Key } from '../lib/path.js';
-import { Program, useCore } from './support/core.js';
+import { useCore } from './support/core.js';
+import { dayOptions, liveADay } from './support/day.js';
 import { testBucket, testKey, useEndpoint } from './support/embedded.js';
 import { setAwsEnvironment } from './support/environment.js';
 import { startFaultProxy } from './support/fault-proxy.js';
@@ -130,32 +130,9 @@ void t.test(
 
 void t.test('with the printed policy a mount does all it can', async (t) => {
   setAwsEnvironment(t, {});
-  const minPart = 64 * 1024;
-  const settings = { partSize: minPart, renameDir: 'recursive', utimens: 'store' } as const;
-  const core = await useCore(t, { minPart, settings });
+  const core = await useCore(t, dayOptions);
   restrict(core.endpoint, leastPolicy({ bucket: testBucket, prefix: 'alice/' }, {}));
-  const program = new Program(core.fs);
-  const large = randomBytes(300 * 1024);
-  await program.put('/small', 'small');
-  await program.put('/large', large);
-  t.ok((await program.get('/large')).equals(large));
-  const handle = await program.open('/large', { access: 'write' });
-  await program.write(handle, 'more', large.length);
-  await program.close(handle);
-  t.equal((await program.stat('/large')).size, large.length + 4);
-  await program.truncate('/large', 200_000);
-  await program.mkdir('/dir');
-  await program.rename('/large', '/dir/large');
-  await program.rename('/dir', '/other');
-  await program.close(await program.create('/new', { exclusive: true }));
-  await program.rename('/small', '/new');
-  t.strictSame(await program.list('/'), ['new', 'other/']);
-  await program.unlink('/other/large');
-  await program.rmdir('/other');
-  t.notOk(await program.exists('/other'));
-  await t.rejects(program.stat('/never'), { code: 'ENOENT' });
-  t.strictSame(core.endpoint.keys(testBucket), ['alice/new']);
-  t.strictSame(core.endpoint.openUploads(), []);
+  await liveADay(t, core);
 });
 
 void t.test('the policy ends where the prefix does', async (t) => {

@@ -12,7 +12,7 @@ import type {
   ServiceInputTypes,
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
-import type { Command, HttpRequest } from '@smithy/types';
+import type { Command, FinalizeRequestMiddleware, HttpRequest } from '@smithy/types';
 
 import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
@@ -31,6 +31,7 @@ import type { StoreOptions } from './client.js';
 import { credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
+import { ReadChecksums } from './read-checksums.js';
 import type { NotedRetry } from './retry.js';
 import { answerDateMs, errorFacts, staleCredentialCodes, toStoreError } from './s3-errors.js';
 
@@ -72,6 +73,11 @@ type AnyCommand<Input extends ServiceInputTypes, Output extends ServiceOutputTyp
   S3ClientResolvedConfig
 >;
 
+/** Sends a command, with retries. */
+export type SendCommand = <Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+  command: AnyCommand<Input, Output>,
+) => Promise<Output>;
+
 export class Connection {
   readonly counters: StoreCounters = { requests: {}, retries: 0, bytesSent: 0, bytesReceived: 0 };
   readonly credentials: CredentialSource;
@@ -80,6 +86,7 @@ export class Connection {
   readonly log: Log;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
+  readonly #readChecksums = new ReadChecksums();
   #takesSourceConditions = true;
   #region: string | undefined;
   #host: string | undefined;
@@ -174,6 +181,14 @@ export class Connection {
     return this.#host !== undefined && isAwsHost(this.#host);
   }
 
+  /** What was found out about it so far, in words, by what it is about. */
+  get capabilities(): Readonly<Record<string, string>> {
+    return {
+      'checksums of what is read': this.#readChecksums.areAsked ? 'asked for' : 'refused',
+      'conditions on the source of a copy': this.#takesSourceConditions ? 'sent' : 'refused',
+    };
+  }
+
   /**
    * Sends a command, with retries.
    * @throws StoreError
@@ -250,14 +265,10 @@ export class Connection {
   }
 
   #watch(client: S3Client, handler: HttpHandler): void {
+    this.#readChecksums.attach(client);
     client.middlewareStack.add(
       (next, context) => (args) => {
         const request = args.request as HttpRequest;
-        // Asked for here and not by the command's own field, on which the SDK would verify the body
-        // itself: it cannot go on where a connection broke. A range has no checksum.
-        if (context['commandName'] === 'GetObjectCommand' && !('range' in request.headers)) {
-          request.headers['x-amz-checksum-mode'] = 'ENABLED';
-        }
         // See integrity.ts.
         const isCompared = this.comparesCrc32 || isAwsHost(request.hostname);
         if (
@@ -292,23 +303,9 @@ export class Connection {
       },
       { name: 's3jailClock', step: 'deserialize', priority: 'low' },
     );
-    client.middlewareStack.add(
-      (next) => async (args) => {
-        try {
-          return await next(args);
-        } catch (error) {
-          // See http.ts: the next attempt asks before it sends the body.
-          const { system } = errorFacts(error);
-          const request = args.request as HttpRequest;
-          const hasBody = Number(request.headers['content-length'] ?? 0) > 0;
-          if (hasBody && (system === 'EPIPE' || system === 'ECONNRESET')) {
-            request.headers['expect'] = '100-continue';
-          }
-          throw error;
-        }
-      },
-      { name: 's3jailAskFirst', step: 'finalizeRequest', priority: 'normal' },
-    );
+    // What is signed is a copy that the next attempt does not see.
+    const place = { relation: 'before', toMiddleware: 'httpSigningMiddleware' } as const;
+    client.middlewareStack.addRelativeTo(askFirst, { name: 's3jailAskFirst', ...place });
   }
 
   #noteClock(answer: unknown): void {
@@ -343,6 +340,19 @@ export class Connection {
     this.log.debug({ code, status, system, attempt, delayMs }, 'sending a request again');
   }
 }
+
+/** See http.ts: after a reset the next attempt goes by a connection of its own. */
+const askFirst: FinalizeRequestMiddleware<ServiceInputTypes, ServiceOutputTypes> =
+  (next) => async (args) => {
+    try {
+      return await next(args);
+    } catch (error) {
+      const { system } = errorFacts(error);
+      const { headers } = args.request as HttpRequest;
+      if (system === 'EPIPE' || system === 'ECONNRESET') headers['expect'] = '100-continue';
+      throw error;
+    }
+  };
 
 /** How often the request behind a failure was sent; the first sending included. */
 export function attemptsOf(error: StoreError): number {

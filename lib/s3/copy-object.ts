@@ -67,13 +67,18 @@ export class Copier {
     return size > this.#threshold;
   }
 
+  /** Whether no copy was refused because of tags. */
+  get keepsTags(): boolean {
+    return !this.#tagsRefused;
+  }
+
   async copy(job: CopyJob): Promise<Stored> {
     if (!this.isByParts(job.source.size)) return await this.#copyWhole(job);
     try {
       return await this.#copyByParts(job);
     } catch (error) {
-      const fits = job.source.size <= multipartLimits.maxPart;
-      if (!fits || !isStoreError(error, 'unsupported')) throw error;
+      if (!isStoreError(error, 'unsupported')) throw error;
+      // Not every service that cannot copy parts has S3's limit of 5 GiB for whole copies.
       return await this.#copyWhole(job);
     }
   }

@@ -2,10 +2,14 @@
  * The way to the endpoint: sockets, timeouts, trust, proxies, and how a body is offered.
  *
  * Connections are kept and reused, as many at a time as requests are in flight: the layers above
- * bound those. A body is sent without asking first, because waiting for `100 Continue` costs a round
- * trip per part. A server that refuses such a request early may close the connection before its
- * answer is read, which shows as EPIPE or ECONNRESET; the next attempt then does ask first
- * (`Expect: 100-continue`, RFC 9110 section 10.1.1), so that the true status comes through.
+ * bound those. A kept connection may be gone without a word, and then all of them may, as after a
+ * firewall has forgotten them; so what was reset goes by a connection of its own the next time.
+ *
+ * A body is sent without asking first, because waiting for `100 Continue` costs a round trip per part.
+ * A server that refuses such a request early may close the connection before its answer is read,
+ * which shows as EPIPE or ECONNRESET; the next attempt then does ask first (`Expect: 100-continue`,
+ * RFC 9110 section 10.1.1), so that the true status comes through. Through a proxy, and where
+ * authorities are named, the library does not wait for the answer to that.
  */
 import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
@@ -36,8 +40,9 @@ const longestConnectMs = 10_000;
 
 /** One way to endpoints: straight, or through one proxy. */
 interface Way {
+  /** keeps its connections */
   readonly sending: NodeHttpHandler;
-  /** waits for `100 Continue`, on a connection of its own */
+  /** opens one for each request, and waits for `100 Continue` */
   readonly asking: NodeHttpHandler;
 }
 
@@ -68,7 +73,12 @@ export class HttpHandler extends NodeHttpHandler {
 
   override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
     const { sending, asking } = this.#way(this.proxyOf(request));
-    const handler = 'expect' in request.headers ? asking : sending;
+    const isAgain = 'expect' in request.headers;
+    // Without a body there is nothing to ask for.
+    if (Number(request.headers['content-length'] ?? 0) === 0) {
+      Reflect.deleteProperty(request.headers, 'expect');
+    }
+    const handler = isAgain ? asking : sending;
     const body: unknown = request.body;
     return await (body instanceof Readable
       ? handleStream(handler, { request, body, options })
@@ -108,8 +118,15 @@ export class HttpHandler extends NodeHttpHandler {
         httpAgent: new HttpAgent({ keepAlive: true, scheduling: 'lifo' }),
         httpsAgent: new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...trust }),
       }),
-      // Given no agent of ours, the library opens a connection of its own.
-      asking: new NodeHttpHandler({ ...this.#common, httpsAgent: { keepAlive: false, ...trust } }),
+      asking: new NodeHttpHandler({
+        ...this.#common,
+        httpAgent: { keepAlive: false },
+        // The library has its own for those who ask, but that knows nothing of other authorities.
+        httpsAgent:
+          this.#ca === undefined
+            ? { keepAlive: false }
+            : new HttpsAgent({ keepAlive: false, ...trust }),
+      }),
     };
   }
 

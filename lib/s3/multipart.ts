@@ -42,6 +42,7 @@ import { copySource } from './copy-source.js';
 import { base64Crc32 } from './stored-checksum.js';
 import type { Integrity } from './integrity.js';
 import { entityTag } from './object-info.js';
+import { refusalOfParts } from './part-rules.js';
 import { isInDoubt, settleComplete } from './settle.js';
 import type { StreamedBody } from './streamed-body.js';
 import { initiatedAt, removeTwins } from './twin-uploads.js';
@@ -149,16 +150,25 @@ export class Multipart {
         ? {}
         : { CopySourceRange: `bytes=${range.start}-${range.end - 1}` }),
     };
-    const output = await this.#connection.withSourceCondition(source.etag, async (condition) =>
-      this.#withSource(source.key, async (CopySource) =>
-        this.#connection.send(new UploadPartCopyCommand({ ...copy, ...condition, CopySource }), {
-          key: source.key,
-          signal,
-        }),
-      ),
-    );
+    const output = await this.#connection
+      .withSourceCondition(source.etag, async (condition) =>
+        this.#withSource(source.key, async (CopySource) =>
+          this.#connection.send(new UploadPartCopyCommand({ ...copy, ...condition, CopySource }), {
+            key: source.key,
+            signal,
+          }),
+        ),
+      )
+      .catch((error: unknown) => {
+        // Not everybody has a code for what he does not know.
+        const isWrong = isStoreError(error, 'invalid') && error.status === 400;
+        throw isWrong && !this.#connection.isAws
+          ? this.#notCopied(source.key, error.message, error)
+          : error;
+      });
     const etag = entityTag(output.CopyPartResult?.ETag);
-    if (etag === undefined) throw fault('UploadPartCopy', upload.key, 'no ETag in the answer');
+    // Taken for an UploadPart without a body.
+    if (etag === undefined) throw this.#notCopied(source.key, 'no ETag in the answer');
     this.#states.get(upload.uploadId)?.sources.set(source.key, source.etag);
     const sum = output.CopyPartResult?.ChecksumCRC32;
     const size = range.end - range.start;
@@ -191,9 +201,10 @@ export class Multipart {
       await this.#forget(upload);
       return { etag: entityTag(output.ETag) ?? (await this.#tagOf(upload.key)) };
     } catch (error) {
-      if (!isInDoubt(error) && !isStoreError(error, 'noUpload'))
-        throw targetError(error, condition);
-      const stored = await settleComplete(this.#connection, upload, parts, error);
+      const failure = this.#connection.isAws ? error : refusalOfParts(error, parts);
+      if (!isInDoubt(failure) && !isStoreError(failure, 'noUpload'))
+        throw targetError(failure, condition);
+      const stored = await settleComplete(this.#connection, upload, parts, failure);
       await this.#forget(upload);
       return stored;
     }
@@ -271,19 +282,18 @@ export class Multipart {
       if (this.#connection.isAws || encoded === literal || !isStoreError(error, 'notFound')) {
         throw error;
       }
-      if (!canBeLiteral) throw this.#unsupportedSource(key, error);
+      if (!canBeLiteral)
+        throw this.#notCopied(key, 'the endpoint finds no source of this name', error);
       const output = await send(literal);
       this.#literalSources = true;
       return output;
     }
   }
 
-  #unsupportedSource(key: Key, cause: StoreError): StoreError {
-    return new StoreError(
-      'unsupported',
-      `UploadPartCopy ${JSON.stringify(key)}: the endpoint finds no source of this name`,
-      { action: 'UploadPartCopy', key, cause },
-    );
+  #notCopied(key: Key, why: string, cause?: StoreError): StoreError {
+    const action = 'UploadPartCopy';
+    const what = `${action} ${JSON.stringify(key)}: ${why}`;
+    return new StoreError('unsupported', what, { action, key, cause });
   }
 
   /** The version at a key, for endpoints whose answer leaves it out (Ceph before 18). */

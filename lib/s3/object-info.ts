@@ -91,7 +91,7 @@ export function pageOfAnswer(
 ): ListPage {
   mustBeListing(answer);
   // With encoding-type=url; a server that does not know the parameter does not repeat it.
-  const decode = answer.EncodingType === 'url' ? decoded : (text: string | undefined) => text;
+  const decode = answer.EncodingType === 'url' ? decodedName : (text: string | undefined) => text;
   const relative = (text: string | undefined): string | undefined => {
     const full = decode(text);
     return full?.startsWith(mount + prefix) === true ? full.slice(mount.length) : undefined;
@@ -152,7 +152,7 @@ function infoOfEntry(key: string | undefined, entry: _Object): ObjectInfo | unde
 }
 
 /** Form encoding, as S3 has it in listings: a space is a plus. Undefined where it is no UTF-8. */
-function decoded(text: string | undefined): string | undefined {
+export function decodedName(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   try {
     return decodeURIComponent(text.replaceAll('+', '%20'));

@@ -40,11 +40,15 @@ export class RefreshedCredentials {
     this.#noteFailure = noteFailure;
   }
 
-  /** Credentials to sign with now. @throws what the provider throws, where none are valid */
+  /**
+   * Credentials to sign with now.
+   * @throws what the provider throws, where none are valid; an outage where it gave some before
+   */
   async get(properties?: Properties): Promise<AwsCredentialIdentity> {
     const held = this.#held;
-    if (held === undefined || held.endMs <= Date.now()) {
-      return forSdk(await this.#refresh(properties));
+    if (held === undefined) return forSdk(await this.#refresh(properties));
+    if (held.endMs <= Date.now()) {
+      return forSdk(await this.#refresh(properties).catch((error: unknown) => throwOutage(error)));
     }
     if (held.refreshMs <= Date.now() && this.#isDue) {
       this.#refresh(properties).catch((error: unknown) => this.#noteFailure(error));
@@ -93,6 +97,13 @@ export class RefreshedCredentials {
       if (!isNew) this.#fruitlessMs = Date.now();
     }
   }
+}
+
+/** Nobody was refused anything: who gave credentials before is away, or has none now. */
+function throwOutage(error: unknown): never {
+  if (!(error instanceof Error) || error.name !== 'CredentialsProviderError') throw error;
+  const what = `the credentials have expired and are not renewed (${error.message})`;
+  throw Object.assign(new Error(what, { cause: error }), { name: 'CredentialsOutage' });
 }
 
 interface Held {

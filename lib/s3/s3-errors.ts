@@ -75,6 +75,7 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   ThrottlingException: 'throttled',
   TooManyRequests: 'throttled',
   TooManyRequestsException: 'throttled',
+  CredentialsOutage: 'unavailable',
   InternalError: 'unavailable',
   RequestTimeout: 'unavailable',
   ServiceUnavailable: 'unavailable',

@@ -12,12 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 
-import {
-  DeleteObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  PutObjectCommand,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
 
@@ -36,6 +31,7 @@ import type {
   MultipartUpload,
   ObjectInfo,
   ObjectStore,
+  PartRules,
   Source,
   Stored,
   UploadedPart,
@@ -45,10 +41,11 @@ import type { StoreOptions } from './client.js';
 import { ConditionalWrites, conditionFailed, conditionalActions } from './conditional-writes.js';
 import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection.js';
-import type { ObjectInput, SendOptions, StoreCounters } from './connection.js';
+import type { StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
+import { Listings } from './listing.js';
 import { Multipart, targetError } from './multipart.js';
 import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
@@ -84,10 +81,12 @@ export function openStore(options: StoreOptions, log: Log): Promise<S3Store> {
 export class S3Store implements ObjectStore {
   readonly url: string;
   readonly maxKeyBytes: number;
+  readonly partRules: PartRules = { noCopies: false, equalSizes: false };
   readonly #options: StoreOptions;
   readonly #connection: Connection;
   readonly #conditions: ConditionalWrites;
   readonly #integrity: Integrity;
+  readonly #listings: Listings;
   readonly #multipart: Multipart;
   readonly #copier: Copier;
   readonly #classes = new LRUCache<string, { etag: ETag; storageClass: string }>({
@@ -96,8 +95,6 @@ export class S3Store implements ObjectStore {
   readonly #heads = new LRUCache<string, HeadObjectCommandOutput>(rememberedHeads);
   /** storage class asked for when the upload was created */
   readonly #uploadClasses = new WeakMap<MultipartUpload, string | undefined>();
-  /** whether HEAD may ask for the checksum as well; undefined until one was answered */
-  #headSums: 'answered' | 'refused' | undefined;
   /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
   #deletesPlainly = false;
 
@@ -108,6 +105,7 @@ export class S3Store implements ObjectStore {
     this.#connection = new Connection(options, log);
     this.#conditions = new ConditionalWrites(this.#connection);
     this.#integrity = new Integrity(this.#connection);
+    this.#listings = new Listings(this.#connection);
     this.#multipart = new Multipart(this.#connection, this.#integrity);
     this.#copier = new Copier(this.#connection, this.#multipart);
   }
@@ -135,6 +133,11 @@ export class S3Store implements ObjectStore {
       'conditional CopyObject': this.#conditions.describe('CopyObject'),
       'conditional DeleteObject': this.#deletesPlainly ? 'not kept' : 'not refused yet',
       'checksums of uploads': this.#integrity.usesCrc32 ? 'CRC32' : 'MD5 only',
+      'copying parts': this.partRules.noCopies ? 'refused' : 'not refused yet',
+      'parts of different sizes': this.partRules.equalSizes ? 'refused' : 'not refused yet',
+      'tags of what is copied': this.#copier.keepsTags ? 'kept' : 'not kept',
+      listings: this.#listings.describe(),
+      ...this.#connection.capabilities,
     };
   }
 
@@ -143,7 +146,7 @@ export class S3Store implements ObjectStore {
    * @throws StoreError whose message is a sentence for the user: what is wrong and what to do
    */
   async verifyBucket(): Promise<void> {
-    await verifyBucket(this.#connection);
+    await verifyBucket(this.#connection, this.#listings);
   }
 
   /**
@@ -182,39 +185,17 @@ export class S3Store implements ObjectStore {
 
   async head(key: Key, signal?: AbortSignal): Promise<ObjectInfo> {
     const at = this.#at(key, 'HeadObject');
-    const output = await this.#headWithSum(at, { key, signal });
+    const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
     const info = infoOfAnswer(key, output, 'HeadObject');
     this.#remember(info);
     this.#heads.set(key, output);
     return info;
   }
 
-  /**
-   * Asks for the checksum in the same request. For an object encrypted by KMS that takes kms:Decrypt
-   * (S3 API, HeadObject), which somebody who only writes may lack; then no HEAD asks for it again.
-   */
-  async #headWithSum(at: ObjectInput, options: SendOptions): Promise<HeadObjectCommandOutput> {
-    if (this.#headSums === 'refused') {
-      return await this.#connection.send(new HeadObjectCommand(at), options);
-    }
-    try {
-      const command = new HeadObjectCommand({ ...at, ChecksumMode: 'ENABLED' });
-      const output = await this.#connection.send(command, options);
-      this.#headSums = 'answered';
-      return output;
-    } catch (error) {
-      if (this.#headSums === 'answered' || !isStoreError(error, 'denied')) throw error;
-      // Without ListBucket an absent key is a 403 as well.
-      const output = await this.#connection.send(new HeadObjectCommand(at), options);
-      this.#headSums = 'refused';
-      return output;
-    }
-  }
-
   async list(options: ListOptions): Promise<ListPage> {
     const { prefix, oneLevel, maxKeys, from, after, signal } = options;
-    const output = await this.#connection.send(
-      new ListObjectsV2Command({
+    const output = await this.#listings.page(
+      {
         ...this.#connection.bucketInput,
         Prefix: this.#options.prefix + prefix,
         // XML cannot hold control characters, and S3 keys can.
@@ -224,8 +205,8 @@ export class S3Store implements ObjectStore {
         ...(from === undefined ? {} : { ContinuationToken: from }),
         ...(after === undefined ? {} : { StartAfter: this.#options.prefix + after }),
         ...(this.#connection.isAws ? { OptionalObjectAttributes: ['RestoreStatus'] } : {}),
-      }),
-      { key: prefix, signal },
+      },
+      (command) => this.#connection.send(command, { key: prefix, signal }),
     );
     const page = pageOfAnswer(output, this.#options.prefix, prefix);
     for (const info of page.objects) this.#remember(info);

@@ -103,10 +103,7 @@ async function headForProof(
 ): Promise<HeadObjectCommandOutput | undefined> {
   try {
     // Without the caller's signal: the question has to be answered even if he has lost patience.
-    return await connection.send(
-      new HeadObjectCommand({ ...connection.at(key), ChecksumMode: 'ENABLED' }),
-      { key },
-    );
+    return await connection.send(new HeadObjectCommand(connection.at(key)), { key });
   } catch (failure) {
     if (isStoreError(failure, 'notFound')) return undefined;
     // Of these the original would claim to know what is not known.

@@ -6,10 +6,9 @@
  * waits for the answer. A bucket of another AWS region is found by what S3 says about it, and
  * everything from then on goes there.
  */
-import { ListObjectsV2Command } from '@aws-sdk/client-s3';
-
 import { StoreError } from '../errors.js';
 import type { Connection } from './connection.js';
+import type { Listings } from './listing.js';
 import { mustBeListing } from './object-info.js';
 import { errorFacts, toStoreError } from './s3-errors.js';
 import type { ErrorFacts } from './s3-errors.js';
@@ -22,14 +21,14 @@ const tries = 2;
 const patienceMs = 6_000;
 
 /** @throws StoreError whose message names bucket, endpoint, credentials and the cure */
-export async function verifyBucket(connection: Connection): Promise<void> {
+export async function verifyBucket(connection: Connection, listings: Listings): Promise<void> {
   await verifyCredentials(connection);
-  const failure = await listOnce(connection);
+  const failure = await listOnce(connection, listings);
   if (failure === undefined) return;
   const region = errorFacts(failure).region;
   if (isElsewhere(failure) && region !== undefined && region !== (await connection.region())) {
     connection.moveTo(region);
-    const second = await listOnce(connection);
+    const second = await listOnce(connection, listings);
     if (second === undefined) return;
     throw await explained(connection, second);
   }
@@ -74,16 +73,12 @@ async function inTime<T>(promise: Promise<T>): Promise<T> {
   }
 }
 
-async function listOnce(connection: Connection): Promise<unknown> {
+async function listOnce(connection: Connection, listings: Listings): Promise<unknown> {
   const client = connection.impatient(tryMs, tries);
-  const command = new ListObjectsV2Command({
-    ...connection.bucketInput,
-    Prefix: connection.options.prefix,
-    MaxKeys: 1,
-  });
+  const query = { ...connection.bucketInput, Prefix: connection.options.prefix, MaxKeys: 1 };
   try {
     const abortSignal = AbortSignal.timeout(patienceMs);
-    mustBeListing(await client.send(command, { abortSignal }));
+    mustBeListing(await listings.page(query, (command) => client.send(command, { abortSignal })));
     return undefined;
   } catch (error) {
     return error ?? new Error('no reason given');

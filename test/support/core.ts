@@ -7,11 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
-import type { Endpoint } from '../../lib/endpoint/endpoint.js';
+import type { Endpoint, EndpointOptions } from '../../lib/endpoint/endpoint.js';
 import { Filesystem } from '../../lib/filesystem.js';
 import type { FilesystemSettings } from '../../lib/filesystem.js';
-import { silentLog } from '../../lib/log.js';
-import type { Log } from '../../lib/log.js';
+import { silentLog, type Log } from '../../lib/log.js';
 import type { HandleId, OpenFlags, RequestContext } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
@@ -19,7 +18,7 @@ import { openStore } from '../../lib/s3/s3-store.js';
 import { Bucket } from './bucket.js';
 import { testBucket, testKey, useClient, useEndpoint } from './embedded.js';
 import { startFaultProxy } from './fault-proxy.js';
-import type { FaultProxy, Refusal } from './fault-proxy.js';
+import type { FaultProxy, Misreading, Refusal } from './fault-proxy.js';
 
 export interface Core {
   readonly fs: Filesystem;
@@ -42,6 +41,9 @@ export interface CoreOptions {
   readonly requestTimeoutMs?: number;
   /** what the server is to be too simple for */
   readonly refuse?: Refusal;
+  /** what the server is not to understand; its bucket has to be open to everybody */
+  readonly misread?: Misreading;
+  readonly buckets?: EndpointOptions['buckets'];
   /** bytes; larger objects are copied by parts */
   readonly copyThreshold?: number;
   readonly log?: Log;
@@ -69,9 +71,17 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
 
 export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core> {
   const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
-  const endpoint = await useEndpoint(t, minPart === undefined ? {} : { limits: { minPart } });
-  const { refuse, copyThreshold } = options;
-  const proxy = await startFaultProxy({ target: endpoint.url, ...(refuse && { refuse }) });
+  const { log = silentLog } = options;
+  const { refuse, misread, buckets, copyThreshold } = options;
+  const endpoint = await useEndpoint(t, {
+    ...(minPart === undefined ? {} : { limits: { minPart } }),
+    ...(buckets && { buckets }),
+  });
+  const proxy = await startFaultProxy({
+    target: endpoint.url,
+    ...(refuse && { refuse }),
+    ...(misread && { misread }),
+  });
   t.teardown(() => proxy.close());
   const tempDir = await mkdtemp(join(tmpdir(), 's3jail-core-'));
   t.teardown(() => rm(tempDir, { recursive: true, force: true }));
@@ -95,13 +105,13 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
       copyThreshold,
       credentials: testKey,
     },
-    silentLog,
+    log,
   );
   t.teardown(() => store.close());
   await store.learnConditions();
   proxy.reset();
   const client = useClient(t, endpoint.url);
-  const fs = new Filesystem({ store, settings, log: options.log ?? silentLog });
+  const fs = new Filesystem({ store, settings, log });
   return { fs, store, proxy, endpoint, client, bucket: new Bucket(client, testBucket), tempDir };
 }
 

@@ -40,7 +40,12 @@ export interface FaultProxyOptions {
   readonly domains?: readonly string[];
   /** what the server is to be too simple for: answered in its place */
   readonly refuse?: Refusal;
+  /** what the server is to take a request for: forwarded in its place, without its signature */
+  readonly misread?: Misreading;
 }
+
+/** The path and query to read instead of those of a request, or undefined for one that is understood. */
+export type Misreading = (request: LoggedRequest, url: string) => string | undefined;
 
 /** How a request is refused, or undefined for one that goes on. */
 export type Refusal = (request: LoggedRequest) => { status: number; code: string } | undefined;
@@ -113,6 +118,7 @@ class Interceptor implements FaultProxy {
   readonly #target: URL;
   readonly #domains: readonly string[];
   readonly #refuse: Refusal | undefined;
+  readonly #misread: Misreading | undefined;
   readonly #agent = new Agent({ keepAlive: true });
   readonly #plan = new FaultPlan();
   /** Aborted by clear, so that stalls end. */
@@ -122,8 +128,9 @@ class Interceptor implements FaultProxy {
   #log: LoggedRequest[] = [];
 
   constructor(options: FaultProxyOptions) {
-    const { target, port = 0, domains = ['s3.localtest', 'localhost'], refuse } = options;
-    this.#refuse = refuse;
+    const { target, port = 0, domains = ['s3.localtest', 'localhost'] } = options;
+    this.#refuse = options.refuse;
+    this.#misread = options.misread;
     this.#target = new URL(target);
     this.#port = port;
     this.#domains = domains;
@@ -252,12 +259,13 @@ class Interceptor implements FaultProxy {
 
   async #forward(exchange: Exchange): Promise<void> {
     const { request, response } = exchange;
+    const misread = this.#misread?.(exchange.entry, request.url ?? '/');
     const upstream = startRequest({
       host: this.#target.hostname,
       port: this.#target.port,
       method: request.method,
-      path: request.url,
-      headers: request.rawHeaders,
+      path: misread ?? request.url,
+      headers: misread === undefined ? request.rawHeaders : exchange.entry.headers,
       agent: this.#agent,
     });
     // What fails here is heard of by whoever waits for the answer or pipes the body.

@@ -1,0 +1,128 @@
+/**
+ * Pages of a listing, by whichever version of the request the endpoint knows.
+ *
+ * ListObjectsV2 is asked first. An endpoint that refuses it is asked by ListObjects, and so is one that
+ * does not look at `list-type=2` and answers as to version 1: without a count of keys, and without a
+ * token for the rest (S3 API reference, ListObjects). What was found is remembered. Pages always have
+ * the form of version 2; the token of one that came by version 1 is a marker.
+ */
+import { ListObjectsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import type {
+  ListObjectsCommandOutput,
+  ListObjectsV2CommandInput,
+  ListObjectsV2CommandOutput,
+} from '@aws-sdk/client-s3';
+
+import type { Connection, SendCommand } from './connection.js';
+import { decodedName } from './object-info.js';
+import { errorFacts, kindOf } from './s3-errors.js';
+
+export class Listings {
+  readonly #connection: Connection;
+  #version: 1 | 2 | undefined;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** What is known so far, in words. */
+  describe(): string {
+    if (this.#version === 1) return 'ListObjects (version 1)';
+    const isKnown = this.#version === 2 || this.#connection.isAws;
+    return isKnown ? 'ListObjectsV2' : 'ListObjectsV2, not refused yet';
+  }
+
+  /**
+   * One page.
+   * @throws what `send` throws
+   */
+  async page(
+    query: ListObjectsV2CommandInput,
+    send: SendCommand,
+  ): Promise<ListObjectsV2CommandOutput> {
+    if (this.#version === 1) return await pageByMarker(query, send);
+    let page: ListObjectsV2CommandOutput;
+    try {
+      page = await send(new ListObjectsV2Command(query));
+    } catch (error) {
+      if (this.#isProven || !isRefusal(error)) throw error;
+      const older = await this.#tryByMarker(query, send);
+      if (older === undefined) throw error;
+      return older;
+    }
+    if (page.KeyCount !== undefined) this.#version = 2;
+    if (this.#isProven || !mayBeOfVersion1(page, query)) return page;
+    return (await this.#tryByMarker(query, send)) ?? page;
+  }
+
+  get #isProven(): boolean {
+    return this.#version === 2 || this.#connection.isAws;
+  }
+
+  /** @returns undefined where the endpoint does not do that either */
+  async #tryByMarker(
+    query: ListObjectsV2CommandInput,
+    send: SendCommand,
+  ): Promise<ListObjectsV2CommandOutput | undefined> {
+    let page: ListObjectsV2CommandOutput;
+    try {
+      page = await pageByMarker(query, send);
+    } catch (error) {
+      // Then what came of version 2 is what there is to tell.
+      if (isRefusal(error)) return undefined;
+      throw error;
+    }
+    this.#version = 1;
+    this.#connection.log.info({}, 'the endpoint does not know ListObjectsV2; using ListObjects');
+    return page;
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  const facts = errorFacts(error);
+  return facts.status === 400 || kindOf(facts) === 'unsupported';
+}
+
+/** Whether it matters, and cannot be seen, that the request was understood. */
+function mayBeOfVersion1(
+  page: ListObjectsV2CommandOutput,
+  query: ListObjectsV2CommandInput,
+): boolean {
+  if (query.StartAfter !== undefined) return true;
+  return page.IsTruncated === true && page.NextContinuationToken === undefined;
+}
+
+async function pageByMarker(
+  query: ListObjectsV2CommandInput,
+  send: SendCommand,
+): Promise<ListObjectsV2CommandOutput> {
+  const { ContinuationToken: token, StartAfter: after, ...common } = query;
+  const Marker = token ?? after;
+  const answer = await send(
+    new ListObjectsCommand({ ...common, ...(Marker === undefined ? {} : { Marker }) }),
+  );
+  const next = answer.IsTruncated === true ? nextMarker(answer) : undefined;
+  const isAhead = next !== undefined && (Marker === undefined || isAfter(next, Marker));
+  return {
+    ...answer,
+    // A marker that leads nowhere new would be followed for ever.
+    ...(isAhead ? { NextContinuationToken: next } : {}),
+  };
+}
+
+/** Told by S3 only where there is a delimiter; otherwise, and elsewhere, it is the last name. */
+function nextMarker(answer: ListObjectsCommandOutput): string | undefined {
+  const name = (text: string | undefined): string | undefined =>
+    answer.EncodingType === 'url' ? decodedName(text) : text;
+  const told = name(answer.NextMarker);
+  if (told !== undefined && told !== '') return told;
+  const key = name(answer.Contents?.at(-1)?.Key);
+  const prefix = name(answer.CommonPrefixes?.at(-1)?.Prefix);
+  if (key === undefined || prefix === undefined) return key ?? prefix;
+  return isAfter(prefix, key) ? prefix : key;
+}
+
+/** In S3's order, that of UTF-8 bytes. */
+function isAfter(name: string, other: string): boolean {
+  return Buffer.compare(Buffer.from(name), Buffer.from(other)) > 0;
+}
