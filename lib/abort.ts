@@ -3,16 +3,20 @@ import { FsError } from './errors.js';
 
 /**
  * The outcome of `promise`, unless this caller gives up first; the promise itself goes on.
- * @throws FsError EINTR when `signal` aborts
+ * @param failure what is thrown then
+ * @throws FsError EINTR when `signal` aborts, if not told otherwise
  */
-export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function unlessAborted<T>(
+  promise: Promise<T>,
+  signal?: AbortSignal,
+  failure: Error = new FsError('EINTR', 'the wait was interrupted'),
+): Promise<T> {
   if (signal === undefined) return await promise;
-  const interrupted = new FsError('EINTR', 'the wait was interrupted');
-  if (signal.aborted) throw interrupted;
+  if (signal.aborted) throw failure;
   let onAbort: () => void = () => undefined;
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => {
-      reject(interrupted);
+      reject(failure);
     };
     signal.addEventListener('abort', onAbort, { once: true });
   });

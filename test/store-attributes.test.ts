@@ -1,11 +1,10 @@
 /** Storage class, encryption, ACL, payer and owner: on every write, part and copy. */
 import { HeadObjectCommand } from '@aws-sdk/client-s3';
 import t from 'tap';
-import { silentLog } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
-import { openStore } from '../lib/s3/s3-store.js';
 import { testBucket, testKey, useClient, useEndpoint } from './support/embedded.js';
 import { startFaultProxy } from './support/fault-proxy.js';
+import { useStore } from './support/store.js';
 
 const mebibyte = 1024 * 1024;
 const keyId = 'arn:aws:kms:us-east-1:123456789012:key/sftp';
@@ -28,27 +27,17 @@ void t.test('they are sent with every request they belong to, and stored', async
   const endpoint = await useEndpoint(t, { accountId, buckets, limits: { minPart: 1024 } });
   const proxy = await startFaultProxy({ target: endpoint.url });
   t.teardown(() => proxy.close());
-  const store = await openStore(
-    {
-      bucket: testBucket,
-      prefix: 'alice/',
-      endpointUrl: proxy.url,
-      region: 'us-east-1',
-      partSize: 5 * mebibyte,
-      uploadConcurrency: 2,
-      timeoutMs: 5000,
-      copyThreshold: 5 * mebibyte,
-      credentials: testKey,
-      storageClass: 'STANDARD_IA',
-      sse: 'aws:kms',
-      sseKmsKeyId: keyId,
-      acl: 'bucket-owner-full-control',
-      requesterPays: true,
-      expectedBucketOwner: accountId,
-    },
-    silentLog,
-  );
-  t.teardown(() => store.close());
+  const store = useStore(t, proxy.url, {
+    partSize: 5 * mebibyte,
+    copyThreshold: 5 * mebibyte,
+    credentials: testKey,
+    storageClass: 'STANDARD_IA',
+    sse: 'aws:kms',
+    sseKmsKeyId: keyId,
+    acl: 'bucket-owner-full-control',
+    requesterPays: true,
+    expectedBucketOwner: accountId,
+  });
   const [small, large, copied, copiedByParts, appended] = [
     'small',
     'large',
@@ -120,10 +109,7 @@ void t.test('they are sent with every request they belong to, and stored', async
   });
 
   await t.test('and without them it is refused', async (t) => {
-    const options = { bucket: testBucket, prefix: '', endpointUrl: endpoint.url, partSize: 1 };
-    const more = { uploadConcurrency: 1, timeoutMs: 5000, credentials: testKey };
-    const stranger = await openStore({ ...options, ...more, region: 'us-east-1' }, silentLog);
-    t.teardown(() => stranger.close());
+    const stranger = useStore(t, endpoint.url, { credentials: testKey });
     await t.rejects(stranger.verifyBucket(), { name: 'StoreError', kind: 'denied' });
   });
 });

@@ -3,21 +3,20 @@
  * longer than any of them lives, and after an outage of whoever gives them.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Endpoint } from '../lib/endpoint/endpoint.js';
 import { toFsError } from '../lib/errors.js';
-import { silentLog } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
 import type { StoreOptions } from '../lib/s3/client.js';
-import { openStore, type S3Store } from '../lib/s3/s3-store.js';
+import type { S3Store } from '../lib/s3/s3-store.js';
 import { CredentialService, type CredentialServiceOptions } from './support/credential-service.js';
-import { testBucket, testKey, useEndpoint } from './support/embedded.js';
+import { keyVariables, temporaryDirectory, testKey, useEndpoint } from './support/embedded.js';
 import { setAwsEnvironment, setEnvironment } from './support/environment.js';
 import { startFaultProxy, type FaultProxy } from './support/fault-proxy.js';
+import { useStore } from './support/store.js';
 
 const roleArn = 'arn:aws:iam::123456789012:role/uploader';
 const webToken = 'web-identity-token-of-the-test';
@@ -36,28 +35,8 @@ async function setScene(t: Test, sessionMs = lifeMs): Promise<Scene> {
   const endpoint = await useEndpoint(t, { roles: [role], sessionMs });
   const proxy = await startFaultProxy({ target: endpoint.url });
   t.teardown(() => proxy.close());
-  const folder = await mkdtemp(join(tmpdir(), 's3jail-credentials-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = await temporaryDirectory(t);
   return { t, endpoint, proxy, folder };
-}
-
-async function openAt({ t, proxy }: Scene, options: Partial<StoreOptions> = {}): Promise<S3Store> {
-  const store = await openStore(
-    {
-      bucket: testBucket,
-      prefix: 'alice/',
-      endpointUrl: proxy.url,
-      region: 'us-east-1',
-      partSize: 8 * 1024 * 1024,
-      uploadConcurrency: 2,
-      timeoutMs: 5000,
-      maxAttempts: 2,
-      ...options,
-    },
-    silentLog,
-  );
-  t.teardown(() => store.close());
-  return store;
 }
 
 /** A service that hands out sessions of the endpoint. */
@@ -208,7 +187,7 @@ void t.test('sessions are renewed while requests run', async (t) => {
       const scene = await setScene(t);
       const { variables, options = {}, answeredBy } = await way(scene);
       setAwsEnvironment(t, variables);
-      const store = await openAt(scene, options);
+      const store = useStore(t, scene.proxy.url, options);
       await store.verifyBucket();
       t.match(store.credentialsFrom, answeredBy);
       await outlivesTwoSessions(scene, store);
@@ -224,17 +203,17 @@ void t.test('a session token from the environment is sent', async (t) => {
     AWS_SECRET_ACCESS_KEY: session.secretAccessKey,
   };
   setAwsEnvironment(t, { ...keys, AWS_SESSION_TOKEN: session.sessionToken });
-  await put(await openAt(scene));
+  await put(useStore(t, scene.proxy.url));
   t.strictSame([...keysSeen(scene)], [session.accessKeyId]);
   setAwsEnvironment(t, keys);
-  await t.rejects(put(await openAt(scene)), { name: 'StoreError', kind: 'denied' });
+  await t.rejects(put(useStore(t, scene.proxy.url)), { name: 'StoreError', kind: 'denied' });
 });
 
 void t.test('an outage of the metadata service', async (t) => {
   const scene = await setScene(t);
   const metadata = await service(scene, {}, 4000);
   setAwsEnvironment(t, metadataAt(metadata.url));
-  const store = await openAt(scene);
+  const store = useStore(t, scene.proxy.url);
   await put(store);
 
   await t.test('is not noticed while the credentials last', async () => {
@@ -261,14 +240,10 @@ void t.test('an outage of the metadata service', async (t) => {
 
 void t.test('an outage of STS is not noticed while the session lasts', async (t) => {
   const scene = await setScene(t, 4000);
-  const keys = {
-    AWS_ACCESS_KEY_ID: testKey.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: testKey.secretAccessKey,
-  };
   const sts = await startFaultProxy({ target: scene.endpoint.url });
   t.teardown(() => sts.close());
-  setAwsEnvironment(t, { ...keys, AWS_ENDPOINT_URL_STS: sts.url });
-  const store = await openAt(scene, { roleArn, roleExternalId: 'shared' });
+  setAwsEnvironment(t, { ...keyVariables, AWS_ENDPOINT_URL_STS: sts.url });
+  const store = useStore(t, scene.proxy.url, { roleArn, roleExternalId: 'shared' });
   await put(store);
   await sts.down();
   await sleep(2100);
@@ -289,7 +264,7 @@ void t.test('keys that are replaced in ~/.aws are taken up', async (t) => {
     );
   await write(testKey);
   setAwsEnvironment(t, { AWS_SHARED_CREDENTIALS_FILE: path });
-  const store = await openAt(scene);
+  const store = useStore(t, scene.proxy.url);
   await put(store);
   const next = { accessKeyId: 'AKIANEXT', secretAccessKey: 'next-secret-of-the-test' };
   await write(next);
@@ -304,7 +279,7 @@ void t.test('a session that S3 ends early is replaced', async (t) => {
   const scene = await setScene(t);
   const metadata = await service(scene, {}, 3_600_000);
   setAwsEnvironment(t, metadataAt(metadata.url));
-  const store = await openAt(scene);
+  const store = useStore(t, scene.proxy.url);
   await put(store);
   scene.proxy.inject({
     action: 'PutObject',
@@ -320,7 +295,7 @@ void t.test('metadata that cannot be reached from a container is said', async (t
   setAwsEnvironment(t, metadataAt(metadata.url));
   for (const options of [{}, { instanceRole: true }, { imdsV1: true }]) {
     await t.rejects(
-      (await openAt(scene, options)).verifyBucket(),
+      useStore(t, scene.proxy.url, options).verifyBucket(),
       /no credentials found|gives no credentials; attach a role/,
     );
   }

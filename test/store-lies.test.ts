@@ -9,12 +9,12 @@ import type { AddressInfo } from 'node:net';
 import { crc32 } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { isStoreError } from '../lib/errors.js';
-import { silentLog } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
 import { base64Crc32 } from '../lib/s3/stored-checksum.js';
-import { S3Store } from '../lib/s3/s3-store.js';
+import type { S3Store } from '../lib/s3/s3-store.js';
 
 import { makeCertificate, type Certificate } from './support/certificate.js';
+import { useStore } from './support/store.js';
 
 interface Answer {
   readonly status: number;
@@ -48,23 +48,13 @@ async function scripted(
   const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const store = new S3Store(
-    {
-      bucket: 'bucket',
-      prefix: '',
-      endpointUrl: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
-      caBundle: tls?.file,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
-      partSize: 5 * 1024 * 1024,
-      uploadConcurrency: 1,
-      timeoutMs: 5000,
-      maxAttempts: 2,
-    },
-    silentLog,
-  );
+  const scheme = tls === undefined ? 'http' : 'https';
+  const store = useStore(t, `${scheme}://127.0.0.1:${port}`, {
+    caBundle: tls?.file,
+    credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
+    partSize: 5 * 1024 * 1024,
+  });
   t.teardown(() => {
-    store.close();
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   });

@@ -1,61 +1,32 @@
 /** The way from the store to its endpoint: proxies, private authorities, IPv6, names. */
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
-import { silentLog, type Log } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
-import type { StoreOptions } from '../lib/s3/client.js';
-import { openStore, type S3Store } from '../lib/s3/s3-store.js';
+import type { S3Store } from '../lib/s3/s3-store.js';
 import { makeSignedCertificate } from './support/certificate.js';
-import { testBucket, testKey, useEndpoint } from './support/embedded.js';
+import {
+  keyVariables,
+  temporaryDirectory,
+  testBucket,
+  testKey,
+  useEndpoint,
+} from './support/embedded.js';
 import { setEnvironment } from './support/environment.js';
 import { startForwardProxy } from './support/forward-proxy.js';
+import { complaint, useStore } from './support/store.js';
 
 const user = { name: 'mount', password: 'p@ss:w%rd' };
+const credentials = testKey;
 const encoded = `${user.name}:${encodeURIComponent(user.password)}`;
-
-async function openFor(
-  t: Test,
-  endpointUrl: string,
-  options: Partial<StoreOptions> = {},
-  log: Log = silentLog,
-): Promise<S3Store> {
-  const store = await openStore(
-    {
-      bucket: testBucket,
-      prefix: 'alice/',
-      endpointUrl,
-      region: 'us-east-1',
-      partSize: 8 * 1024 * 1024,
-      uploadConcurrency: 2,
-      timeoutMs: 5000,
-      maxAttempts: 2,
-      credentials: testKey,
-      ...options,
-    },
-    log,
-  );
-  t.teardown(() => store.close());
-  return store;
-}
 
 async function works(t: Test, store: S3Store): Promise<void> {
   await store.verifyBucket();
   for (const key of ['a', 'b', 'c'] as Key[]) await store.put(key, [Buffer.from(key)]);
   t.equal((await store.head('c' as Key)).size, 1);
   t.equal((await store.list({ prefix: '' as Key, oneLevel: true })).objects.length, 3);
-}
-
-async function complaint(store: S3Store): Promise<string> {
-  try {
-    await store.verifyBucket();
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  return 'nothing';
 }
 
 function proxySettings(variables: Readonly<Record<string, string>>): Record<string, string> {
@@ -75,7 +46,7 @@ void t.test('an https endpoint behind a proxy', async (t) => {
 
   await t.test('is reached by a tunnel, with a private authority', async (t) => {
     setEnvironment(t, proxySettings({ HTTPS_PROXY: `http://${encoded}@${proxy.host}` }));
-    const store = await openFor(t, url, { caBundle: tls.file });
+    const store = useStore(t, url, { credentials, caBundle: tls.file });
     await works(t, store);
     t.strictSame([...new Set(proxy.tunnels)], [`s3.private.test:${port}`]);
     t.ok(proxy.tunnels.length <= 4, 'connections are kept');
@@ -85,7 +56,7 @@ void t.test('an https endpoint behind a proxy', async (t) => {
   await t.test('has its certificate verified there too', async (t) => {
     setEnvironment(t, proxySettings({ HTTPS_PROXY: `http://${encoded}@${proxy.host}` }));
     t.match(
-      await complaint(await openFor(t, url)),
+      await complaint(useStore(t, url, { credentials })),
       /unknown authority; name that with --ca-bundle/,
     );
   });
@@ -105,7 +76,7 @@ void t.test('an https endpoint behind a proxy', async (t) => {
   for (const [name, variables, sentence] of refused) {
     await t.test(name, async (t) => {
       setEnvironment(t, proxySettings(variables));
-      const said = await complaint(await openFor(t, url, { caBundle: tls.file }));
+      const said = await complaint(useStore(t, url, { credentials, caBundle: tls.file }));
       t.match(said, sentence);
       t.notMatch(said, 'wr0ng');
       t.notMatch(said, Buffer.from('mount:wr0ng').toString('base64'));
@@ -114,7 +85,7 @@ void t.test('an https endpoint behind a proxy', async (t) => {
 
   await t.test('that is not allowed there', async (t) => {
     setEnvironment(t, proxySettings({ HTTPS_PROXY: `http://${encoded}@${proxy.host}` }));
-    const store = await openFor(t, 'https://other.private.test', { caBundle: tls.file });
+    const store = useStore(t, 'https://other.private.test', { credentials, caBundle: tls.file });
     t.match(await complaint(store), /the proxy does not connect to it; allow it there/);
   });
 });
@@ -124,20 +95,20 @@ void t.test('an http endpoint behind a proxy', async (t) => {
   const port = Number(new URL(endpoint.url).port);
   const proxy = await startForwardProxy(t, { user, hosts: { [`plain.test:${port}`]: port } });
   setEnvironment(t, proxySettings({ HTTP_PROXY: `http://${encoded}@${proxy.host}` }));
-  await works(t, await openFor(t, `http://plain.test:${port}`));
+  await works(t, useStore(t, `http://plain.test:${port}`, { credentials }));
   t.ok(proxy.requests.length >= 5);
   t.strictSame(proxy.tunnels, []);
 
   await t.test('and wrong credentials for that', async (t) => {
     setEnvironment(t, proxySettings({ HTTP_PROXY: `http://a:b@${proxy.host}` }));
-    const store = await openFor(t, `http://plain.test:${port}`);
+    const store = useStore(t, `http://plain.test:${port}`, { credentials });
     t.match(await complaint(store), /the proxy wants other credentials/);
   });
 
   await t.test('this machine itself is never asked for through it', async (t) => {
     const before = proxy.requests.length;
-    await works(t, await openFor(t, endpoint.url));
-    await works(t, await openFor(t, endpoint.url.replace('127.0.0.1', 'localhost')));
+    await works(t, useStore(t, endpoint.url, { credentials }));
+    await works(t, useStore(t, endpoint.url.replace('127.0.0.1', 'localhost'), { credentials }));
     t.equal(proxy.requests.length, before);
   });
 });
@@ -147,7 +118,7 @@ void t.test('an endpoint with an IPv6 address', async (t) => {
   for (const options of [{}, { tls }]) {
     const endpoint = await useEndpoint(t, { host: '::1', ...options });
     const { port, protocol } = new URL(endpoint.url.replace('::1', '[::1]'));
-    const store = await openFor(t, `${protocol}//[::1]:${port}`, { caBundle: tls.file });
+    const store = useStore(t, `${protocol}//[::1]:${port}`, { credentials, caBundle: tls.file });
     await works(t, store);
   }
 });
@@ -169,8 +140,7 @@ store.close();`;
 void t.test('a name that cannot be resolved for a while', async (t) => {
   const endpoint = await useEndpoint(t);
   const { port } = new URL(endpoint.url);
-  const folder = await mkdtemp(join(tmpdir(), 's3jail-hosts-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = await temporaryDirectory(t);
   const hosts = join(folder, 'hosts');
   await writeFile(hosts, '127.0.0.1 localhost\n');
   const modules = ['../lib/s3/s3-store.js', '../lib/log.js'];
@@ -187,8 +157,7 @@ void t.test('a name that cannot be resolved for a while', async (t) => {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: {
         PATH: process.env['PATH'],
-        AWS_ACCESS_KEY_ID: testKey.accessKeyId,
-        AWS_SECRET_ACCESS_KEY: testKey.secretAccessKey,
+        ...keyVariables,
         AWS_EC2_METADATA_DISABLED: 'true',
       },
     },

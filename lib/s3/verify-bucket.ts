@@ -6,6 +6,7 @@
  * waits for the answer. A bucket of another AWS region is found by what S3 says about it, and
  * everything from then on goes there.
  */
+import { unlessAborted } from '../abort.js';
 import { StoreError } from '../errors.js';
 import type { Connection } from './connection.js';
 import type { Listings } from './listing.js';
@@ -42,7 +43,9 @@ export async function verifyBucket(connection: Connection, listings: Listings): 
 export async function verifyCredentials(connection: Connection): Promise<void> {
   if (connection.credentials.provider === undefined) return;
   try {
-    await inTime(connection.client.config.credentials());
+    const late = Object.assign(new Error('no answer in time'), { name: 'TimeoutError' });
+    const patience = AbortSignal.timeout(patienceMs);
+    await unlessAborted(connection.client.config.credentials(), patience, late);
   } catch (error) {
     const role = connection.options.roleArn;
     const { code } = errorFacts(error);
@@ -57,19 +60,6 @@ export async function verifyCredentials(connection: Connection): Promise<void> {
         `let the role trust this caller (credentials: ${connection.credentials.answeredBy()})`,
       { action: 'AssumeRole', ...(code === undefined ? {} : { code }), cause: error },
     );
-  }
-}
-
-async function inTime<T>(promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const error = Object.assign(new Error('no answer in time'), { name: 'TimeoutError' });
-    timer = setTimeout(() => reject(error), patienceMs);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -9,6 +9,11 @@ import type { Test } from 'tap';
 import { startEndpoint, type Endpoint, type EndpointOptions } from '../../lib/endpoint/endpoint.js';
 
 export const testKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret-of-the-test' };
+/** The same as AWS's environment variables. */
+export const keyVariables = {
+  AWS_ACCESS_KEY_ID: testKey.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: testKey.secretAccessKey,
+};
 export const testBucket = 'bucket';
 
 /** A directory that goes away with the test. */

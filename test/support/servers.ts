@@ -45,6 +45,19 @@ export function serverNames(): ServerName[] {
   return process.env['S3JAIL_TEST_CEPH_URL'] === undefined ? ['embedded'] : ['embedded', 'ceph'];
 }
 
+/** A test on Ceph; skipped where there is none, and its name says so. */
+export function testOnCeph(
+  t: Test,
+  name: string,
+  body: (t: Test, server: TestServer) => Promise<void>,
+): Promise<unknown> {
+  const isThere = serverNames().includes('ceph');
+  const why = isThere ? '' : ': not run, S3JAIL_TEST_CEPH_URL is not set (scripts/ceph start)';
+  return t.test(`${name}${why}`, { skip: !isThere }, async (t) =>
+    body(t, await useServer(t, 'ceph')),
+  );
+}
+
 export async function useServer(t: Test, name: ServerName): Promise<TestServer> {
   const running = name === 'embedded' ? await startEmbedded(t) : ceph();
   const client = makeClient(running.url, running.credentials);
