@@ -17,15 +17,12 @@ import { parseSource } from '../lib/source.js';
 import type { Key } from '../lib/path.js';
 import { useCore } from './support/core.js';
 import { dayOptions, liveADay } from './support/day.js';
-import { testBucket, testKey, useEndpoint } from './support/embedded.js';
+import { keyVariables, testBucket, testKey, useEndpoint } from './support/embedded.js';
 import { setAwsEnvironment } from './support/environment.js';
 import { startFaultProxy } from './support/fault-proxy.js';
+import { useStore } from './support/store.js';
 
 const ambient = { uid: 0, gid: 0, tmpdir: undefined, hasEndpointVariable: false };
-const keys = {
-  AWS_ACCESS_KEY_ID: testKey.accessKeyId,
-  AWS_SECRET_ACCESS_KEY: testKey.secretAccessKey,
-};
 
 function planOf(args: readonly string[], variables: Record<string, string> = {}): ServicePlan {
   const operands = args.filter((arg) => !arg.startsWith('--'));
@@ -85,7 +82,7 @@ function without(policy: PolicyDocument, action: string): PolicyDocument {
 }
 
 void t.test('with the printed policy everything works, and nothing is left behind', async (t) => {
-  setAwsEnvironment(t, keys);
+  setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t);
   for (const prefix of ['', 'alice/', 'odd *?$ name/']) {
     const source = `s3://${testBucket}/${prefix}`;
@@ -101,11 +98,15 @@ void t.test('with the printed policy everything works, and nothing is left behin
 void t.test(
   'each action of the policy is needed, and check names what fails without',
   async (t) => {
-    setAwsEnvironment(t, keys);
+    setAwsEnvironment(t, keyVariables);
     const endpoint = await useEndpoint(t);
     const source = `s3://${testBucket}/alice/`;
-    const args = [source, `--endpoint-url=${endpoint.url}`, '--acl=private'];
-    const policy = leastPolicy(parseSource(source), { acl: 'private' });
+    const sseKmsKeyId = 'arn:aws:kms:us-east-1:123456789012:key/sftp';
+    const encrypted = ['--sse=aws:kms', `--sse-kms-key-id=${sseKmsKeyId}`];
+    const args = [source, `--endpoint-url=${endpoint.url}`, '--acl=private', ...encrypted];
+    const policy = leastPolicy(parseSource(source), { acl: 'private', sseKmsKeyId });
+    restrict(endpoint, policy);
+    t.match(await check(args), { status: 0, verdicts: allFine });
     const failing: Record<string, string> = {
       's3:ListBucket': 'list',
       's3:GetObject': 'get',
@@ -113,6 +114,8 @@ void t.test(
       's3:PutObjectAcl': 'put',
       's3:DeleteObject': 'delete',
       's3:AbortMultipartUpload': 'abort of an upload',
+      'kms:Decrypt': 'get',
+      'kms:GenerateDataKey': 'put',
     };
     const actions = policy.Statement.flatMap(({ Action }) => Action);
     t.strictSame([...actions].sort(), Object.keys(failing).sort());
@@ -136,7 +139,7 @@ void t.test('with the printed policy a mount does all it can', async (t) => {
 });
 
 void t.test('the policy ends where the prefix does', async (t) => {
-  setAwsEnvironment(t, keys);
+  setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t);
   restrict(endpoint, leastPolicy(parseSource(`s3://${testBucket}/alice/`), {}));
   const other = planOf([`${testBucket}/alice2/`, `--endpoint-url=${endpoint.url}`]);
@@ -149,14 +152,31 @@ void t.test('the policy ends where the prefix does', async (t) => {
 });
 
 void t.test('a read-only mount needs a smaller policy and is checked for less', async (t) => {
-  setAwsEnvironment(t, keys);
+  setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t);
   const source = `s3://${testBucket}/alice/`;
-  restrict(endpoint, leastPolicy(parseSource(source), { readOnly: true }));
-  const found = await check([source, `--endpoint-url=${endpoint.url}`, '--read-only']);
-  t.equal(found.status, 0);
+  const args = [source, `--endpoint-url=${endpoint.url}`, '--read-only'];
+  const policy = leastPolicy(parseSource(source), { readOnly: true });
+  restrict(endpoint, policy);
+  const found = await check(args);
+  t.match(found, { status: 0, verdicts: { list: 'ok', get: 'ok' } });
+  t.match(found.text, /get: not tried: nothing to read was found/);
   t.notOk('put' in found.verdicts);
   t.strictSame(endpoint.keys(testBucket), []);
+
+  await t.test('each action of which is needed', async (t) => {
+    endpoint.setCredentials([testKey]);
+    await useStore(t, endpoint.url, { credentials: testKey }).put('x' as Key, [Buffer.from('x')]);
+    const failing = { 's3:ListBucket': 'list', 's3:GetObject': 'get' };
+    const actions = policy.Statement.flatMap(({ Action }) => Action);
+    t.strictSame([...actions].sort(), Object.keys(failing).sort());
+    restrict(endpoint, policy);
+    t.match(await check(args), { status: 0, text: /get: works below/ });
+    for (const [action, item] of Object.entries(failing)) {
+      restrict(endpoint, without(policy, action));
+      t.match(await check(args), { status: 32, verdicts: { [item]: 'FAIL' } }, action);
+    }
+  });
 });
 
 void t.test('options change the policy', (t) => {
@@ -176,7 +196,7 @@ void t.test('options change the policy', (t) => {
 });
 
 void t.test('what is wrong is the item that fails', async (t) => {
-  setAwsEnvironment(t, keys);
+  setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t, {
     buckets: [testBucket, { name: 'abroad', region: 'eu-west-3' }],
   });
@@ -219,7 +239,7 @@ void t.test('what is wrong is the item that fails', async (t) => {
 });
 
 void t.test('what a service does not know is told with its price', async (t) => {
-  setAwsEnvironment(t, keys);
+  setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t);
   const proxy = await startFaultProxy({
     target: endpoint.url,
@@ -240,7 +260,7 @@ void t.test('what a service does not know is told with its price', async (t) => 
 });
 
 void t.test('a mount point is looked at as sshd does', async (t) => {
-  setAwsEnvironment(t, keys);
+  setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t);
   const folder = await mkdtemp(join(tmpdir(), 's3jail-chroot-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));

@@ -7,6 +7,7 @@ import type { Call, Payload, Target } from './call.js';
 import type { Principal } from './identity.js';
 import type { Bucket } from './object-folder.js';
 import { isAllowed } from './policy.js';
+import type { StoredObject } from './records.js';
 import { S3Error } from './s3-error.js';
 import type { Service } from './service.js';
 import { parseAuthorization, verifySignature } from './sigv4.js';
@@ -178,6 +179,25 @@ export function mayDo(call: Call, bucket: Bucket, permission: string, key: strin
     resource: key === '' ? `arn:aws:s3:::${name}` : `arn:aws:s3:::${name}/${key}`,
     context,
   });
+}
+
+/**
+ * Refuses what the caller may not do with the KMS key of an object: GenerateDataKey is for writing,
+ * Decrypt for reading and for parts (S3 user guide, "Protecting data with server-side encryption").
+ * @throws S3Error AccessDenied
+ */
+export function requireKey(
+  { principal }: Call,
+  encryption: StoredObject['encryption'],
+  ...permissions: readonly ('Decrypt' | 'GenerateDataKey')[]
+): void {
+  const policy = principal?.policy;
+  const resource = encryption?.keyId;
+  if (policy === undefined || resource === undefined) return;
+  for (const permission of permissions) {
+    const question = { action: `kms:${permission}`, resource, context: {} };
+    if (!isAllowed(policy, question)) throw new S3Error('AccessDenied');
+  }
 }
 
 const readPermissions = ['GetObject', 'GetObjectAttributes', 'GetObjectTagging', 'ListBucket'];

@@ -1,7 +1,7 @@
 /**
  * CopyObject and UploadPartCopy: the source named in a header, its conditions, and the copy.
  */
-import { mayDo, requirePermission } from './access.js';
+import { mayDo, requireKey, requirePermission } from './access.js';
 import { parseCopyRange } from './byte-range.js';
 import { decodePercent, type Call, type Reply } from './call.js';
 import { checksumElement, parseAlgorithm, type Checksum } from './checksum.js';
@@ -47,6 +47,7 @@ function findSource(service: Service, call: Call): CopySource {
   }
   checkCopySource(readConditions(call, 'x-amz-copy-source-'), object);
   requireReadable(service, object);
+  requireKey(call, object.encryption, 'Decrypt');
   return { bucket, object };
 }
 
@@ -56,6 +57,7 @@ export async function copyObject(service: Service, call: Call, bucket: Bucket): 
   const check = writeCheck(call);
   const { object: source } = findSource(service, call);
   const settings = copySettings(call, source);
+  requireKey(call, settings.encryption, 'GenerateDataKey');
   requireChange(call, bucket, source);
   if (source.size > service.limits.maxCopy) {
     throw new S3Error('InvalidRequest', {

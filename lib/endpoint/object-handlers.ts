@@ -1,7 +1,7 @@
 /**
  * PutObject, GetObject, HeadObject, GetObjectAttributes, DeleteObject, DeleteObjects, RestoreObject.
  */
-import { requirePermission, mayDo } from './access.js';
+import { mayDo, requireKey, requirePermission } from './access.js';
 import { parseRange, type Bytes } from './byte-range.js';
 import { receiveDocument } from './body.js';
 import type { Call, Reply } from './call.js';
@@ -33,6 +33,7 @@ export async function putObject(service: Service, call: Call, bucket: Bucket): P
   requirePermission(call, bucket, 'PutObject', call.key);
   requireImplied(call, bucket);
   const settings = readSettings(call);
+  requireKey(call, settings.encryption, 'GenerateDataKey');
   const check = writeCheck(call);
   // Refused before the body travels where the answer is known already; asked again at the end.
   check(bucket.objects.get(call.key));
@@ -91,7 +92,9 @@ export function readObject(service: Service, call: Call, bucket: Bucket): Reply 
   if (evaluateRead(readConditions(call), object) === 'not modified') {
     return { status: 304, headers: base };
   }
-  if (call.request.method === 'GET') requireReadable(service, object);
+  const isGet = call.request.method === 'GET';
+  if (isGet) requireReadable(service, object);
+  if (isGet || asksForChecksum(call)) requireKey(call, object.encryption, 'Decrypt');
   const chosen = chooseBytes(call, object);
   const bytes = chosen ?? { start: 0, end: object.size };
   const overridden = overrides(call);
@@ -138,13 +141,17 @@ function chooseBytes(call: Call, object: StoredObject): Bytes | undefined {
   return size === 0 ? undefined : { start, end: start + size };
 }
 
+function asksForChecksum(call: Call): boolean {
+  return call.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED';
+}
+
 /** The stored checksum, on request and only where it is that of the bytes sent. */
 function checksumAnswer(
   call: Call,
   object: StoredObject,
   chosen: Bytes | undefined,
 ): Record<string, string> {
-  if (call.header('x-amz-checksum-mode')?.toUpperCase() !== 'ENABLED') return {};
+  if (!asksForChecksum(call)) return {};
   if (call.header('range') !== undefined && chosen !== undefined) return {};
   const number = call.query.get('partNumber');
   const part = number === undefined ? undefined : object.parts?.[Number(number) - 1];

@@ -6,7 +6,7 @@
  * it answers the same.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { requirePermission } from './access.js';
+import { requireKey, requirePermission } from './access.js';
 import { expectedChecksum, receiveDocument } from './body.js';
 import type { Call, Reply } from './call.js';
 import {
@@ -40,6 +40,7 @@ export async function createUpload(service: Service, call: Call, bucket: Bucket)
     settings: readSettings(call),
     checksum: readUploadChecksum(call),
   };
+  requireKey(call, record.settings.encryption, 'GenerateDataKey', 'Decrypt');
   await service.folder.createUpload(record);
   return {
     status: 200,

@@ -1,6 +1,6 @@
 /**
  * Everything a mount does to objects, tried on scratch objects below the prefix: `.s3jail-check-…/`,
- * a few bytes each, removed again at the end. Goes through the store, so that what a mount would
+ * a few bytes each, removed again at the end; what only reads is tried on an object that is there. Goes through the store, so that what a mount would
  * step around is stepped around here too.
  */
 import { randomBytes } from 'node:crypto';
@@ -24,13 +24,16 @@ const cures: Partial<Record<StoreErrorKind, string>> = {
 export class BucketTrial {
   readonly #store: S3Store;
   readonly #findings: Findings;
+  readonly #hasKey: boolean;
   readonly #scratch = `.s3jail-check-${randomBytes(8).toString('hex')}`;
   /** keys that may exist now */
   readonly #made = new Set<Key>();
 
-  constructor(store: S3Store, findings: Findings) {
+  /** @param hasKey objects are encrypted with a KMS key that the mount names */
+  constructor(store: S3Store, findings: Findings, hasKey: boolean) {
     this.#store = store;
     this.#findings = findings;
+    this.#hasKey = hasKey;
   }
 
   /** Tries all of it; without the first object there is nothing to go on with. */
@@ -45,16 +48,50 @@ export class BucketTrial {
     await this.#delete();
   }
 
-  async #put(): Promise<CopySource | undefined> {
-    const key = this.#key('object');
-    return await this.#attempt('put', ['s3:PutObject'], async () => {
-      const { etag } = await this.#store.put(key, [content]);
-      return { key, etag, size: content.length };
+  /** Tries what a read-only mount does, as far as there is something to read. */
+  async readOnly(): Promise<void> {
+    const first = await this.#anyKey();
+    if (first === undefined) {
+      this.#findings.ok('get', `not tried: nothing to read was found below ${this.#store.url}`);
+      return;
+    }
+    await this.#attempt('get', this.#with('s3:GetObject', 'kms:Decrypt'), async () => {
+      const { size } = await this.#store.head(first);
+      if (size === 0) return;
+      const { body } = await this.#store.get(first, { range: { start: 0, end: 1 } });
+      let bytes = 0;
+      for await (const piece of body) bytes += piece.length;
+      if (bytes === 1) return;
+      const fault = { action: 'GetObject', key: first };
+      throw new StoreError('corrupt', 'other bytes came back', fault);
     });
   }
 
+  async #anyKey(): Promise<Key | undefined> {
+    try {
+      const all = { prefix: '' as Key, oneLevel: false, maxKeys: 1 };
+      return (await this.#store.list(all)).objects[0]?.key;
+    } catch (error) {
+      // Told already by whoever asked after the bucket.
+      if (isStoreError(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #put(): Promise<CopySource | undefined> {
+    const key = this.#key('object');
+    return await this.#attempt(
+      'put',
+      this.#with('s3:PutObject', 'kms:GenerateDataKey'),
+      async () => {
+        const { etag } = await this.#store.put(key, [content]);
+        return { key, etag, size: content.length };
+      },
+    );
+  }
+
   async #get({ key, etag }: CopySource): Promise<void> {
-    await this.#attempt('get', ['s3:GetObject'], async () => {
+    await this.#attempt('get', this.#with('s3:GetObject', 'kms:Decrypt'), async () => {
       await this.#store.head(key);
       const { body } = await this.#store.get(key, { ifMatch: etag });
       const pieces: Uint8Array[] = [];
@@ -134,6 +171,10 @@ export class BucketTrial {
     for (const key of left) {
       this.#findings.warn('scratch object', `${this.#store.url}${key} is left behind; remove it`);
     }
+  }
+
+  #with(action: string, keyAction: string): readonly string[] {
+    return this.#hasKey ? [action, keyAction] : [action];
   }
 
   #key(name: string): Key {

@@ -33,8 +33,9 @@ export async function runCheck(
   if (plan.mountPoint !== undefined) await checkMountPoint(plan.mountPoint, options, findings);
   const store = await open(plan, findings);
   try {
-    if (store !== undefined && (await checkService(store, plan, findings)) && !options.readOnly) {
-      await new BucketTrial(store, findings).run();
+    if (store !== undefined && (await checkService(store, plan, findings))) {
+      const trial = new BucketTrial(store, findings, options.sseKmsKeyId !== undefined);
+      await (options.readOnly ? trial.readOnly() : trial.run());
     }
   } finally {
     store?.close();
