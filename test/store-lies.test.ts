@@ -262,6 +262,24 @@ void t.test('an empty answer to CompleteMultipartUpload or CopyObject is none', 
   t.ok(requests.length >= 4, 'asked again');
 });
 
+void t.test('a copied part without an ETag was not copied', async (t) => {
+  const { store } = await scripted(t, () => ({ status: 200, body: '<CopyPartResult/>' }));
+  const source = { key: 'y' as Key, etag: etag as never, size: 20 };
+  const upload = { key, uploadId: 'id' };
+  t.equal(await kindOf(store.copyPart(upload, 1, source, { start: 0, end: 10 })), 'unsupported');
+});
+
+void t.test('a listing whose way on leads back is given up', async (t) => {
+  const page =
+    '<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>' +
+    '<Contents><Key>x</Key><ETag>"e"</ETag><Size>1</Size></Contents></ListBucketResult>';
+  const { store } = await scripted(t, () => ({ status: 200, body: page }));
+  const first = await store.list({ prefix: '' as Key, oneLevel: true });
+  t.equal(first.next, 'x', 'by version 1');
+  const second = store.list({ prefix: '' as Key, oneLevel: true, from: 'x' });
+  t.equal(await kindOf(second), 'corrupt');
+});
+
 void t.test('a login page is not an empty directory', async (t) => {
   const { store } = await scripted(t, () => ({ status: 200, body: '<html><body/></html>' }));
   t.equal(await kindOf(store.list({ prefix: '' as Key, oneLevel: true })), 'corrupt');
