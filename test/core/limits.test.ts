@@ -112,6 +112,7 @@ void t.test('a file written back to front goes through little memory', async (t)
     const start = Math.max(0, at - size);
     await program.write(handle, body.subarray(start, at), start);
   }
+  core.proxy.inject({ action: 'UploadPart', count: 99, fault: { kind: 'latency', ms: 20 } });
   const most = await mostAtOnce(core, 'UploadPart', program.close(handle));
   t.ok(most <= 1, `${most} parts at once where one fits`);
   t.ok((await core.bucket.bytes('alice/backwards')).equals(body));

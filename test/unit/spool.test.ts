@@ -1,5 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import t from 'tap';
 import { Spool } from '../../lib/spool.js';
@@ -93,4 +97,22 @@ void t.test('a full space makes writers wait while something is on its way out',
   t.ok(space.peak <= 32 * MiB);
   old.dispose();
   next.dispose();
+});
+
+void t.test('a nearly full disk is a full space, whatever the limit says', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 's3jail-spool-'));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', directory]);
+  t.teardown(() => {
+    execFileSync('umount', ['--lazy', directory]);
+    rmdirSync(directory);
+  });
+  const space = new TempSpace(directory, 1024 * MiB, 1000);
+  const spool = new Spool(space);
+  const writing = async (): Promise<void> => {
+    for (let at = 0; at < 96 * MiB; at += MiB) await spool.write(at, Buffer.alloc(MiB));
+  };
+  await t.rejects(writing(), { code: 'ENOSPC', message: /bytes free on its file system/ });
+  t.ok(space.used >= 16 * MiB && space.used <= 33 * MiB, `${space.used} bytes were taken`);
+  spool.dispose();
+  t.equal(space.used, 0);
 });
