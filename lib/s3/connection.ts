@@ -33,6 +33,7 @@ import type { CredentialSource } from './credentials.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
 import { ReadChecksums } from './read-checksums.js';
 import type { NotedRetry } from './retry.js';
+import { RetryBudget } from './retry-budget.js';
 import { answerDateMs, errorFacts, staleCredentialCodes, toStoreError } from './s3-errors.js';
 
 /** What went over the wire since the start. */
@@ -84,6 +85,7 @@ export class Connection {
   readonly client: S3Client;
   readonly options: StoreOptions;
   readonly log: Log;
+  readonly retryBudget = new RetryBudget();
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
   readonly #readChecksums = new ReadChecksums();
@@ -125,6 +127,7 @@ export class Connection {
       region: () => this.region(),
       retry: {
         maxAttempts: options.maxAttempts ?? defaultMaxAttempts,
+        budget: this.retryBudget,
         onRetry: (retry) => this.#noteRetry(retry),
       },
       followRegionRedirects: follow,

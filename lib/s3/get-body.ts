@@ -20,6 +20,7 @@ import type { Key } from '../path.js';
 import type { ByteRange, ETag, GetOptions, ObjectInfo } from '../store.js';
 import type { Connection } from './connection.js';
 import { entityTag, infoOfAnswer } from './object-info.js';
+import { backoffMs } from './retry-budget.js';
 import { toStoreError } from './s3-errors.js';
 import { checksumOf } from './stored-checksum.js';
 
@@ -28,7 +29,7 @@ const action = 'GetObject';
 const maxBreaks = 5;
 /** Bytes that count as progress: a server that resets after every packet is not waited for. */
 const progressBytes = 64 * 1024;
-const backoffMs = 100;
+const backoff = { baseMs: 100, longestMs: 1600 };
 
 /** What of a GET is the same for each of its requests. */
 export interface GetTarget {
@@ -162,11 +163,11 @@ class ObjectReader {
     const failure = this.#failureOf(error);
     this.#breaks += 1;
     const mayPass = failure.kind === 'unavailable' || failure.kind === 'corrupt';
-    if (!mayPass || this.#breaks > maxBreaks) throw failure;
-    const { log } = this.#connection;
+    const { log, retryBudget } = this.#connection;
+    if (!mayPass || this.#breaks > maxBreaks || !retryBudget.take(this.#breaks)) throw failure;
     log.debug({ key: this.#target.key, error: failure.message }, 'reading on after a break');
     // An abort during the wait is noticed by the next request.
-    await delay(backoffMs * 2 ** (this.#breaks - 1), undefined, { ref: true });
+    await delay(backoffMs(this.#breaks, backoff), undefined, { ref: true });
   }
 
   #failureOf(error: unknown): StoreError {

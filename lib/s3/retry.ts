@@ -3,7 +3,7 @@
  *
  * The SDK's own standard strategy lets all requests of a client share one quota of retries: while
  * S3 answers one user's uploads with errors, everybody's reads would lose their retries. Here each
- * request has its own attempts. A server that is silent until the timeout is asked twice more, not
+ * request has one of its own before it draws on what all share (retry-budget.ts). A server that is silent until the timeout is asked twice more, not
  * four times: whoever waits is told within three timeouts. What is final by its code is never sent
  * again, even when it came inside a 200 (which the SDK turns into a 503), and bytes damaged on their
  * way are.
@@ -15,11 +15,16 @@ import type {
   StandardRetryToken,
 } from '@smithy/types';
 
+import { backoffMs } from './retry-budget.js';
+import type { RetryBudget } from './retry-budget.js';
 import { errorFacts, kindOf } from './s3-errors.js';
 
 export interface RetrySettings {
   /** requests sent for one call, the first included; at least 1 */
   readonly maxAttempts: number;
+  readonly budget: RetryBudget;
+  /** from 0 up to 1, for waits; Math.random */
+  readonly random?: () => number;
   /** called for each retry */
   readonly onRetry?: (retry: NotedRetry) => void;
 }
@@ -35,9 +40,9 @@ export interface NotedRetry {
   readonly isAdvised: boolean;
 }
 
-/** First wait after an error that may pass at once, such as a connection that was reset. */
+/** Longest first wait after an error that may pass at once, such as a connection that was reset. */
 const baseDelayMs = 100;
-/** First wait after S3 asked to slow down; its advice is to back off by seconds. */
+/** The same after S3 asked to slow down; its advice is to back off by seconds. */
 const throttledDelayMs = 1000;
 const longestDelayMs = 8000;
 /** After so many attempts without an answer in time, S3 counts as gone. */
@@ -77,18 +82,19 @@ export class Retry implements RetryStrategyV2 {
     const attempt = token.getRetryCount() + 1;
     const before = token instanceof Token ? token.silences : 0;
     const silences = before + (isSilence(info.error) ? 1 : 0);
-    const isOver = attempt >= this.#settings.maxAttempts || silences >= maxSilences;
-    if (isOver || !mayPass(info)) {
+    const { maxAttempts, budget, random } = this.#settings;
+    const isOver = attempt >= maxAttempts || silences >= maxSilences;
+    if (isOver || !mayPass(info) || !budget.take(attempt)) {
       return Promise.reject(new Error('no further attempt'));
     }
-    const delayMs = retryDelayMs(attempt, info);
+    const delayMs = retryDelayMs(attempt, info, random);
     const isAdvised = info.retryAfterHint !== undefined;
     this.#settings.onRetry?.({ error: info.error, attempt, delayMs, isAdvised });
     return Promise.resolve(new Token(attempt, delayMs, silences));
   }
 
   recordSuccess(): void {
-    // Attempts are counted per request, so a success pays nothing back.
+    this.#settings.budget.give();
   }
 }
 
@@ -112,11 +118,10 @@ function mayPass(info: RetryErrorInfo): boolean {
   return kind === 'denied' && info.errorType === 'TRANSIENT';
 }
 
-function retryDelayMs(attempt: number, info: RetryErrorInfo): number {
-  const base = info.errorType === 'THROTTLING' ? throttledDelayMs : baseDelayMs;
-  const full = Math.min(longestDelayMs, base * 2 ** (attempt - 1));
+function retryDelayMs(attempt: number, info: RetryErrorInfo, random?: () => number): number {
+  const baseMs = info.errorType === 'THROTTLING' ? throttledDelayMs : baseDelayMs;
+  const backoff = { baseMs, longestMs: longestDelayMs, ...(random && { random }) };
   const advised =
     info.retryAfterHint === undefined ? 0 : info.retryAfterHint.getTime() - Date.now();
-  // Half of it by chance, so that parallel requests do not come back all at once.
-  return Math.max(full / 2 + (Math.random() * full) / 2, Math.min(advised, longestDelayMs));
+  return Math.max(backoffMs(attempt, backoff), Math.min(advised, longestDelayMs));
 }

@@ -1,6 +1,7 @@
 /** When the store sends a request again. */
 import t from 'tap';
 import { Retry } from '../../lib/s3/retry.js';
+import { RetryBudget } from '../../lib/s3/retry-budget.js';
 
 type Info = Parameters<Retry['refreshRetryTokenForRetry']>[1];
 
@@ -11,8 +12,11 @@ function info(name: string, status: number | undefined, more: object = {}): Info
 }
 
 /** How many times a request is sent that always fails like this. */
-async function sendings(failure: Info, maxAttempts = 4): Promise<number> {
-  const retry = new Retry({ maxAttempts });
+async function sendings(
+  failure: Info,
+  { maxAttempts = 4, budget = new RetryBudget() } = {},
+): Promise<number> {
+  const retry = new Retry({ maxAttempts, budget });
   let token = await retry.acquireInitialRetryToken();
   for (let sent = 1; ; sent++) {
     try {
@@ -56,7 +60,7 @@ void t.test('what may pass is sent again, what is final is not', async (t) => {
 void t.test('silence until the timeout is waited for three times', async (t) => {
   t.equal(await sendings(info('TimeoutError', undefined)), 3);
   t.equal(await sendings(info('TimeoutError', undefined, { code: 'ETIMEDOUT' })), 3);
-  const retry = new Retry({ maxAttempts: 5 });
+  const retry = new Retry({ maxAttempts: 5, budget: new RetryBudget() });
   let token = await retry.acquireInitialRetryToken();
   for (const [name, code] of [
     ['TimeoutError', undefined],
@@ -74,20 +78,43 @@ void t.test('a denial is final unless the clock was corrected from it', async (t
   t.equal(await sendings(info('RequestTimeTooSkewed', 403)), 4);
 });
 
-void t.test('waits grow, have a limit and follow the server’s advice', async (t) => {
-  const waits: number[] = [];
-  const retry = new Retry({ maxAttempts: 12, onRetry: ({ delayMs }) => waits.push(delayMs) });
-  let token = await retry.acquireInitialRetryToken();
-  for (let n = 1; n < 12; n++) {
-    token = await retry.refreshRetryTokenForRetry(token, info('InternalError', 500));
-    t.equal(token.getRetryCount(), n);
-  }
-  t.equal(waits.length, 11);
-  waits.forEach((wait, index) => {
-    const full = Math.min(8000, 100 * 2 ** index);
-    t.ok(wait >= full / 2 && wait <= full, `${wait} for retry ${index + 1}`);
-  });
-  const advised = { ...info('SlowDown', 503), retryAfterHint: new Date(Date.now() + 3_600_000) };
-  await retry.refreshRetryTokenForRetry(await retry.acquireInitialRetryToken(), advised);
-  t.equal(waits.at(-1), 8000, 'but not for an hour');
+void t.test(
+  'waits are any time up to a limit that grows, and follow the server’s advice',
+  async (t) => {
+    const waits: number[] = [];
+    let chance = 1;
+    const retry = new Retry({
+      maxAttempts: 12,
+      budget: new RetryBudget(),
+      random: () => chance,
+      onRetry: ({ delayMs }) => waits.push(delayMs),
+    });
+    let token = await retry.acquireInitialRetryToken();
+    for (let n = 1; n < 12; n++) {
+      token = await retry.refreshRetryTokenForRetry(token, info('InternalError', 500));
+      t.equal(token.getRetryCount(), n);
+    }
+    const most = [100, 200, 400, 800, 1600, 3200, 6400, 8000, 8000, 8000, 8000];
+    t.same(waits, most);
+    chance = 0;
+    const first = await retry.acquireInitialRetryToken();
+    await retry.refreshRetryTokenForRetry(first, info('InternalError', 500));
+    t.equal(waits.at(-1), 0);
+    const advised = { ...info('SlowDown', 503), retryAfterHint: new Date(Date.now() + 3_600_000) };
+    await retry.refreshRetryTokenForRetry(first, advised);
+    t.equal(waits.at(-1), 8000, 'but not for an hour');
+  },
+);
+
+void t.test('requests that fail again and again use up what all share', async (t) => {
+  const budget = new RetryBudget();
+  const failure = info('InternalError', 500);
+  const counts: number[] = [];
+  for (let n = 0; n < 300; n++) counts.push(await sendings(failure, { budget }));
+  t.equal(counts.filter((count) => count === 4).length, 250);
+  t.same(counts.slice(250), Array(50).fill(2), 'each has one retry of its own');
+  const retry = new Retry({ maxAttempts: 4, budget });
+  for (let n = 0; n < 2; n++) retry.recordSuccess();
+  t.equal(await sendings(failure, { budget }), 4, 'answers give back');
+  t.equal(await sendings(failure, { budget }), 2);
 });
