@@ -29,7 +29,7 @@ import { Publication } from './publication.js';
 import { StagedContent } from './staged-content.js';
 import type { StagingArea } from './staging-area.js';
 import { multipartLimits } from './store.js';
-import type { Condition, ObjectInfo } from './store.js';
+import type { Condition, ObjectInfo, Stored } from './store.js';
 import type { SpaceHolder } from './temp-space.js';
 
 /** What a file is opened on. */
@@ -165,8 +165,7 @@ export class StagedFile implements SpaceHolder {
       if (this.#state !== 'dirty') return undefined;
       this.#state = 'committing';
       try {
-        const { etag } = await this.#publication.publish();
-        const info = this.#infoOf(etag);
+        const info = this.#infoOf(await this.#publication.publish());
         this.#becomeClean(info);
         this.#area.onStored(this.#path, info);
         return info;
@@ -261,9 +260,10 @@ export class StagedFile implements SpaceHolder {
     if (this.#condition !== undefined && 'etag' in this.#condition) this.#condition = undefined;
   }
 
-  #infoOf(etag: ObjectInfo['etag']): ObjectInfo {
+  #infoOf({ etag, crc32 }: Stored): ObjectInfo {
     const mtimeMs = this.#metadata['mtime'] === undefined ? Date.now() : this.#mtimeMs;
-    return { key: keyOf(this.#path), size: this.size, etag, mtimeMs };
+    const info = { key: keyOf(this.#path), size: this.size, etag, mtimeMs };
+    return crc32 === undefined ? info : { ...info, crc32 };
   }
 
   #becomeClean(info: ObjectInfo): void {

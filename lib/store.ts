@@ -32,7 +32,7 @@ export interface ObjectInfo {
   readonly metadata?: Readonly<Record<string, string>>;
   /** true where a GET would be refused until the object is restored from its archive class */
   readonly archived?: boolean;
-  /** of the whole, where S3 keeps it and HEAD told; a listing does not */
+  /** of the whole, where S3 keeps it and HEAD told, or this mount wrote it; a listing does not tell */
   readonly crc32?: number;
 }
 
@@ -96,6 +96,8 @@ export interface WriteOptions {
 /** What a completed write made. */
 export interface Stored {
   readonly etag: ETag;
+  /** of the whole, where it was computed on the way */
+  readonly crc32?: number | undefined;
 }
 
 /**

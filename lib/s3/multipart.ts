@@ -199,7 +199,8 @@ export class Multipart {
         { key: upload.key, signal },
       );
       await this.#forget(upload);
-      return { etag: entityTag(output.ETag) ?? (await this.#tagOf(upload.key)) };
+      const etag = entityTag(output.ETag) ?? (await this.#tagOf(upload.key));
+      return { etag, crc32: crc32Of(parts) };
     } catch (error) {
       const failure = this.#connection.isAws ? error : refusalOfParts(error, parts);
       if (!isInDoubt(failure) && !isStoreError(failure, 'noUpload'))
@@ -325,20 +326,22 @@ function partInput(part: UploadedPart) {
 
 /** Size and, if those of all parts are known, checksum of the object, for S3 to verify. */
 function wholeSums(parts: readonly UploadedPart[]) {
-  let size = 0;
-  let sum: number | undefined = 0;
-  for (const part of parts) {
-    size += part.size;
-    sum =
-      sum === undefined || part.crc32 === undefined
-        ? undefined
-        : combineCrc32(sum, part.crc32, part.size);
-  }
+  const sum = crc32Of(parts);
   return {
     ChecksumType: 'FULL_OBJECT',
-    MpuObjectSize: size,
+    MpuObjectSize: parts.reduce((size, part) => size + part.size, 0),
     ...(sum === undefined ? {} : { ChecksumCRC32: base64Crc32(sum) }),
   } as const;
+}
+
+/** Of all parts together, where each one's is known. */
+function crc32Of(parts: readonly UploadedPart[]): number | undefined {
+  let sum = 0;
+  for (const { crc32, size } of parts) {
+    if (crc32 === undefined) return undefined;
+    sum = combineCrc32(sum, crc32, size);
+  }
+  return sum;
 }
 
 /** A condition on a missing object is refused with 404. */

@@ -250,7 +250,7 @@ export class S3Store implements ObjectStore {
           ),
       );
       const etag = entityTag(output.ETag) ?? (await this.head(key)).etag;
-      return this.#noteWritten(key, { etag }, options.storageClass);
+      return this.#noteWritten(key, { etag, crc32: sum }, options.storageClass);
     } catch (error) {
       if (!isInDoubt(error)) throw targetError(error, condition);
       return await settlePut(this.#connection, key, { body: bytes, crc32: sum, token }, error);

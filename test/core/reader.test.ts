@@ -107,6 +107,19 @@ void t.test('a whole file costs nothing more for being compared with its checksu
   t.same(core.proxy.counts(), { GetObject: 1 });
 });
 
+void t.test('what this mount wrote is compared with what it sent, whatever S3 tells', async (t) => {
+  const core = await useCore(t, { minPart: 64 * KiB, settings: { partSize: 256 * KiB } });
+  const program = new Program(core.fs);
+  const content = randomBytes(MiB);
+  await program.put('/f', content);
+  core.proxy.reset();
+  t.ok((await program.get('/f')).equals(content));
+  t.same(core.proxy.counts(), { GetObject: 4 });
+  core.proxy.inject({ action: 'GetObject', ordinal: 3, fault: { kind: 'flip-response', at: 7 } });
+  await t.rejects(program.get('/f'), { code: 'EIO' });
+  t.ok((await program.get('/f')).equals(content));
+});
+
 void t.test('an object without a checksum is read', async (t) => {
   const core = await useCore(t, { settings: { partSize: 256 * KiB } });
   const content = randomBytes(MiB);
