@@ -53,6 +53,10 @@ const faults: [string, Fault, (action: ProxyAction) => boolean][] = [
   ['a body that stalls', { kind: 'stall', afterBytes: 300 }, hasBody],
   ['a flipped bit', { kind: 'flip-response', at: 250 }, (action) => isGet(action)],
   ['a wrong ETag', { kind: 'etag', etag: '"00000000000000000000000000000000"' }, isGet],
+  ['a wrong range', { kind: 'range' }, isGet],
+  ['a body too long', { kind: 'overlong', bytes: 10 }, isGet],
+  ['latency', { kind: 'latency', ms: 50 }, () => true],
+  ['a narrow line', { kind: 'bandwidth', bytesPerSecond: 500_000 }, () => true],
 ];
 
 /** Tried for ever too; each of the others would end as one of these, after many waits. */
@@ -87,7 +91,23 @@ for (const scenario of scenarios) {
           await tryFault(t, core, { scenario, action, label, fault, count });
       }
     }
+    await tryRefused(t, core, scenario);
   });
+}
+
+/** Nobody listens: every connection is refused. */
+async function tryRefused(t: Tap, core: Core, { work }: Scenario): Promise<void> {
+  const program = new Program(core.fs);
+  await core.proxy.down();
+  const failure: unknown = await work(program).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  await core.proxy.up();
+  t.ok(failure instanceof FsError && failure.code === 'EIO', 'refused: EIO', { found: failure });
+  t.equal(core.fs.status.handles, 0, 'refused: no handle is left');
+  await work(program);
+  t.pass('refused: works again');
 }
 
 async function putMany(core: Core): Promise<void> {

@@ -34,6 +34,10 @@ export type Fault =
   | { readonly kind: 'flip-response'; readonly at: number }
   /** one bit of the request's content is another; `at` counts from behind a first chunk's head */
   | { readonly kind: 'flip-request'; readonly at: number }
+  /** behind the answer's body come so many bytes more, and no header says how many in all */
+  | { readonly kind: 'overlong'; readonly bytes: number }
+  /** the answer to a ranged GET says that it begins a byte later */
+  | { readonly kind: 'range' }
   /** the answer has this ETag header, quotes included */
   | { readonly kind: 'etag'; readonly etag: string }
   /** the request waits before it goes on */

@@ -57,6 +57,7 @@ export async function* shapeResponse(
       return;
     }
   }
+  if (breaking?.kind === 'overlong') yield Buffer.alloc(breaking.bytes);
 }
 
 function flipBit(piece: Buffer, position: number, at: number | undefined): void {
