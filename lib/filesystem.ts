@@ -14,6 +14,7 @@ import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
 import { FileAudit } from './file-audit.js';
 import { Locks } from './locks.js';
+import type { Entry } from './listing.js';
 import type { Log } from './log.js';
 import { Namespace } from './namespace.js';
 import type { Found } from './namespace.js';
@@ -31,6 +32,7 @@ import type {
   RenameFlags,
   RequestContext,
 } from './operations.js';
+import { OpenDirectory } from './open-directory.js';
 import { childPath, keyOf, nameOf, pathOfKey } from './path.js';
 import type { Path } from './path.js';
 import { Presentation } from './presentation.js';
@@ -54,6 +56,8 @@ export interface FilesystemSettings extends PresentationSettings {
   readonly interrupted: 'discard' | 'keep';
   readonly renameDir: 'refuse' | 'recursive';
   readonly metadataTtlMs: number;
+  /** bytes of one listing in memory; longer ones go to the temp directory */
+  readonly longestListing?: number;
   /** store a content type by file name extension */
   readonly contentType: boolean;
   /** bytes */
@@ -131,14 +135,16 @@ export class Filesystem implements Operations {
     this.#settings = settings;
     this.#log = log;
     this.#looks = new Presentation(settings, Date.now());
+    this.#space = new TempSpace(settings.tempDir, settings.tempLimit, settings.timeoutMs);
     this.#tree = new Tree(store, {
+      space: this.#space,
+      longestListing: settings.longestListing,
       ttlMs: settings.metadataTtlMs,
       now: Date.now,
       log,
       onForeignChange: (path, what) => this.#listener({ path, what }),
     });
     const half = Math.floor(settings.memoryLimit / 2);
-    this.#space = new TempSpace(settings.tempDir, settings.tempLimit, settings.timeoutMs);
     this.#reading = {
       partSize: settings.partSize,
       concurrency: settings.downloadConcurrency,
@@ -188,30 +194,30 @@ export class Filesystem implements Operations {
   opendir(path: Path, context: RequestContext): Promise<HandleId> {
     return this.#answer('opendir', path, async () => {
       const listing = await this.#tree.list(path, context.signal);
-      const entries: DirectoryEntry[] = [];
-      for (const [name, entry] of listing.entries) {
+      const show = (name: string, entry: Entry): Attributes | undefined => {
         const child = childPath(path, name);
-        if (this.#names.isGuarded(child) || this.#staged.isHidden(child)) continue;
-        if (this.#staged.at(child) === undefined) {
-          entries.push({ name, attributes: this.#looks.of(child, entry) });
-        }
-      }
-      for (const file of this.#staged.within(path)) {
-        entries.push({ name: nameOf(file.path), attributes: this.#looks.ofStaged(file) });
-      }
-      return this.#handles.add({ kind: 'directory', entries, unpin: this.#tree.pin(path) });
+        const isSeen = !this.#names.isGuarded(child) && !this.#staged.isHidden(child);
+        return isSeen ? this.#looks.of(child, entry) : undefined;
+      };
+      const written = new Map(
+        this.#staged.within(path).map((file) => [nameOf(file.path), this.#looks.ofStaged(file)]),
+      );
+      return this.#handles.add(new OpenDirectory({ path, listing, show, written }));
     });
   }
 
-  readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[] {
-    const open = this.#handles.get(handle);
-    if (open?.kind !== 'directory') throw new FsError('EBADF', 'no such directory handle');
-    return open.entries.slice(offset, offset + count);
+  async readdir(
+    handle: HandleId,
+    offset: number,
+    count: number,
+  ): Promise<readonly DirectoryEntry[]> {
+    const open = this.#handles.directory(handle);
+    return await this.#answer('readdir', open.path, () => open.read(offset, count));
   }
 
   releasedir(handle: HandleId): void {
     const open = this.#handles.get(handle);
-    if (open?.kind === 'directory') open.unpin();
+    if (open?.kind === 'directory') open.close();
     this.#handles.delete(handle);
   }
 

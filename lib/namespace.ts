@@ -6,6 +6,7 @@
  */
 import { FsError, isStoreError } from './errors.js';
 import type { Locks } from './locks.js';
+import type { DirectoryEntry } from './listing.js';
 import type { Log } from './log.js';
 import type { RenameFlags } from './operations.js';
 import { classifyKey, isWithin, keyOf, markerOf, nameOf, parentOf, rootPath } from './path.js';
@@ -14,7 +15,7 @@ import { isCutOffMove, moveTree } from './rename-directory.js';
 import type { StagedFile } from './staged-file.js';
 import type { StagedFiles } from './staged-files.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
-import type { DirectoryEntry, Tree } from './tree.js';
+import type { Tree } from './tree.js';
 
 export interface NamespaceSettings {
   /** the root is a chroot: names that sshd looks up there are never answered from S3 */

@@ -48,7 +48,7 @@ export class ObservedOperations implements Operations {
     return this.#timed('opendir', () => this.#inner.opendir(path, context));
   }
 
-  readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[] {
+  readdir(handle: HandleId, offset: number, count: number): Promise<readonly DirectoryEntry[]> {
     return this.#inner.readdir(handle, offset, count);
   }
 

@@ -2,7 +2,8 @@
  * The handles of a mount: what each stands for from open(2) to the last close(2).
  */
 import { FsError } from './errors.js';
-import type { Caller, DirectoryEntry, HandleId, OpenFlags, RequestContext } from './operations.js';
+import type { OpenDirectory } from './open-directory.js';
+import type { Caller, HandleId, OpenFlags, RequestContext } from './operations.js';
 import { pathOfKey } from './path.js';
 import type { Path } from './path.js';
 import type { Reader } from './reader.js';
@@ -17,12 +18,6 @@ export type OpenFile =
       readonly flags: OpenFlags;
       readonly use: Use;
     };
-
-export interface OpenDirectory {
-  readonly kind: 'directory';
-  readonly entries: readonly DirectoryEntry[];
-  readonly unpin: () => void;
-}
 
 export type Handle = OpenFile | OpenDirectory;
 

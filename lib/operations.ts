@@ -73,6 +73,8 @@ export interface OpenFlags {
 export interface DirectoryEntry {
   readonly name: string;
   readonly attributes: Attributes;
+  /** offset from which the listing goes on behind it; greater than those before */
+  readonly next: number;
 }
 
 /**
@@ -106,13 +108,16 @@ export interface Operations {
    */
   getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes>;
 
-  /** Answers when the whole listing has come, or rejects: a later readdir cannot fail. */
+  /**
+   * Answers when the whole listing has come, or rejects: programs take a readdir that fails for the
+   * end of the directory.
+   */
   opendir(path: Path, context: RequestContext): Promise<HandleId>;
   /**
-   * Entries of an open directory from index `offset` on, at most `count`, without `.` and `..`.
-   * The snapshot of opendir: stable offsets, each name once.
+   * Entries of an open directory from `offset` on, 0 or the `next` of an entry; at most `count`, fewer
+   * only at the end; without `.` and `..`. The snapshot of opendir: stable offsets, each name once.
    */
-  readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[];
+  readdir(handle: HandleId, offset: number, count: number): Promise<readonly DirectoryEntry[]>;
   releasedir(handle: HandleId): void;
 
   open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId>;

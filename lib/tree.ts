@@ -10,8 +10,12 @@
  */
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from './abort.js';
+import { DirectoryLister } from './directory-lister.js';
 import { isStoreError } from './errors.js';
+import { Listing } from './listing.js';
+import type { DirectoryEntry, Entry, FileEntry, Snapshot } from './listing.js';
 import type { Log } from './log.js';
+import { LongListing } from './long-listing.js';
 import {
   childPath,
   classifyKey,
@@ -22,46 +26,17 @@ import {
   parentOf,
   rootPath,
 } from './path.js';
-import type { Key, Path } from './path.js';
-import type { ListPage, ObjectInfo, ObjectStore } from './store.js';
+import type { Path } from './path.js';
+import type { ObjectInfo, ObjectStore } from './store.js';
 import { startOf, wholeDirectories } from './subtree.js';
-import type { PageDirectory } from './subtree.js';
-
-export interface FileEntry {
-  readonly kind: 'file';
-  readonly info: ObjectInfo;
-}
-
-export interface DirectoryEntry {
-  readonly kind: 'directory';
-  /** milliseconds; the marker's, or the mount's start where there is none to ask */
-  readonly mtimeMs: number;
-  /** whether a marker object is there; undefined where nobody looked */
-  readonly hasMarker?: boolean | undefined;
-  /** a name known to be inside */
-  readonly child?: string | undefined;
-}
-
-export type Entry = FileEntry | DirectoryEntry;
-
-/** A whole directory. */
-export interface Listing {
-  readonly entries: ReadonlyMap<string, Entry>;
-  readonly hasMarker: boolean;
-}
-
-interface CachedListing {
-  readonly entries: Map<string, Entry>;
-  hasMarker: boolean;
-  readonly fetchedAt: number;
-  /** open directory handles that read from it */
-  pins: number;
-}
+import type { TempSpace } from './temp-space.js';
 
 interface CachedEntry {
   /** undefined: S3 has nothing there */
   readonly entry: Entry | undefined;
   readonly fetchedAt: number;
+  /** that it was read from just now */
+  readonly listing?: LongListing;
 }
 
 /** A question to S3 that any number of callers wait for. */
@@ -72,7 +47,7 @@ interface Pending<T> {
 }
 
 /** Changes made while a listing was under way, to be applied to what it brings. */
-interface PendingListing extends Pending<CachedListing> {
+interface PendingListing extends Pending<Listing | LongListing> {
   readonly changes: Map<string, Entry | undefined>;
   marker?: boolean;
   isOutdated: boolean;
@@ -97,6 +72,10 @@ interface PendingLookup extends Pending<Entry | undefined> {
 }
 
 export interface TreeSettings {
+  /** where listings go that are too large for memory */
+  readonly space: TempSpace;
+  /** bytes of one listing in memory; 48 MiB */
+  readonly longestListing?: number | undefined;
   /** how long what S3 said may be repeated */
   readonly ttlMs: number;
   readonly now: () => number;
@@ -105,8 +84,9 @@ export interface TreeSettings {
   readonly onForeignChange: (path: Path, what: 'entry' | 'attributes') => void;
 }
 
-/** Entries in all cached listings together, about 300 bytes each. */
-const maxListedEntries = 500_000;
+/** Bytes that all cached listings take together, and one of them: some 130,000 entries. */
+const maxListed = 128 * 1024 * 1024;
+const longestListing = 48 * 1024 * 1024;
 const maxSingleEntries = 100_000;
 /** A listing in use answers for its entries this long: walking a large one outlasts the TTL. */
 const maxPinnedMs = 60_000;
@@ -119,16 +99,15 @@ export class Tree {
   readonly #store: ObjectStore;
   readonly #settings: TreeSettings;
   readonly #startedAt: number;
-  readonly #listings: LRUCache<Path, CachedListing>;
+  readonly #listings: LRUCache<Path, Listing>;
+  readonly #long = new Set<LongListing>();
+  readonly #lister: DirectoryLister;
   readonly #entries = new LRUCache<Path, CachedEntry>({ max: maxSingleEntries });
   readonly #pendingListings = new Map<Path, PendingListing>();
   readonly #traces = new LRUCache<Path, WalkTrace>({ max: maxTraces });
   /** by the directory walked through */
   readonly #walks = new Map<Path, { walk: Walk; ended: Promise<unknown> }>();
   readonly #pendingLookups = new Map<Path, PendingLookup>();
-  /** hidden keys already logged, so that each is logged once */
-  readonly #loggedOdd = new LRUCache<string, true>({ max: 10_000 });
-  #oddKeys = 0;
   #hits = 0;
   #misses = 0;
 
@@ -136,15 +115,24 @@ export class Tree {
     this.#store = store;
     this.#settings = settings;
     this.#startedAt = settings.now();
+    const { now, log, space } = settings;
+    const longestBytes = settings.longestListing ?? longestListing;
     this.#listings = new LRUCache({
-      maxSize: maxListedEntries,
-      sizeCalculation: (listing) => listing.entries.size + 1,
+      maxSize: maxListed,
+      maxEntrySize: longestBytes,
+      sizeCalculation: ({ bytes }) => bytes,
+    });
+    this.#lister = new DirectoryLister({
+      ...{ store, space, now, log },
+      startedAt: this.#startedAt,
+      longestBytes,
+      onClosed: (listing) => this.#long.delete(listing),
     });
   }
 
   /** How many keys were left out of listings because no path can name them. */
   get oddKeys(): number {
-    return this.#oddKeys;
+    return this.#lister.oddKeys;
   }
 
   /** Lookups and listings answered from the cache, and those that S3 was asked for. */
@@ -153,7 +141,9 @@ export class Tree {
   }
 
   get cachedEntries(): number {
-    return this.#entries.size + this.#listings.calculatedSize;
+    let listed = 0;
+    for (const { entries } of this.#listings.values()) listed += entries.size;
+    return this.#entries.size + listed;
   }
 
   /** What S3 has at `path`, or undefined. @throws StoreError */
@@ -169,28 +159,26 @@ export class Tree {
   /** What is known of `path` without asking S3. */
   peek(path: Path): { entry: Entry | undefined } | undefined {
     const single = this.#entries.get(path);
-    if (single !== undefined && this.#isFresh(single.fetchedAt)) return { entry: single.entry };
+    if (single !== undefined && this.#mayAnswer(single)) return { entry: single.entry };
     const listing = this.#listings.get(parentOf(path));
     if (listing === undefined || !this.#mayAnswer(listing)) return undefined;
     return { entry: listing.entries.get(nameOf(path)) };
   }
 
-  /** All entries of a directory. @throws StoreError */
-  async list(path: Path, signal?: AbortSignal): Promise<Listing> {
-    const known = this.#listings.get(path);
-    const isKnown = known !== undefined && this.#isFresh(known.fetchedAt);
-    this.#count(isKnown);
-    if (isKnown) return known;
-    const pending = this.#pendingListings.get(path) ?? this.#startListing(path);
-    return await this.#answerOf(pending, signal);
-  }
-
-  /** While a directory handle is open, its listing answers for its entries. */
-  pin(path: Path): () => void {
-    const listing = this.#listings.get(path);
-    if (listing === undefined) return () => undefined;
-    listing.pins++;
-    return () => listing.pins--;
+  /**
+   * All of a directory, to be closed by the caller. Until then it answers for its entries.
+   * @throws StoreError; FsError ENOSPC where a long one does not fit into the temp directory
+   */
+  async list(path: Path, signal?: AbortSignal): Promise<Snapshot> {
+    const known = this.#freshListing(path);
+    this.#count(known !== undefined);
+    const pending = this.#pendingListings.get(path);
+    const listing = known ?? (await this.#answerOf(pending ?? this.#startListing(path), signal));
+    if (listing instanceof Listing) return listing.open();
+    return listing.open((name, entry) => {
+      const fetchedAt = this.#settings.now();
+      this.#entries.set(childPath(path, name), { entry, fetchedAt, listing });
+    });
   }
 
   /** An object is at `path` now: this mount put it there, or saw it. */
@@ -209,8 +197,9 @@ export class Tree {
   /** This mount made a directory: nobody has put anything into it yet. */
   recordNewDirectory(path: Path): void {
     this.recordDirectory(path, true);
-    const fetchedAt = this.#settings.now();
-    this.#listings.set(path, { entries: new Map(), hasMarker: true, fetchedAt, pins: 0 });
+    const listing = new Listing(this.#settings.now());
+    listing.hasMarker = true;
+    this.#listings.set(path, listing);
   }
 
   /** No object is at `path` any more. */
@@ -234,6 +223,7 @@ export class Tree {
         if (isWithin(known, path)) pending.isOutdated = true;
       }
     }
+    for (const long of this.#long) if (isWithin(long.path, path)) long.isOutdated = true;
     for (const { walk } of this.#walks.values()) walk.forgotten.push(path);
   }
 
@@ -264,9 +254,18 @@ export class Tree {
     return this.#settings.now() - fetchedAt < this.#settings.ttlMs;
   }
 
-  #mayAnswer(listing: CachedListing): boolean {
-    if (this.#isFresh(listing.fetchedAt)) return true;
-    return listing.pins > 0 && this.#settings.now() - listing.fetchedAt < maxPinnedMs;
+  #freshListing(path: Path): Listing | LongListing | undefined {
+    const known = this.#listings.get(path);
+    if (known !== undefined && this.#isFresh(known.fetchedAt)) return known;
+    return [...this.#long].find(
+      (long) => long.path === path && !long.isOutdated && this.#isFresh(long.fetchedAt),
+    );
+  }
+
+  #mayAnswer(known: Listing | CachedEntry): boolean {
+    if (this.#isFresh(known.fetchedAt)) return true;
+    const isRead = known instanceof Listing ? known.isRead : known.listing?.isRead === true;
+    return isRead && this.#settings.now() - known.fetchedAt < maxPinnedMs;
   }
 
   #record(path: Path, entry: Entry | undefined): void {
@@ -276,8 +275,13 @@ export class Tree {
     const parent = parentOf(path);
     const listing = this.#listings.get(parent);
     if (listing !== undefined) {
-      if (entry === undefined) listing.entries.delete(nameOf(path));
-      else listing.entries.set(nameOf(path), entry);
+      listing.set(nameOf(path), entry);
+      // Weighed anew: one that has become too large is not kept.
+      this.#listings.delete(parent);
+      this.#listings.set(parent, listing);
+    }
+    for (const long of this.#long) {
+      if (long.path === parent) long.changed.set(nameOf(path), entry);
     }
     this.#pendingListings.get(parent)?.changes.set(nameOf(path), entry);
     for (const { walk } of this.#walks.values()) walk.changed.add(parent).add(path);
@@ -377,10 +381,12 @@ export class Tree {
       abort,
       promise: this.#fetchDirectory(path, abort.signal)
         .then((listing) => {
-          for (const [name, entry] of changes) {
-            if (entry === undefined) listing.entries.delete(name);
-            else listing.entries.set(name, entry);
+          if (listing instanceof LongListing) {
+            for (const [name, entry] of changes) listing.changed.set(name, entry);
+            this.#keepLong(listing, pending.isOutdated);
+            return listing;
           }
+          for (const [name, entry] of changes) listing.set(name, entry);
           if (pending.marker !== undefined) listing.hasMarker = pending.marker;
           if (pending.isOutdated) return listing;
           this.#compareListings(path, listing);
@@ -393,7 +399,17 @@ export class Tree {
     return pending;
   }
 
-  #compareListings(path: Path, listing: CachedListing): void {
+  /** For those who wait for it, and for the TTL. */
+  #keepLong(listing: LongListing, isOutdated: boolean): void {
+    listing.isOutdated = isOutdated;
+    this.#listings.delete(listing.path);
+    this.#long.add(listing);
+    const { now, ttlMs } = this.#settings;
+    const leftMs = isOutdated ? 0 : Math.max(0, listing.fetchedAt + ttlMs - now());
+    setTimeout(() => listing.release(), leftMs).unref();
+  }
+
+  #compareListings(path: Path, listing: Listing): void {
     const before = this.#listings.peek(path);
     if (before === undefined) return;
     for (const [name, entry] of before.entries) {
@@ -415,7 +431,7 @@ export class Tree {
   }
 
   /** By a LIST of its own, or, in the midst of a walk, by one of all that follows it. */
-  async #fetchDirectory(path: Path, signal: AbortSignal): Promise<CachedListing> {
+  async #fetchDirectory(path: Path, signal: AbortSignal): Promise<Listing | LongListing> {
     const parent = parentOf(path);
     if (this.#isWalk(parent, path)) {
       // Others may walk here too: theirs may have it.
@@ -425,7 +441,7 @@ export class Tree {
       const found = await this.#fetchSubtree(parent, path);
       if (found !== undefined) return found;
     }
-    return await this.#fetchListing(path, signal);
+    return await this.#lister.list(path, signal);
   }
 
   /** Whether children of `parent` are listed one after another. */
@@ -444,7 +460,7 @@ export class Tree {
    * for the one request that finds out that a directory is too large for it.
    * @returns `path`, unless the page does not show all of it
    */
-  async #fetchSubtree(parent: Path, path: Path): Promise<CachedListing | undefined> {
+  async #fetchSubtree(parent: Path, path: Path): Promise<Listing | undefined> {
     const walk: Walk = { changed: new Set(), forgotten: [] };
     const fetchedAt = this.#settings.now();
     const prefix = markerOf(parent);
@@ -453,16 +469,16 @@ export class Tree {
     this.#walks.set(parent, mine);
     try {
       const found = wholeDirectories(await asking, { top: parent, from: path }, (key) =>
-        this.#hide(key),
+        this.#lister.hide(key),
       );
       const own = found.get(path);
       if (own === undefined) this.#noteUseless(parent, path);
       found.delete(path);
       for (const [other, directory] of found) {
         if (this.#mayStore(other, walk))
-          this.#storeFound(other, this.#listingOf(directory, fetchedAt));
+          this.#storeFound(other, this.#lister.listingOf(directory, fetchedAt));
       }
-      return own === undefined ? undefined : this.#listingOf(own, fetchedAt);
+      return own === undefined ? undefined : this.#lister.listingOf(own, fetchedAt);
     } catch (error) {
       // Allowed to list directories but not what is below them.
       if (!isStoreError(error, 'denied')) throw error;
@@ -485,69 +501,8 @@ export class Tree {
     return known === undefined || !this.#mayAnswer(known);
   }
 
-  #storeFound(path: Path, listing: CachedListing): void {
+  #storeFound(path: Path, listing: Listing): void {
     this.#compareListings(path, listing);
     this.#listings.set(path, listing);
-  }
-
-  #listingOf({ files, directories, hasMarker }: PageDirectory, fetchedAt: number): CachedListing {
-    const entries = new Map<string, Entry>();
-    for (const [name, info] of files) entries.set(name, { kind: 'file', info });
-    for (const name of directories) {
-      entries.set(name, { kind: 'directory', mtimeMs: this.#startedAt });
-    }
-    return { entries, hasMarker, fetchedAt, pins: 0 };
-  }
-
-  async #fetchListing(path: Path, signal: AbortSignal): Promise<CachedListing> {
-    const prefix = markerOf(path);
-    const fetchedAt = this.#settings.now();
-    const listing: CachedListing = { entries: new Map(), hasMarker: false, fetchedAt, pins: 0 };
-    let coming: Promise<ListPage> | undefined = this.#store.list({
-      prefix,
-      oneLevel: true,
-      signal,
-    });
-    while (coming !== undefined) {
-      const page: ListPage = await coming;
-      // The next page is on its way while this one is taken in.
-      coming =
-        page.next === undefined
-          ? undefined
-          : this.#store.list({ prefix, oneLevel: true, from: page.next, signal });
-      for (const info of page.objects) this.#addObject(listing, prefix, info);
-      for (const name of page.prefixes) this.#addPrefix(listing, prefix, name);
-    }
-    return listing;
-  }
-
-  #addObject(listing: CachedListing, directory: Key, info: ObjectInfo): void {
-    const found = classifyKey(directory, info.key);
-    if (found.kind === 'marker') {
-      listing.hasMarker = true;
-      return;
-    }
-    if (found.kind === 'odd') {
-      this.#hide(info.key);
-      return;
-    }
-    if (listing.entries.get(found.name)?.kind === 'directory') return;
-    listing.entries.set(found.name, { kind: 'file', info });
-  }
-
-  #addPrefix(listing: CachedListing, directory: Key, prefix: string): void {
-    const found = classifyKey(directory, prefix);
-    if (found.kind !== 'entry') {
-      this.#hide(prefix);
-      return;
-    }
-    listing.entries.set(found.name, { kind: 'directory', mtimeMs: this.#startedAt });
-  }
-
-  #hide(key: string): void {
-    if (this.#loggedOdd.has(key)) return;
-    this.#loggedOdd.set(key, true);
-    this.#oddKeys++;
-    this.#settings.log.warn({ key }, 'a key that no path can name is left out of listings');
   }
 }

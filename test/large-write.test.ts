@@ -4,13 +4,14 @@
  * how large; scripts/soak-large says 20 GiB through 512 MiB.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { open, readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { open, readdir, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { systemErrorCode } from '../lib/errors.js';
 import { mountForTest, type Mounted } from './support/mounted.js';
+import { peakMemory } from './support/peak-memory.js';
 import { makePlace } from './support/place.js';
 import { useServer, type TestServer } from './support/servers.js';
 
@@ -80,12 +81,6 @@ async function hashOfStored({ bucket }: TestServer, key: string): Promise<string
   const found = await bucket.client.send(new GetObjectCommand({ Bucket: bucket.name, Key: key }));
   for await (const chunk of found.Body as AsyncIterable<Uint8Array>) hash.update(chunk);
   return hash.digest('hex');
-}
-
-/** The most memory that the process ever had (proc(5), VmHWM). */
-async function peakMemory(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
 interface Write {

@@ -38,11 +38,11 @@ export class OpenDirectories {
     const newest = here.at(-1);
     if (unread !== undefined && newest !== undefined) {
       unread[1].isRead = true;
-      return this.#core.readdir(newest[0], 0, all);
+      return await this.#core.readdir(newest[0], 0, all);
     }
     const handle = await this.#core.opendir(path, {});
     try {
-      return this.#core.readdir(handle, 0, all);
+      return await this.#core.readdir(handle, 0, all);
     } finally {
       this.#core.releasedir(handle);
     }

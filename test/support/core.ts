@@ -193,9 +193,10 @@ export class Program {
 
   async list(path: string): Promise<string[]> {
     const handle = await this.#fs.opendir(parsePath(path), nobody);
-    const names = this.#fs
-      .readdir(handle, 0, 1_000_000)
-      .map(({ name, attributes }) => (attributes.kind === 'directory' ? `${name}/` : name));
+    const entries = await this.#fs.readdir(handle, 0, 1_000_000);
+    const names = entries.map(({ name, attributes }) =>
+      attributes.kind === 'directory' ? `${name}/` : name,
+    );
     this.#fs.releasedir(handle);
     return names.sort();
   }

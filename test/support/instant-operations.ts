@@ -44,11 +44,19 @@ export class InstantOperations extends MemoryOperations {
     return Promise.resolve(this.#open(path));
   }
 
-  override readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[] {
+  override readdir(
+    handle: HandleId,
+    offset: number,
+    count: number,
+  ): Promise<readonly DirectoryEntry[]> {
     const total = Number(nameOf(this.#opened.get(handle) ?? ('/' as Path)).slice('many-'.length));
     const length = Math.max(0, Math.min(count, (Number.isFinite(total) ? total : 0) - offset));
     const attributes = this.#attributes('file', 0);
-    return Array.from({ length }, (_, index) => ({ name: `entry-${offset + index}`, attributes }));
+    const entry = (_: unknown, index: number): DirectoryEntry => {
+      const at = offset + index;
+      return { name: `entry-${at}`, attributes, next: at + 1 };
+    };
+    return Promise.resolve(Array.from({ length }, entry));
   }
 
   override releasedir(handle: HandleId): void {

@@ -113,17 +113,18 @@ export class MemoryOperations implements Operations {
   async opendir(path: Path, context: RequestContext): Promise<HandleId> {
     await this.#enter('opendir', path, context);
     if (this.#item(path).kind !== 'directory') throw new FsError('ENOTDIR', path);
-    const entries = [...(this.#names.get(path) ?? [])].sort().map((name) => ({
+    const entries = [...(this.#names.get(path) ?? [])].sort().map((name, index) => ({
       name,
       attributes: this.#attributes(this.#item(child(path, name))),
+      next: index + 1,
     }));
     const handle = this.#nextHandle++;
     this.#listings.set(handle, entries);
     return handle;
   }
 
-  readdir(handle: HandleId, offset: number, count: number): readonly DirectoryEntry[] {
-    return (this.#listings.get(handle) ?? []).slice(offset, offset + count);
+  readdir(handle: HandleId, offset: number, count: number): Promise<readonly DirectoryEntry[]> {
+    return Promise.resolve((this.#listings.get(handle) ?? []).slice(offset, offset + count));
   }
 
   releasedir(handle: HandleId): void {

@@ -1,7 +1,7 @@
 /**
  * OPENDIR, READDIR, READDIRPLUS, RELEASEDIR: listings, page by page.
  *
- * An offset is the number of entries before it: 0 and 1 are `.` and `..`, which the core leaves out.
+ * Offsets 0 and 1 are `.` and `..`, which the core leaves out; its own offsets follow.
  * READDIRPLUS gives each entry with its attributes, as if each had been looked up. An entry whose name
  * changed since the listing was begun, or whose attributes may no longer be kept, comes as a bare name
  * instead: the kernel would believe the older attributes.
@@ -13,6 +13,8 @@ import type { MountState, OpenDirectory } from './mount-state.js';
 import type { Node } from './node-table.js';
 import { DirectoryPage, openReply, type EntryView } from './replies.js';
 import { decodeHandle, decodeRead } from './requests.js';
+
+const dots = 2;
 
 function directoryOf(state: MountState, handle: number): OpenDirectory {
   const directory = state.directories.get(handle);
@@ -79,11 +81,11 @@ interface Listing {
 
 function addDots(listing: Listing, directory: OpenDirectory, offset: number): void {
   const { node } = directory;
-  const dots = [
+  const both = [
     { name: '.', nodeId: node.id },
     { name: '..', nodeId: (node.parent ?? node).id },
   ];
-  for (const [index, dot] of dots.entries()) {
+  for (const [index, dot] of both.entries()) {
     if (index < offset || !listing.page.fits(dot.name)) continue;
     listing.page.add({ ...dot, kind: 'directory', next: index + 1 });
   }
@@ -92,15 +94,13 @@ function addDots(listing: Listing, directory: OpenDirectory, offset: number): vo
 function addEntries(
   state: MountState,
   listing: Listing,
-  options: { directory: OpenDirectory; handle: number; from: number },
+  { directory, entries }: { directory: OpenDirectory; entries: readonly DirectoryEntry[] },
 ): void {
   const { page, given } = listing;
-  const { directory, handle, from } = options;
-  const entries = state.operations.readdir(handle, from, page.roomFor);
-  for (const [index, { name, attributes }] of entries.entries()) {
-    const entry = { name, attributes };
+  for (const entry of entries) {
+    const { name, attributes } = entry;
     if (!page.fits(name)) return;
-    const next = from + index + 3;
+    const next = entry.next + dots;
     const plus = listing.plus ? plusView(state, directory, entry) : undefined;
     const nodeId = plus?.node.id ?? state.nodes.child(directory.node, name)?.id;
     page.add({ name, kind: attributes.kind, next, nodeId }, plus?.view);
@@ -110,22 +110,24 @@ function addEntries(
   }
 }
 
-function list(state: MountState, call: Call, plus: boolean): Reply {
+async function list(state: MountState, call: Call, plus: boolean): Promise<Reply> {
   const { handle, offset, size } = decodeRead(call.body);
   const directory = directoryOf(state, handle);
   const listing: Listing = { page: new DirectoryPage(size, { plus }), plus, given: [] };
+  const { page } = listing;
+  const entries = await state.operations.readdir(handle, Math.max(0, offset - dots), page.roomFor);
   addDots(listing, directory, offset);
-  addEntries(state, listing, { directory, handle, from: Math.max(0, offset - 2) });
+  addEntries(state, listing, { directory, entries });
   const undo = (): void => {
     for (const node of listing.given) state.nodes.forget(node.id, 1);
   };
   return { pieces: [listing.page.finish()], undo };
 }
 
-export function readdir(state: MountState, call: Call): Reply {
+export function readdir(state: MountState, call: Call): Promise<Reply> {
   return list(state, call, false);
 }
 
-export function readdirplus(state: MountState, call: Call): Reply {
+export function readdirplus(state: MountState, call: Call): Promise<Reply> {
   return list(state, call, true);
 }

@@ -1,0 +1,161 @@
+/**
+ * A listing too large for memory: its rows are in a temporary file, page by page as they came, and
+ * memory holds where each page begins. So it takes no more memory for a million entries than for
+ * those of a page, and is complete before anybody reads it.
+ *
+ * It lives as long as somebody holds it. Own changes since it was begun are kept beside it.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { FsError } from './errors.js';
+import type { Entry, Row, Snapshot } from './listing.js';
+import type { Path } from './path.js';
+import type { TempSpace } from './temp-space.js';
+
+interface Page {
+  /** index of its first row */
+  readonly first: number;
+  /** place in the file, bytes */
+  readonly at: number;
+  readonly length: number;
+}
+
+/** Rows of a page; S3's pages have no more. */
+const pageRows = 1000;
+
+export class LongListing {
+  readonly path: Path;
+  /** when it was begun */
+  readonly fetchedAt: number;
+  /** what S3 has now may be something else altogether */
+  isOutdated = false;
+  readonly changed = new Map<string, Entry | undefined>();
+  readonly #space: TempSpace;
+  readonly #file: FileHandle;
+  readonly #onClosed: (listing: LongListing) => void;
+  readonly #pages: Page[] = [];
+  /** files that turned out to be directories after they were written */
+  readonly #turned = new Map<string, Entry>();
+  /** files written whose name may still come as that of a directory: S3's order says which */
+  #open = new Set<string>();
+  #rows = 0;
+  #bytes = 0;
+  #holders = 1;
+
+  private constructor(file: FileHandle, parts: LongListingParts) {
+    this.#file = file;
+    this.#space = parts.space;
+    this.path = parts.path;
+    this.fetchedAt = parts.fetchedAt;
+    this.#onClosed = parts.onClosed;
+  }
+
+  /** Held by the caller. @throws system errors of the temp directory */
+  static async create(parts: LongListingParts): Promise<LongListing> {
+    return new LongListing(await parts.space.open(), parts);
+  }
+
+  get isRead(): boolean {
+    return this.#holders > 0;
+  }
+
+  /**
+   * Adds a page of S3's, or several, each name once.
+   * @throws FsError ENOSPC at `--temp-limit`
+   */
+  async append(entries: ReadonlyMap<string, Entry>): Promise<void> {
+    const rows = [...entries].filter((row) => !this.#isTurned(row));
+    for (let at = 0; at < rows.length; at += pageRows) {
+      await this.#write(rows.slice(at, at + pageRows));
+    }
+    const files = rows.filter(([, { kind }]) => kind === 'file').map(([name]) => name);
+    const last = files.at(-1) ?? '';
+    // `a/` sorts behind `a`, and all that lies between begins with `a`.
+    if (files.length > 0) {
+      this.#open = new Set([...this.#open, ...files].filter((name) => last.startsWith(name)));
+    }
+  }
+
+  /** One more holds it. */
+  open(onShown: (name: string, entry: Entry) => void): Snapshot {
+    this.#holders++;
+    let recent: ReadPage | undefined;
+    const page = async (index: number): Promise<readonly Row[]> => {
+      if (recent?.index !== index) recent = { index, rows: await this.#page(index) };
+      return recent.rows;
+    };
+    return {
+      size: this.#rows,
+      changed: new Map(this.changed),
+      rows: async (from, count) => {
+        const rows = await this.#read(from, count, page);
+        for (const [name, entry] of rows) if (!this.changed.has(name)) onShown(name, entry);
+        return rows;
+      },
+      close: () => this.release(),
+    };
+  }
+
+  /** The last who holds it takes the file along. */
+  release(): void {
+    this.#holders--;
+    if (this.#holders > 0) return;
+    this.#onClosed(this);
+    this.#space.release(this.#bytes);
+    // Nothing is lost with an unlinked file of which nobody reads any more.
+    this.#file.close().catch(() => undefined);
+  }
+
+  #isTurned([name, entry]: Row): boolean {
+    if (entry.kind !== 'directory' || !this.#open.has(name)) return false;
+    this.#turned.set(name, entry);
+    return true;
+  }
+
+  async #write(rows: readonly Row[]): Promise<void> {
+    const text = Buffer.from(JSON.stringify(rows));
+    await this.#space.reserve(text.length);
+    this.#bytes += text.length;
+    await this.#file.write(text, 0, text.length, this.#bytes - text.length);
+    this.#pages.push({ first: this.#rows, at: this.#bytes - text.length, length: text.length });
+    this.#rows += rows.length;
+  }
+
+  async #read(
+    from: number,
+    count: number,
+    page: (index: number) => Promise<readonly Row[]>,
+  ): Promise<Row[]> {
+    const rows: Row[] = [];
+    const end = Math.min(this.#rows, from + count);
+    let index = this.#pages.findLastIndex(({ first }) => first <= from);
+    for (let at = from; at < end; at = from + rows.length, index++) {
+      const first = this.#pages[index]?.first ?? 0;
+      rows.push(...(await page(index)).slice(at - first, end - first));
+    }
+    return rows;
+  }
+
+  async #page(index: number): Promise<Row[]> {
+    const { at = 0, length = 0 } = this.#pages[index] ?? {};
+    const bytes = Buffer.allocUnsafe(length);
+    const { bytesRead } = await this.#file.read(bytes, 0, length, at);
+    if (bytesRead < length) throw new FsError('EIO', 'the temporary file of a listing is cut off');
+    // Written by this class.
+    const rows = JSON.parse(bytes.toString()) as Row[];
+    return rows.map(([name, entry]) => [name, this.#turned.get(name) ?? entry]);
+  }
+}
+
+/** The page a handle read last, of which the kernel takes less at a time. */
+interface ReadPage {
+  readonly index: number;
+  readonly rows: readonly Row[];
+}
+
+export interface LongListingParts {
+  readonly path: Path;
+  readonly fetchedAt: number;
+  readonly space: TempSpace;
+  /** told when nobody holds it any more */
+  readonly onClosed: (listing: LongListing) => void;
+}

@@ -1,0 +1,90 @@
+/**
+ * An S3 server of which only a listing is there: the directory `vast/` with any number of files. None
+ * of them is kept anywhere, so that a million of them cost the test no memory.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Test } from 'tap';
+import { children, document, join, record, type Markup } from '../../lib/endpoint/xml.js';
+
+export interface VastDirectory {
+  readonly url: string;
+  /** requests for a page of the directory */
+  readonly pages: number;
+  /** requests for attributes of one of its files */
+  readonly heads: number;
+}
+
+const pageSize = 1000;
+
+/** The name of a file; they come in this order. */
+export function vastName(index: number): string {
+  return `file-${String(index).padStart(8, '0')}`;
+}
+
+/** Bytes of a file. */
+export function vastSize(index: number): number {
+  return index * 3;
+}
+
+export async function startVastDirectory(t: Test, entries: number): Promise<VastDirectory> {
+  const counts = { pages: 0, heads: 0 };
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+    const isFile = pathname.includes('/vast/');
+    if (isFile) counts.heads++;
+    if (request.method !== 'GET' || isFile || !searchParams.has('list-type')) {
+      response.writeHead(404).end();
+      return;
+    }
+    const isDirectory = searchParams.get('prefix') === 'vast/';
+    const isProbe = searchParams.has('max-keys');
+    if (isDirectory && !isProbe) counts.pages++;
+    const from = Number(searchParams.get('continuation-token') ?? 0);
+    const count = isProbe ? 1 : pageSize;
+    response.end(isDirectory ? page(from, Math.min(entries, from + count), entries) : top());
+  };
+  const server = createServer(answer).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    get pages() {
+      return counts.pages;
+    },
+    get heads() {
+      return counts.heads;
+    },
+  };
+}
+
+function page(from: number, to: number, entries: number): string {
+  const files: Markup[] = [];
+  for (let index = from; index < to; index++) {
+    files.push(
+      record('Contents', {
+        Key: `vast/${vastName(index)}`,
+        Size: vastSize(index),
+        ETag: `"${String(index).padStart(32, '0')}"`,
+        LastModified: '2026-01-01T00:00:00.000Z',
+        StorageClass: 'STANDARD',
+      }),
+    );
+  }
+  const isCut = to < entries;
+  const head = { Name: 'bucket', IsTruncated: isCut };
+  const next = isCut ? { NextContinuationToken: String(to) } : {};
+  return document('ListBucketResult', join(children({ ...head, ...next }), ...files));
+}
+
+function top(): string {
+  const head = children({ Name: 'bucket', IsTruncated: false });
+  const prefix = record('CommonPrefixes', { Prefix: 'vast/' });
+  return document('ListBucketResult', join(head, prefix));
+}
