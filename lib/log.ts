@@ -8,6 +8,7 @@
  */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
+import { printable } from './printable.js';
 import { redactor } from './redact.js';
 
 export const logLevels = ['error', 'warn', 'info', 'debug', 'trace'] as const;
@@ -144,7 +145,8 @@ function textFormat(isJournal: boolean): (line: string) => string {
     colorize: false,
     singleLine: true,
     translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
-    messageFormat: 's3jail: {msg}',
+    // A name with a line break in it must not make a record of its own.
+    messageFormat: ({ msg }) => `s3jail: ${printable(String(msg))}`,
     ...(isJournal ? { ignore: 'time,level' } : {}),
   });
 }

@@ -1,5 +1,6 @@
 /** One line at the foot of a terminal that is drawn over and over. */
 import type { Progress } from './drain-progress.js';
+import { printable } from './printable.js';
 
 const width = 30;
 const clearLine = '\r\x1b[K';
@@ -16,8 +17,7 @@ export class ProgressBar {
     const filled = Math.round(width * share);
     const bar = '#'.repeat(filled) + '.'.repeat(width - filled);
     const percent = `${Math.floor(100 * share)}%`.padStart(4);
-    // Names come from users: a control character must not reach the terminal.
-    const line = `[${bar}]${percent} ${text.replace(/\p{C}/gu, '?')}`;
+    const line = `[${bar}]${percent} ${printable(text)}`;
     this.#terminal.write(`${clearLine}${line.slice(0, (this.#terminal.columns || 80) - 1)}`);
     this.#isDrawn = true;
   }

@@ -32,10 +32,6 @@ export class StopSignals {
     return this.#givenUp.signal;
   }
 
-  get isRequested(): boolean {
-    return this.#reason !== undefined;
-  }
-
   /** Asks to stop as a signal does. */
   request(reason: string): void {
     if (this.#reason !== undefined) {

@@ -23,6 +23,7 @@ import {
   until,
   Writer,
 } from './support/command.js';
+import { useMachine } from './support/machine.js';
 
 t.setTimeout(900_000);
 
@@ -260,6 +261,7 @@ void t.test(
 );
 
 void t.test('mount(8) finds the helper, and umount(8) ends the mount', async (t) => {
+  await useMachine(t);
   const place = await Place.make(t);
   const installed = '/sbin/mount.s3jail';
   if (!existsSync(installed)) {

@@ -11,14 +11,21 @@ import t, { type Test } from 'tap';
 import { Child, mustRun, runCommand, type Ending } from '../lib/demo/child.js';
 import { clientOptions, freePort } from '../lib/demo/sshd.js';
 import { findMount } from '../lib/mount-table.js';
+import { useMachine } from './support/machine.js';
 import { makePlace } from './support/place.js';
 import { useServer, type TestServer } from './support/servers.js';
 
 const program = fileURLToPath(new URL('../bin/s3jail.cjs', import.meta.url));
 
-/** One user's name, and a place for mount points; both gone with the test. */
+/** Two users' names, and a place for mount points; all gone with the test. */
 async function stage(t: Test): Promise<{ place: string; users: readonly [string, string] }> {
+  await useMachine(t);
   const place = await makePlace(t);
+  const { '/etc/fstab': fstab = '' } = await readSystem();
+  // Whatever setup itself gets wrong: the machine's own table is as it was.
+  t.teardown(async () => {
+    if ((await readSystem())['/etc/fstab'] !== fstab) await writeFile('/etc/fstab', fstab);
+  });
   const id = randomBytes(3).toString('hex');
   const users = [`s3jail-a${id}`, `s3jail-b${id}`] as const;
   for (const user of users) t.teardown(() => remove(user, join(place, user)));
@@ -44,15 +51,18 @@ function environment(server?: TestServer): NodeJS.ProcessEnv {
   };
 }
 
+/** What setup changes, without the users that tests running beside this one come and go with. */
 async function readSystem(): Promise<Record<string, string>> {
   const files = ['/etc/passwd', '/etc/group', '/etc/fstab'];
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
-  return Object.fromEntries(files.map((file, index) => [file, texts[index] ?? '']));
+  return Object.fromEntries(
+    files.map((file, index) => [file, (texts[index] ?? '').replace(/^s3jail-(test|demo).*\n/gm, '')]),
+  );
 }
 
 void t.test('two users of one bucket see their own files alone', async (t) => {
-  const before = await readSystem();
   const { place, users } = await stage(t);
+  const before = await readSystem();
   const server = await useServer(t, 'embedded');
   const { bucket } = server;
   const keyFile = join(place, 'key');
@@ -141,6 +151,7 @@ void t.test('for systemd it writes the unit and a private environment file', asy
 });
 
 void t.test('what cannot be is refused before anything is made', async (t) => {
+  await useMachine(t);
   const before = await readSystem();
   const cases: [args: string[], status: number, message: RegExp][] = [
     [['root', 'bucket/x'], 1, /is root, whom no chroot holds/],

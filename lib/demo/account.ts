@@ -4,9 +4,10 @@
  * Whose it is stands in its comment field, as the pid and start time of the process that made it: a
  * user left over from a killed process is taken over, one in use by a live process is never touched.
  */
-import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
+import { findLocalUser } from '../passwd.js';
 import { isAlive, ownIdentity } from '../process-identity.js';
 import { runCommand } from './child.js';
 
@@ -31,11 +32,11 @@ const takenStatus = 9;
 export async function makeAccount(name: string): Promise<Account> {
   for (let number = 1; number < 100; number++) {
     const candidate = number === 1 ? name : `${name}-${number}`;
-    const existing = findUser(candidate);
+    const existing = findLocalUser(candidate);
     if (existing !== undefined && !isAbandoned(existing.comment)) continue;
     if (existing !== undefined && !(await removeAbandoned(candidate))) continue;
     if (!(await addUser(candidate))) continue;
-    const made = findUser(candidate);
+    const made = findLocalUser(candidate);
     if (made === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
     return { ...made, remove: () => removeUser(candidate) };
   }
@@ -76,7 +77,7 @@ async function removeAbandoned(name: string): Promise<boolean> {
     throw error;
   }
   try {
-    const user = findUser(name);
+    const user = findLocalUser(name);
     if (user === undefined) return true;
     if (!isAbandoned(user.comment)) return false;
     await removeUser(name);
@@ -100,22 +101,6 @@ async function retryWhileLocked(
     if (tries === 0 || !lockedStatuses.includes(ending.status)) return ending;
     await sleep(100);
   }
-}
-
-interface User {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-  readonly comment: string;
-}
-
-/** From the local file, not from NSS: only there can the user be one that we made. */
-function findUser(name: string): User | undefined {
-  for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
-    const [user, , uid, gid, comment = ''] = line.split(':');
-    if (user === name) return { name, uid: Number(uid), gid: Number(gid), comment };
-  }
-  return undefined;
 }
 
 function isAbandoned(comment: string): boolean {

@@ -1,6 +1,6 @@
 /** The user that sshd lets in, with no password, no home and no shell: only SFTP is theirs. */
-import { readFile } from 'node:fs/promises';
 import { Failure } from '../failure.js';
+import { findLocalUser } from '../passwd.js';
 import { mustRun, type Step } from './steps.js';
 
 /** Comment field of users that setup made; only those are removed again. */
@@ -13,25 +13,11 @@ export function checkUserName(name: string): void {
   }
 }
 
-interface User {
-  readonly uid: number;
-  readonly isOurs: boolean;
-}
-
-/** From the local file: users of a directory service are not ours to make or remove. */
-async function findUser(name: string): Promise<User | undefined> {
-  for (const line of (await readFile('/etc/passwd', 'utf8')).split('\n')) {
-    const [user, , uid, , comment] = line.split(':');
-    if (user === name) return { uid: Number(uid), isOurs: comment === mark };
-  }
-  return undefined;
-}
-
 /** Whether the user is, or would be, one that setup makes. @throws Failure for root */
-export async function isUserOurs(name: string): Promise<boolean> {
-  const user = await findUser(name);
+export function isUserOurs(name: string): boolean {
+  const user = findLocalUser(name);
   if (user?.uid === 0) throw new Failure(1, `${name} is root, whom no chroot holds; name a user`);
-  return user?.isOurs ?? true;
+  return user === undefined || user.comment === mark;
 }
 
 export function userStep(name: string): Step {
@@ -40,7 +26,7 @@ export function userStep(name: string): Step {
   args.push('--shell', '/usr/sbin/nologin', '--comment', mark, name);
   return {
     what: `make the user ${name}`,
-    isDone: async () => (await findUser(name)) !== undefined,
+    isDone: () => Promise.resolve(findLocalUser(name) !== undefined),
     run: () => mustRun('useradd', args),
   };
 }
@@ -48,7 +34,7 @@ export function userStep(name: string): Step {
 export function userRemovalStep(name: string): Step {
   return {
     what: `remove the user ${name}`,
-    isDone: async () => (await findUser(name))?.isOurs !== true,
+    isDone: () => Promise.resolve(findLocalUser(name)?.comment !== mark),
     run: () => mustRun('userdel', [name]),
   };
 }

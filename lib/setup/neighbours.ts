@@ -4,11 +4,10 @@
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemErrorCode } from '../errors.js';
 import { Failure } from '../failure.js';
 import { splitOptionList } from '../options.js';
 import { parseSecretSource, showSource, type Source } from '../source.js';
-import { readIfThere } from './steps.js';
+import { readIfThere, unlessAbsent } from './steps.js';
 import { fstabLines, readVariable } from './tables.js';
 
 export const environmentDirectory = '/etc/s3jail';
@@ -33,7 +32,7 @@ export async function findNeighbours(): Promise<Neighbour[]> {
 
 async function fromEnvironmentFiles(): Promise<Neighbour[]> {
   const found: Neighbour[] = [];
-  for (const file of await namesIn(environmentDirectory)) {
+  for (const file of (await unlessAbsent(readdir(environmentDirectory))) ?? []) {
     if (!file.endsWith('.env')) continue;
     const text = await readFile(join(environmentDirectory, file), 'utf8');
     const source = readVariable(text, 'S3JAIL_SOURCE');
@@ -64,15 +63,6 @@ async function fromFstab(): Promise<Neighbour[]> {
 export function endpointIn(list: string): string | undefined {
   const option = splitOptionList(list)?.findLast((each) => /^endpoint[-_]url=/.test(each));
   return option?.slice('endpoint-url='.length);
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }
 
 /** @throws Failure with exit code 1 if `wanted` holds what is a neighbour's, or the other way */

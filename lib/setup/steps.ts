@@ -3,6 +3,7 @@
  * changes nothing, and can be named without being done.
  */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
@@ -31,6 +32,11 @@ export async function take(step: Step, { dryRun, print }: Conduct): Promise<bool
   print(dryRun ? `would ${step.what}` : step.what);
   if (!dryRun) await step.run();
   return true;
+}
+
+/** sd_booted(3) */
+export function isSystemdRunning(): boolean {
+  return existsSync('/run/systemd/system');
 }
 
 /** Runs a program that has to succeed. @throws Failure with exit code 2 and its last words */
@@ -65,7 +71,8 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   return unlessAbsent(readFile(path, 'utf8'));
 }
 
-async function unlessAbsent<T>(work: Promise<T>): Promise<T | undefined> {
+/** What the work gives; undefined where the file it is about is not there. */
+export async function unlessAbsent<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
   } catch (error) {

@@ -1,5 +1,6 @@
 /** A mount's status as lines for people. */
 import { showSize } from '../option-values.js';
+import { printable } from '../printable.js';
 import type { MountStatus } from './ask.js';
 import type { Count, StatusReport } from './report.js';
 
@@ -20,13 +21,13 @@ const words: Readonly<Record<MountStatus['state'], string>> = {
 /** @param now for the time it has been up */
 export function statusLines(status: MountStatus, now: Date): string[] {
   const { mountPoint, source, state, report } = status;
-  const lines = [`${shown(mountPoint)}  ${shown(source)}`];
+  const lines = [`${printable(mountPoint)}  ${printable(source)}`];
   const pid = status.pid === undefined ? '' : `, process ${status.pid}`;
   const up = report === undefined ? '' : `, up ${showSpan(now, new Date(report.since))}`;
   lines.push(row('state', `${words[state]}${pid}${up}`));
-  if (status.hint !== undefined) lines.push(row('', shown(status.hint)));
-  if (status.progress !== undefined) lines.push(row('progress', shown(status.progress)));
-  for (const path of status.notStored ?? []) lines.push(row('not stored', shown(path)));
+  if (status.hint !== undefined) lines.push(row('', printable(status.hint)));
+  if (status.progress !== undefined) lines.push(row('progress', printable(status.progress)));
+  for (const path of status.notStored ?? []) lines.push(row('not stored', printable(path)));
   if (report !== undefined) lines.push(...reportLines(report));
   return lines;
 }
@@ -35,10 +36,10 @@ function reportLines(report: StatusReport): string[] {
   const { driver, endpoint, cache, temp, memory, traffic } = report;
   return [
     row('version', report.version),
-    row('driver', `${driver.name} (${shown(driver.why)})`),
+    row('driver', `${driver.name} (${printable(driver.why)})`),
     ...driver.limits.map((limit) => row('', limit)),
-    row('endpoint', shown(endpoint.place)),
-    row('credentials', shown(endpoint.credentials)),
+    row('endpoint', printable(endpoint.place)),
+    row('credentials', printable(endpoint.credentials)),
     ...rows(
       'endpoint does',
       Object.entries(endpoint.capabilities).map(([what, how]) => `${what}: ${how}`),
@@ -73,7 +74,7 @@ function uploadLines({ uploads }: StatusReport): string[] {
   if (uploads.length === 0) return ['none'];
   const lines = uploads.slice(0, listed.uploads).map(({ path, size, sent }) => {
     const done = sent === 0 ? '' : ` (${showSize(sent)} sent)`;
-    return `${showSize(size)}${done}  ${shown(path)}`;
+    return `${showSize(size)}${done}  ${printable(path)}`;
   });
   const more = uploads.length - lines.length;
   return more === 0 ? lines : [...lines, `and ${more} more`];
@@ -103,7 +104,7 @@ function problemLines({ problems }: StatusReport): string[] {
     const facts = Object.entries(fields)
       .filter(([, value]) => ['string', 'number'].includes(typeof value))
       .map(([name, value]) => `${name}=${String(value)}`);
-    return shown(`${time} ${level} ${message} ${facts.join(' ')}`.trim());
+    return printable(`${time} ${level} ${message} ${facts.join(' ')}`.trim());
   });
 }
 
@@ -115,14 +116,6 @@ function row(label: string, text: string): string {
 
 function rows(label: string, texts: readonly string[]): string[] {
   return texts.map((text, index) => row(index === 0 ? label : '', text));
-}
-
-/** Names come from users and from S3: a control character must not reach the terminal. */
-function shown(text: string): string {
-  return text.replace(/[\p{Cc}\p{Bidi_Control}]/gu, (letter) => {
-    const code = letter.codePointAt(0) ?? 0;
-    return `\\u${code.toString(16).padStart(4, '0')}`;
-  });
 }
 
 function showSpan(now: Date, since: Date): string {

@@ -7,19 +7,13 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { makeAccount } from '../../lib/demo/account.js';
-import { startSshd } from '../../lib/demo/sshd.js';
+import type { Account } from '../../lib/demo/account.js';
 import { askOne } from '../../lib/status/ask.js';
-import { mountForTest, type Mounted } from '../support/mounted.js';
+import { inParallel } from '../support/bucket.js';
+import { jailUser, type JailedUser } from '../support/jail.js';
 import { makeDirectory, makePlace } from '../support/place.js';
 import { useServer, type TestServer } from '../support/servers.js';
-import {
-  doRound,
-  sessionKinds,
-  type Left,
-  type Session,
-  type SessionUser,
-} from '../support/session-work.js';
+import { doRound, sessionKinds, type Left, type Session } from '../support/session-work.js';
 
 const userCount = Number(process.env['S3JAIL_SESSION_USERS'] ?? 3);
 const sessionCount = Number(process.env['S3JAIL_SESSIONS'] ?? 6);
@@ -28,8 +22,7 @@ const seconds = Number(process.env['S3JAIL_SESSION_SECONDS'] ?? 0);
 
 t.setTimeout(900_000);
 
-interface User extends SessionUser {
-  readonly mounted: Mounted;
+interface User extends JailedUser {
   readonly prefix: string;
 }
 
@@ -70,26 +63,10 @@ void t.test(`${sessionCount} sessions of ${userCount} users at a time`, async (t
 });
 
 async function makeUser(t: Test, server: TestServer, place: string): Promise<User> {
-  const account = await makeAccount('s3jail-test');
-  t.teardown(() => account.remove());
-  const prefix = `home/${account.name}/`;
-  const mountPoint = await makeDirectory(place, 'mnt');
-  const mounted = await mountForTest(t, {
-    server,
-    driver: 'kernel',
-    prefix,
-    options: ['--uid', account.name, '--memory-limit', '64MiB', '--temp-limit', '256MiB'],
-    place,
-    mountPoint,
-  });
-  const sshd = await startSshd({
-    directory: await makeDirectory(place, 'ssh'),
-    user: account.name,
-    chrootDirectory: mountPoint,
-    server: 'internal',
-  });
-  t.teardown(() => sshd.stop());
-  return { account, sshd, mounted, prefix };
+  const prefix = (account: Account) => `home/${account.name}/`;
+  const options = ['--memory-limit', '64MiB', '--temp-limit', '256MiB'];
+  const user = await jailUser(t, { server, driver: 'kernel', prefix, options, place });
+  return { ...user, prefix: prefix(user.account) };
 }
 
 /** Nothing is held any more: no handle, no bytes on their way, no temporary file. */
@@ -120,9 +97,10 @@ async function compareBucket(
   t.strictSame(await bucket.uploads(), [], 'no multipart upload is left');
   const keys = (await bucket.keys()).filter((key) => !key.endsWith('/'));
   t.strictSame(keys, [...expected.keys()].sort(), 'exactly what was stored is there');
+  const there = new Set(keys);
   const wrong: string[] = [];
-  for (const [key, hash] of expected) {
-    if (keys.includes(key) && (await bucket.sha256(key)) !== hash) wrong.push(key);
-  }
+  await inParallel(8, [...expected], async ([key, hash]) => {
+    if (there.has(key) && (await bucket.sha256(key)) !== hash) wrong.push(key);
+  });
   t.strictSame(wrong, [], 'byte for byte');
 }

@@ -10,7 +10,7 @@ import { runCommand, type Ending } from '../../lib/demo/child.js';
 import { clientOptions, startSshd, type Sshd } from '../../lib/demo/sshd.js';
 import type { Bucket } from './bucket.js';
 import { startFaultProxy, type FaultProxy } from './fault-proxy.js';
-import { mountForTest, type Mounted, type Setting } from './mounted.js';
+import { mountForTest, type Mounted, type MountForTest, type Setting } from './mounted.js';
 import { makeDirectory, makePlace } from './place.js';
 import { useServer, type LentKey, type TestServer } from './servers.js';
 
@@ -80,25 +80,46 @@ export class Jail {
 
 /** Sets it all up; it goes away with the test. */
 export async function startJail(t: Test, settings: JailSettings): Promise<Jail> {
-  const { layout = 'root' } = settings;
   const place = await makePlace(t);
   const server = await useServer(t, settings.server);
   const proxy = await startFaultProxy({ target: server.url });
   t.teardown(() => proxy.close());
-  const account = await makeAccount('s3jail-test');
-  t.teardown(() => account.remove());
-
-  const chroot = await makeDirectory(place, 'jail');
-  const mountPoint = layout === 'root' ? chroot : await makeDirectory(chroot, 'files');
   const key = settings.hasLentKey === true ? await server.lendKey() : undefined;
-  const mounted = await mountForTest(t, {
+  const user = await jailUser(t, {
+    ...settings,
     server,
     credentials: key?.credentials ?? server.credentials,
     url: proxy.url,
-    prefix: settings.prefix ?? '',
-    driver: settings.driver,
-    options: ['--uid', account.name, '--gid', String(account.gid), ...(settings.options ?? [])],
+    prefix: () => settings.prefix ?? '',
     place,
+  });
+  const local = join(place, 'local');
+  await mkdir(local, { mode: 0o700 });
+  return new Jail({ ...user, server, proxy, key, local });
+}
+
+export interface JailedUser {
+  readonly account: Account;
+  readonly mounted: Mounted;
+  readonly sshd: Sshd;
+}
+
+export interface UserSettings extends Omit<MountForTest, 'prefix' | 'mountPoint'> {
+  readonly layout?: Layout;
+  readonly prefix: (account: Account) => string;
+}
+
+/** A user with a mount, and an sshd that lets them in. */
+export async function jailUser(t: Test, settings: UserSettings): Promise<JailedUser> {
+  const { layout = 'root', place, options = [] } = settings;
+  const account = await makeAccount('s3jail-test');
+  t.teardown(() => account.remove());
+  const chroot = await makeDirectory(place, 'jail');
+  const mountPoint = layout === 'root' ? chroot : await makeDirectory(chroot, 'files');
+  const mounted = await mountForTest(t, {
+    ...settings,
+    prefix: settings.prefix(account),
+    options: ['--uid', account.name, '--gid', String(account.gid), ...options],
     mountPoint,
   });
   const sshd = await startSshd({
@@ -110,7 +131,5 @@ export async function startJail(t: Test, settings: JailSettings): Promise<Jail> 
     ...(layout === 'external' ? { startDirectory: mountPoint } : {}),
   });
   t.teardown(() => sshd.stop());
-  const local = join(place, 'local');
-  await mkdir(local, { mode: 0o700 });
-  return new Jail({ server, proxy, mounted, account, sshd, key, local });
+  return { account, mounted, sshd };
 }

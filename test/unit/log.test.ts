@@ -18,6 +18,14 @@ void t.test('records are one line each, for people or for programs', (t) => {
   const text = logFile(t);
   createLog({ level: 'info', format: 'text', file: text.file }).warn({ errno: 'EIO' }, 'failed');
   t.match(text.lines(), [/^\[\d{4}-.*\] WARN: s3jail: failed \{"errno":"EIO"\}$/]);
+  createLog({ level: 'info', format: 'text', file: text.file }).error(
+    {},
+    'lost: /a\nINFO: b\x1b[m',
+  );
+  t.equal(
+    text.lines()[1]?.replace(/^\S+ \S+ /, ''),
+    'ERROR: s3jail: lost: /a\\u000aINFO: b\\u001b[m',
+  );
   const json = logFile(t);
   createLog({ level: 'info', format: 'json', file: json.file }).error({ path: '/a\nb' }, 'gone');
   t.match(JSON.parse(json.lines()[0] ?? ''), { level: 'error', path: '/a\nb', msg: 'gone' });

@@ -1,0 +1,32 @@
+/** What the commands share in how their words are read. */
+import { Command, Option } from 'commander';
+import type { WrittenOption } from '../options.js';
+
+/** Takes the exit code of the command that ran. */
+export type Done = (exitCode: number) => void;
+
+/** A commander command that throws instead of printing and exiting. */
+export function baseCommand(name: string): Command {
+  return new Command(name)
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined })
+    .helpOption('--help', 'print this help');
+}
+
+/** `-o`, which may be given more than once. */
+export function listOption(): Option {
+  return new Option('-o <LIST>', 'options as in fstab: -o name=value,name="a,b",name').argParser(
+    (list: string, before: string[] | undefined) => [...(before ?? []), list],
+  );
+}
+
+/** Operands, and options that commander does not know (it leaves both in one list). */
+export function separate(args: readonly string[]): [operands: string[], unknown: WrittenOption[]] {
+  const isOption = (arg: string) => arg.length > 1 && arg.startsWith('-');
+  const unknown = args.filter(isOption).map((arg) => {
+    const equals = arg.indexOf('=');
+    const name = (equals < 0 ? arg : arg.slice(0, equals)).replace(/^--?/, '');
+    return equals < 0 ? { name } : { name, text: arg.slice(equals + 1) };
+  });
+  return [args.filter((arg) => !isOption(arg)), unknown];
+}

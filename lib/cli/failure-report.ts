@@ -1,0 +1,56 @@
+/**
+ * What an operator reads where a command fails: a line or two that begin with `s3jail: `, and a stack
+ * trace at `--log-level debug` alone.
+ */
+import { CommanderError } from 'commander';
+import { systemErrorCode } from '../errors.js';
+import { Failure, messageOf, type ExitCode } from '../failure.js';
+import type { LogLevel } from '../log.js';
+import { UsageError } from '../options.js';
+import { reportToParent } from '../parent-channel.js';
+import { printable } from '../printable.js';
+
+/** Set once options are read: at debug level failures show where they arose. */
+let showsStacks = false;
+
+export function showStacksAt(level: LogLevel): void {
+  showsStacks = level === 'debug' || level === 'trace';
+}
+
+/** @returns the exit code */
+export async function reportFailure(error: unknown): Promise<number> {
+  // Help and version come as such an error too.
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const { lines, exitCode } = explain(error);
+  for (const line of lines) complain(line);
+  if (showsStacks && error instanceof Error) process.stderr.write(`${withCauses(error)}\n`);
+  await reportToParent({ kind: 'failed', lines, exitCode });
+  return exitCode;
+}
+
+function explain(error: unknown): { lines: readonly string[]; exitCode: Exclude<ExitCode, 0> } {
+  if (error instanceof UsageError) return { lines: error.faults, exitCode: 1 };
+  if (error instanceof Failure) return { lines: [error.message], exitCode: error.exitCode };
+  if (error instanceof CommanderError) {
+    const [fault = '', hint] = error.message.replace(/^error: /, '').split('\n');
+    const cure = hint === undefined ? '' : `; ${hint.replace(/^\(D(.*)\)$/, 'd$1')}`;
+    return { lines: [fault + cure], exitCode: 1 };
+  }
+  if (systemErrorCode(error) === 'ERR_MODULE_NOT_FOUND') {
+    const missing = messageOf(error).split('\n', 1).join();
+    const line = `the installation is incomplete: ${missing}; run npm ci && npm run build`;
+    return { lines: [line], exitCode: 2 };
+  }
+  const cure = showsStacks ? '' : '; --log-level debug shows where it arose';
+  return { lines: [`unexpected failure: ${messageOf(error)}${cure}`], exitCode: 2 };
+}
+
+function withCauses(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${withCauses(error.cause)}` : '';
+  return `${error.stack ?? error.message}${cause}`;
+}
+
+/** A line for the operator. */
+export function complain(line: string): void {
+  process.stderr.write(`s3jail: ${printable(line)}\n`);
+}
