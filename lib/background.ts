@@ -2,8 +2,8 @@
  * `mount` without `--foreground`: starts the foreground form as a process of its own and waits until
  * it says that the mount is usable, or why not.
  *
- * The child is detached (its own session, so that closing the terminal does not reach it) and logs
- * to a file. Its arguments are those of this process: they hold no secret.
+ * The child is detached (its own session, so that closing the terminal does not reach it; but see
+ * `start`) and logs to a file. Its arguments are those of this process: they hold no secret.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { defaultLogFile } from './default-log-file.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
 import { argumentsOf, type MountPlan, type MountRequest } from './mount-request.js';
+import { findMount, isAutomount } from './mount-table.js';
 import { parseChildMessage, type ChildMessage } from './parent-channel.js';
 import threadPool from './thread-pool.cjs';
 
@@ -31,7 +32,9 @@ export async function mountInBackground(
   const log = openLog(logFile, plan.options.logFile === undefined);
   try {
     const begin = fstatSync(log).size;
-    const child = start(['mount', ...argumentsOf(request, plan)], log);
+    const child = start(['mount', ...argumentsOf(request, plan)], log, {
+      detached: !isAutomount(findMount(plan.mountPoint)),
+    });
     const outcome = await firstWord(child);
     if (outcome.kind === 'mounted') {
       for (const notice of outcome.notices) print(notice);
@@ -63,11 +66,19 @@ function openLog(path: string, isDefault: boolean): number {
   }
 }
 
-function start(args: readonly string[], log: number): ChildProcess {
+/**
+ * Whoever looks at an automount point waits until it is mounted, except for the automounter's process
+ * group (autofs(5)): so the mount process stays in it, as we do. There is no terminal then.
+ */
+function start(
+  args: readonly string[],
+  log: number,
+  { detached }: { detached: boolean },
+): ChildProcess {
   const launcher = fileURLToPath(new URL('../bin/s3jail.cjs', import.meta.url));
   return spawn(process.execPath, [launcher, ...args], {
     argv0: 's3jail',
-    detached: true,
+    detached,
     env: threadPool.withLargePool(process.env),
     stdio: ['ignore', log, log, 'ipc'],
   });

@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from './errors.js';
 import { Failure } from './failure.js';
 import type { Log } from './log.js';
-import { detach, findMount, isOurs, type MountEntry } from './mount-table.js';
+import { detach, findMount, isAutomount, isOurs, type MountEntry } from './mount-table.js';
 
 /**
  * The path as the mount table will have it: without symbolic links. The last component is not
@@ -40,6 +40,7 @@ export async function prepareMountPoint(
   { isPrivate, log }: { isPrivate: boolean; log: Log },
 ): Promise<void> {
   for (let entry = findMount(mountPoint); entry !== undefined; entry = findMount(mountPoint)) {
+    if (isAutomount(entry)) break;
     if (!isOurs(entry) || !(await isDead(mountPoint))) throw occupied(mountPoint, entry);
     log.warn(
       { mountPoint, source: entry.source },

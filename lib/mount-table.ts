@@ -58,6 +58,11 @@ export function isOurs(entry: MountEntry): boolean {
   return /^fuse(\.s3jail)?$/.test(entry.type) && entry.source.startsWith('s3://');
 }
 
+/** Whether it only waits for somebody to look, to be mounted on then (x-systemd.automount). */
+export function isAutomount(entry: MountEntry | undefined): boolean {
+  return entry?.type === 'autofs';
+}
+
 /** The user that a FUSE mount was made for, from its `user_id` option. */
 export function ownerOf(entry: MountEntry): number | undefined {
   const option = entry.superOptions.find((each) => each.startsWith('user_id='));

@@ -50,7 +50,7 @@ export async function outputOf(program: string, args: readonly string[]): Promis
     return (await promisify(execFile)(program, args)).stdout;
   } catch (error) {
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
-    const reason = said === '' ? messageOf(error) : said;
+    const reason = said === '' ? messageOf(error) : said.replace(/\s*\n\s*/g, ' ');
     throw new Failure(2, `${program} ${args.join(' ')}: ${reason}`, { cause: error });
   }
 }
