@@ -56,7 +56,10 @@ async function readSystem(): Promise<Record<string, string>> {
   const files = ['/etc/passwd', '/etc/group', '/etc/fstab'];
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
   return Object.fromEntries(
-    files.map((file, index) => [file, (texts[index] ?? '').replace(/^s3jail-(test|demo).*\n/gm, '')]),
+    files.map((file, index) => [
+      file,
+      (texts[index] ?? '').replace(/^s3jail-(test|demo).*\n/gm, ''),
+    ]),
   );
 }
 
