@@ -10,7 +10,7 @@ t.setTimeout(600_000);
 
 const bar = /\r\x1b\[K\[[#.]{30}\] {1,3}\d+% storing 1 file, 11B in 1 part left/;
 /** The bar makes room for the prompt, or for lines that stay. */
-const cleared = /left[^\n]*\r\x1b\[K(?![[])/;
+const cleared = /left[^\n]*\r\x1b\[K(?!\[[#.])/;
 
 /** A program on a terminal of its own. */
 function onTerminal(t: Test, args: readonly string[]) {
