@@ -68,6 +68,16 @@ export class DirectoryLister {
     return long ?? listing;
   }
 
+  /** A whole directory, if a page holds all of it. @throws StoreError */
+  async page(path: Path): Promise<Listing | undefined> {
+    const { store, now } = this.#settings;
+    const listing = new Listing(now());
+    const page = await store.list({ prefix: markerOf(path), oneLevel: true });
+    if (page.next !== undefined) return undefined;
+    this.#take(page, path, listing);
+    return listing;
+  }
+
   /** As far as the page of another listing shows it. */
   listingOf({ files, directories, hasMarker }: PageDirectory, fetchedAt: number): Listing {
     const listing = new Listing(fetchedAt);

@@ -140,6 +140,8 @@ export class Filesystem implements Operations {
       space: this.#space,
       longestListing: settings.longestListing,
       ttlMs: settings.metadataTtlMs,
+      // Times in the metadata are in no listing.
+      needsHead: settings.utimens === 'store',
       now: Date.now,
       log,
       onForeignChange: (path, what) => this.#listener({ path, what }),
@@ -187,17 +189,19 @@ export class Filesystem implements Operations {
       const open = handle === undefined ? undefined : this.#handles.get(handle);
       if (open?.kind === 'staged') return this.#looks.ofStaged(open.file);
       if (open?.kind === 'reader') return this.#looks.ofObject(open.reader.info);
-      return this.#looks.of(path, await this.#findExisting(path, context.signal));
+      const found = await this.#findExisting(path, context.signal);
+      return this.#looks.of(path, found, this.#tree.freshForMs(path));
     });
   }
 
   opendir(path: Path, context: RequestContext): Promise<HandleId> {
     return this.#answer('opendir', path, async () => {
       const listing = await this.#tree.list(path, context.signal);
+      const validForMs = this.#tree.listingFreshForMs(path);
       const show = (name: string, entry: Entry): Attributes | undefined => {
         const child = childPath(path, name);
         const isSeen = !this.#names.isGuarded(child) && !this.#staged.isHidden(child);
-        return isSeen ? this.#looks.of(child, entry) : undefined;
+        return isSeen ? this.#looks.of(child, entry, validForMs) : undefined;
       };
       const written = new Map(
         this.#staged.within(path).map((file) => [nameOf(file.path), this.#looks.ofStaged(file)]),

@@ -40,19 +40,20 @@ export class Presentation {
     this.#startedAt = startedAt;
   }
 
-  of(path: Path, shown: Shown): Attributes {
-    if (shown.kind === 'directory') return this.#ofDirectory(path, shown.mtimeMs);
+  /** @param validForMs how long what S3 said may still be repeated; what is being written changes at any time */
+  of(path: Path, shown: Shown, validForMs = 0): Attributes {
+    if (shown.kind === 'directory') return this.#ofDirectory(path, shown.mtimeMs, validForMs);
     if (shown.file?.isDirty === true || shown.info === undefined) {
       return shown.file === undefined
         ? this.#file({ size: 0, mtimeMs: this.#startedAt, version: 'none' })
         : this.ofStaged(shown.file);
     }
-    return this.ofObject(shown.info);
+    return this.ofObject(shown.info, shown.file === undefined ? validForMs : 0);
   }
 
-  ofObject(info: ObjectInfo): Attributes {
+  ofObject(info: ObjectInfo, validForMs = 0): Attributes {
     const { size, etag } = info;
-    return this.#file({ size, mtimeMs: this.#mtimeOf(info), version: etag });
+    return this.#file({ size, mtimeMs: this.#mtimeOf(info), version: etag, validForMs });
   }
 
   /** A file being written shows what was written so far. */
@@ -68,14 +69,19 @@ export class Presentation {
     return { blockSize, blocks, blocksFree: blocks, files, filesFree: files, nameMax: 1024 };
   }
 
-  #ofDirectory(path: Path, mtimeMs: number): Attributes {
+  #ofDirectory(path: Path, mtimeMs: number, validForMs: number): Attributes {
     const isChroot = path === rootPath && this.#settings.chroot;
     const { uid, gid, dirMode } = this.#settings;
     const owner = isChroot ? { uid: 0, gid: 0, mode: 0o755 } : { uid, gid, mode: dirMode };
-    return { kind: 'directory', size: 0, mtimeMs, version: 'directory', ...owner };
+    return { kind: 'directory', size: 0, mtimeMs, version: 'directory', validForMs, ...owner };
   }
 
-  #file(facts: { size: number; mtimeMs: number; version: string }): Attributes {
+  #file(facts: {
+    size: number;
+    mtimeMs: number;
+    version: string;
+    validForMs?: number;
+  }): Attributes {
     const { uid, gid, fileMode } = this.#settings;
     return { kind: 'file', uid, gid, mode: fileMode, ...facts };
   }

@@ -16,6 +16,7 @@ import { Listing } from './listing.js';
 import type { DirectoryEntry, Entry, FileEntry, Snapshot } from './listing.js';
 import type { Log } from './log.js';
 import { LongListing } from './long-listing.js';
+import { LookupTrace } from './lookup-trace.js';
 import {
   childPath,
   classifyKey,
@@ -53,7 +54,7 @@ interface PendingListing extends Pending<Listing | LongListing> {
   isOutdated: boolean;
 }
 
-/** A LIST of many directories under way; what changes meanwhile is not stored from it. */
+/** A LIST under way that nobody asked for by name; what changes meanwhile is not stored from it. */
 interface Walk {
   readonly changed: Set<Path>;
   readonly forgotten: Path[];
@@ -78,6 +79,8 @@ export interface TreeSettings {
   readonly longestListing?: number | undefined;
   /** how long what S3 said may be repeated */
   readonly ttlMs: number;
+  /** what stat(2) shows is told by HEAD alone */
+  readonly needsHead: boolean;
   readonly now: () => number;
   readonly log: Log;
   /** S3 says something else of a path than it said before: somebody else changed it */
@@ -105,8 +108,12 @@ export class Tree {
   readonly #entries = new LRUCache<Path, CachedEntry>({ max: maxSingleEntries });
   readonly #pendingListings = new Map<Path, PendingListing>();
   readonly #traces = new LRUCache<Path, WalkTrace>({ max: maxTraces });
-  /** by the directory walked through */
-  readonly #walks = new Map<Path, { walk: Walk; ended: Promise<unknown> }>();
+  readonly #underway = new Set<Walk>();
+  /** the end of each walk, by the directory walked through */
+  readonly #walks = new Map<Path, Promise<unknown>>();
+  readonly #siblings: LookupTrace;
+  /** by the directory that lookups want a page of */
+  readonly #pages = new Map<Path, Promise<Listing | undefined>>();
   readonly #pendingLookups = new Map<Path, PendingLookup>();
   #hits = 0;
   #misses = 0;
@@ -115,6 +122,7 @@ export class Tree {
     this.#store = store;
     this.#settings = settings;
     this.#startedAt = settings.now();
+    this.#siblings = new LookupTrace(settings.ttlMs);
     const { now, log, space } = settings;
     const longestBytes = settings.longestListing ?? longestListing;
     this.#listings = new LRUCache({
@@ -181,6 +189,21 @@ export class Tree {
     });
   }
 
+  /** For how long `peek` will still say of `path` what it says now, unless this mount changes it. */
+  freshForMs(path: Path): number {
+    const single = this.#entries.peek(path);
+    if (single !== undefined && this.#isFresh(single.fetchedAt)) {
+      return this.#leftMs(single.fetchedAt);
+    }
+    return this.listingFreshForMs(parentOf(path));
+  }
+
+  /** For how long the listing of `path` is fresh. */
+  listingFreshForMs(path: Path): number {
+    const listing = this.#freshListing(path);
+    return listing === undefined ? 0 : this.#leftMs(listing.fetchedAt);
+  }
+
   /** An object is at `path` now: this mount put it there, or saw it. */
   recordFile(path: Path, info: ObjectInfo): void {
     this.#record(path, { kind: 'file', info });
@@ -224,7 +247,7 @@ export class Tree {
       }
     }
     for (const long of this.#long) if (isWithin(long.path, path)) long.isOutdated = true;
-    for (const { walk } of this.#walks.values()) walk.forgotten.push(path);
+    for (const walk of this.#underway) walk.forgotten.push(path);
   }
 
   /**
@@ -251,7 +274,11 @@ export class Tree {
   }
 
   #isFresh(fetchedAt: number): boolean {
-    return this.#settings.now() - fetchedAt < this.#settings.ttlMs;
+    return this.#leftMs(fetchedAt) > 0;
+  }
+
+  #leftMs(fetchedAt: number): number {
+    return Math.max(0, fetchedAt + this.#settings.ttlMs - this.#settings.now());
   }
 
   #freshListing(path: Path): Listing | LongListing | undefined {
@@ -284,7 +311,7 @@ export class Tree {
       if (long.path === parent) long.changed.set(nameOf(path), entry);
     }
     this.#pendingListings.get(parent)?.changes.set(nameOf(path), entry);
-    for (const { walk } of this.#walks.values()) walk.changed.add(parent).add(path);
+    for (const walk of this.#underway) walk.changed.add(parent).add(path);
   }
 
   async #answerOf<T>(pending: Pending<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -330,8 +357,59 @@ export class Tree {
     return await this.lookup(path);
   }
 
-  /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
+  /** By a page of the directory where others in it were asked for just before, else by name. */
   async #ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
+    const parent = parentOf(path);
+    const { needsHead, now } = this.#settings;
+    if (needsHead || !this.#siblings.note(parent, now()))
+      return await this.#askByName(path, signal);
+    const page = await this.#askPage(parent);
+    const entry = page?.entries.get(nameOf(path));
+    // Who asks for what is not there, to create it, is not helped by what is there.
+    if (entry === undefined) this.#siblings.noteUseless(parent, now());
+    return page === undefined ? await this.#askByName(path, signal) : entry;
+  }
+
+  /** The listing of a directory, if a page holds all of it. */
+  #askPage(path: Path): Promise<Listing | undefined> {
+    const known = this.#pages.get(path);
+    if (known !== undefined) return known;
+    const page = this.#fetchPage(path).finally(() => this.#pages.delete(path));
+    this.#pages.set(path, page);
+    return page;
+  }
+
+  async #fetchPage(path: Path): Promise<Listing | undefined> {
+    const walk: Walk = { changed: new Set(), forgotten: [] };
+    this.#underway.add(walk);
+    try {
+      const listing = await this.#lister.page(path);
+      if (listing !== undefined) this.#storeEntries(path, listing, walk);
+      return listing;
+    } catch (error) {
+      // Allowed to look at names but not to list them.
+      if (!isStoreError(error, 'denied')) throw error;
+      return undefined;
+    } finally {
+      this.#underway.delete(walk);
+    }
+  }
+
+  /** What is there, and not what is missing: a name that nobody asked for yet is looked up afresh. */
+  #storeEntries(directory: Path, { entries, fetchedAt }: Listing, walk: Walk): void {
+    if (walk.forgotten.some((gone) => isWithin(directory, gone))) return;
+    for (const [name, entry] of entries) {
+      const path = childPath(directory, name);
+      if (walk.changed.has(path) || walk.forgotten.includes(path)) continue;
+      const known = this.#entries.peek(path);
+      if (known !== undefined && this.#isFresh(known.fetchedAt)) continue;
+      this.#compare(path, known, entry);
+      this.#entries.set(path, { entry, fetchedAt });
+    }
+  }
+
+  /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
+  async #askByName(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
     const [file, directory] = await Promise.all([
       this.#askFile(path, signal),
       this.#askDirectory(path, signal),
@@ -435,7 +513,7 @@ export class Tree {
     const parent = parentOf(path);
     if (this.#isWalk(parent, path)) {
       // Others may walk here too: theirs may have it.
-      await this.#walks.get(parent)?.ended;
+      await this.#walks.get(parent);
       const known = this.#listings.get(path);
       if (known !== undefined && this.#isFresh(known.fetchedAt)) return known;
       const found = await this.#fetchSubtree(parent, path);
@@ -465,8 +543,9 @@ export class Tree {
     const fetchedAt = this.#settings.now();
     const prefix = markerOf(parent);
     const asking = this.#store.list({ prefix, oneLevel: false, after: startOf(path) });
-    const mine = { walk, ended: asking.catch(() => undefined) };
-    this.#walks.set(parent, mine);
+    const ended = asking.catch(() => undefined);
+    this.#walks.set(parent, ended);
+    this.#underway.add(walk);
     try {
       const found = wholeDirectories(await asking, { top: parent, from: path }, (key) =>
         this.#lister.hide(key),
@@ -485,7 +564,8 @@ export class Tree {
       this.#noteUseless(parent, path);
       return undefined;
     } finally {
-      if (this.#walks.get(parent) === mine) this.#walks.delete(parent);
+      this.#underway.delete(walk);
+      if (this.#walks.get(parent) === ended) this.#walks.delete(parent);
     }
   }
 

@@ -22,8 +22,8 @@ void t.test('lookups cost two requests cold and none after a listing', async (t)
   t.same(await cost(core, () => program.stat('/a')), pair);
   t.same(await cost(core, () => program.stat('/a')), {}, 'warm');
   t.same(await cost(core, () => program.stat('/d')), pair);
-  t.same(await cost(core, () => program.exists('/nothing')), pair);
-  t.same(await cost(core, () => program.exists('/nothing')), {}, 'absence is remembered too');
+  t.same(await cost(core, () => program.exists('/d/nothing')), pair);
+  t.same(await cost(core, () => program.exists('/d/nothing')), {}, 'absence is remembered too');
   const listing = await cost(core, async () => {
     for (const name of await program.list('/')) await program.stat(`/${name.replace('/', '')}`);
   });
@@ -35,6 +35,26 @@ void t.test('lookups cost two requests cold and none after a listing', async (t)
     'never the bucket root',
   );
 });
+
+void t.test(
+  'lookups of many names of a directory cost a LIST for all that are there',
+  async (t) => {
+    const core = await useCore(t, { settings: { metadataTtlMs: 60_000 } });
+    const program = new Program(core.fs);
+    const names = Array.from({ length: 20 }, (_, index) => `/d/f${index}`);
+    for (const name of names) await core.bucket.put(`alice${name}`, 'x');
+    const count = await cost(core, async () => {
+      for (const name of names) await program.stat(name);
+    });
+    t.same(count, { HeadObject: 2, ListObjectsV2: 2 + 1 });
+    await core.bucket.put('alice/d/later', 'x');
+    t.equal((await program.stat('/d/later')).size, 1, 'what comes later is looked up');
+    const absent = await cost(core, async () => {
+      for (let index = 0; index < 5; index++) await program.exists(`/d/absent${index}`);
+    });
+    t.ok(Object.values(absent).reduce((sum, each) => sum + each, 0) <= 10, 'no more than two each');
+  },
+);
 
 void t.test('two lookups of one name at a time share the requests', async (t) => {
   const core = await useCore(t);

@@ -70,12 +70,9 @@ export class MountState {
 
   /** Attributes of a node by its path, for as long as the core itself would believe them. */
   view(node: Node, attributes: Attributes): NodeView {
-    return {
-      nodeId: node.id,
-      attributes,
-      unlinked: false,
-      attributesForMs: Math.min(attributes.validForMs ?? 0, this.#ttlMs),
-    };
+    const asksEachTime = this.#checksCallers && node === this.nodes.root;
+    const validForMs = asksEachTime ? 0 : Math.min(attributes.validForMs ?? 0, this.#ttlMs);
+    return { nodeId: node.id, attributes, unlinked: false, attributesForMs: validForMs };
   }
 
   /**
