@@ -200,8 +200,12 @@ export class Filesystem implements Operations {
       const validForMs = this.#tree.listingFreshForMs(path);
       const show = (name: string, entry: Entry): Attributes | undefined => {
         const child = childPath(path, name);
-        const isSeen = !this.#names.isGuarded(child) && !this.#staged.isHidden(child);
-        return isSeen ? this.#looks.of(child, entry, validForMs) : undefined;
+        if (this.#names.isGuarded(child) || this.#staged.isHidden(child)) return undefined;
+        // It may be written to since the handle was opened.
+        const file = this.#staged.at(child);
+        return file === undefined
+          ? this.#looks.of(child, entry, validForMs)
+          : this.#looks.ofStaged(file);
       };
       const written = new Map(
         this.#staged.within(path).map((file) => [nameOf(file.path), this.#looks.ofStaged(file)]),

@@ -113,7 +113,7 @@ export class Tree {
   readonly #walks = new Map<Path, Promise<unknown>>();
   readonly #siblings: LookupTrace;
   /** by the directory that lookups want a page of */
-  readonly #pages = new Map<Path, Promise<Listing | undefined>>();
+  readonly #pages = new Map<Path, { walk: Walk; page: Promise<Listing | undefined> }>();
   readonly #pendingLookups = new Map<Path, PendingLookup>();
   #hits = 0;
   #misses = 0;
@@ -363,24 +363,26 @@ export class Tree {
     const { needsHead, now } = this.#settings;
     if (needsHead || !this.#siblings.note(parent, now()))
       return await this.#askByName(path, signal);
-    const page = await this.#askPage(parent);
+    const page = await this.#askPage(parent, path);
     const entry = page?.entries.get(nameOf(path));
     // Who asks for what is not there, to create it, is not helped by what is there.
     if (entry === undefined) this.#siblings.noteUseless(parent, now());
     return page === undefined ? await this.#askByName(path, signal) : entry;
   }
 
-  /** The listing of a directory, if a page holds all of it. */
-  #askPage(path: Path): Promise<Listing | undefined> {
+  /** The listing of a directory, if a page holds all of it, begun after `child` was last changed here. */
+  #askPage(path: Path, child: Path): Promise<Listing | undefined> {
     const known = this.#pages.get(path);
-    if (known !== undefined) return known;
-    const page = this.#fetchPage(path).finally(() => this.#pages.delete(path));
-    this.#pages.set(path, page);
+    if (known?.walk.changed.has(child) === false) return known.page;
+    const walk: Walk = { changed: new Set(), forgotten: [] };
+    const page = this.#fetchPage(path, walk).finally(() => {
+      if (this.#pages.get(path)?.walk === walk) this.#pages.delete(path);
+    });
+    this.#pages.set(path, { walk, page });
     return page;
   }
 
-  async #fetchPage(path: Path): Promise<Listing | undefined> {
-    const walk: Walk = { changed: new Set(), forgotten: [] };
+  async #fetchPage(path: Path, walk: Walk): Promise<Listing | undefined> {
     this.#underway.add(walk);
     try {
       const listing = await this.#lister.page(path);

@@ -127,3 +127,21 @@ void t.test('own changes show at once, and rows do not bring back what is gone',
   fs.releasedir(handle);
   fs.releasedir(again);
 });
+
+void t.test(
+  'a row of a file that is being written tells its size of now, to be kept by nobody',
+  async (t) => {
+    await core.bucket.put('alice/w/f', 'old');
+    const { fs, program } = useLong({ longestListing: 2 ** 20 });
+    const handle = await fs.opendir(parsePath('/w'), {});
+    const [before] = await fs.readdir(handle, 0, 1);
+    t.ok((before?.attributes.validForMs ?? 0) > 0, 'what only S3 has may be kept');
+    const writing = await program.open('/w/f', { access: 'write' });
+    await program.write(writing, 'longer than before');
+    const [row] = await fs.readdir(handle, 0, 1);
+    t.equal(row?.attributes.size, 18);
+    t.equal(row?.attributes.validForMs ?? 0, 0);
+    await program.close(writing);
+    fs.releasedir(handle);
+  },
+);
