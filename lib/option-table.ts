@@ -73,6 +73,9 @@ export interface MountOptions {
   readonly equalParts: boolean;
   readonly uploadConcurrency: number;
   readonly downloadConcurrency: number;
+  /** bytes a second */
+  readonly maxUploadRate: number | undefined;
+  readonly maxDownloadRate: number | undefined;
   readonly memoryLimit: number;
   readonly tempDir: string;
   readonly tempLimit: number;
@@ -178,6 +181,9 @@ const partSize = within(parseSize, {
   most: multipartLimits.maxPart,
   show: showSize,
 });
+
+/** Slower ones would not get a part through in the time that one request may take. */
+const rate = within(parseSize, { least: 64 * 1024, show: showSize });
 
 /** Timers of Node take at most 2^31 - 1 ms and fire at once above. */
 const time = within(parseTime, { most: 2 ** 31 - 1, show: showTime });
@@ -469,6 +475,24 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       },
       '8',
       concurrency,
+    ),
+    maxUploadRate: optional(
+      {
+        name: 'max-upload-rate',
+        group: 'Transfer',
+        value: 'SIZE',
+        help: 'most bytes a second that all uploads take together',
+      },
+      rate,
+    ),
+    maxDownloadRate: optional(
+      {
+        name: 'max-download-rate',
+        group: 'Transfer',
+        value: 'SIZE',
+        help: 'most bytes a second that all downloads take together',
+      },
+      rate,
     ),
     memoryLimit: valued(
       {

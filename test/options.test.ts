@@ -86,6 +86,8 @@ const samples: {
   equalParts: [undefined, true],
   uploadConcurrency: ['3', 3],
   downloadConcurrency: ['5', 5],
+  maxUploadRate: ['2MiB', 2 * 2 ** 20],
+  maxDownloadRate: ['64KiB', 2 ** 16],
   memoryLimit: ['1GiB', 2 ** 30],
   tempDir: ['/srv/tmp', '/srv/tmp'],
   tempLimit: ['50GiB', 50 * 2 ** 30],

@@ -40,6 +40,10 @@ export interface StoreOptions extends CredentialOptions {
   readonly partSize: number;
   /** parts of one upload in flight */
   readonly uploadConcurrency: number;
+  /** bytes a second of all bodies sent together; absent: no limit */
+  readonly maxUploadRate?: number | undefined;
+  /** bytes a second of all objects received together; absent: no limit */
+  readonly maxDownloadRate?: number | undefined;
   /** for each request: until its answer begins, and for silence in the middle of one */
   readonly timeoutMs: number;
   /** requests for one call, the first included; default 5 */

@@ -35,6 +35,7 @@ import { ReadChecksums } from './read-checksums.js';
 import type { NotedRetry } from './retry.js';
 import { RetryBudget } from './retry-budget.js';
 import { answerDateMs, errorFacts, staleCredentialCodes, toStoreError } from './s3-errors.js';
+import { TransferRate } from './transfer-rate.js';
 
 /** What went over the wire since the start. */
 export interface StoreCounters {
@@ -86,6 +87,9 @@ export class Connection {
   readonly options: StoreOptions;
   readonly log: Log;
   readonly retryBudget = new RetryBudget();
+  /** for bytes received */
+  readonly downloads: TransferRate;
+  readonly #uploads: TransferRate;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
   readonly #readChecksums = new ReadChecksums();
@@ -100,6 +104,8 @@ export class Connection {
     this.options = options;
     this.log = log;
     this.#region = options.region;
+    this.#uploads = new TransferRate(options.maxUploadRate);
+    this.downloads = new TransferRate(options.maxDownloadRate);
     const handler = new HttpHandler(options);
     this.credentials = credentialSource(options, {
       region: () => this.region(),
@@ -209,6 +215,11 @@ export class Connection {
       requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
       ...(signal === undefined ? {} : { abortSignal: signal }),
     };
+    try {
+      await this.#uploads.take(bodyBytes, signal);
+    } catch (error) {
+      throw toStoreError(error, { action, key, signal });
+    }
     const sinceMs = Date.now();
     try {
       return this.#noted(await this.client.send(command, http), { action, key });

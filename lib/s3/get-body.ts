@@ -134,6 +134,7 @@ class ObjectReader {
         for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
           if (at + chunk.length > end) throw this.#fault('corrupt', 'more bytes than asked for');
           this.#connection.counters.bytesReceived += chunk.length;
+          await this.#connection.downloads.take(chunk.length, this.#signal);
           at += chunk.length;
           sum?.update(chunk);
           if (held !== undefined) yield held;
