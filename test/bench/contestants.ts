@@ -70,7 +70,7 @@ export const contestants: readonly Contestant[] = [
       ...['--vfs-cache-mode', 'off', '--no-modtime'],
       ...['--dir-cache-time', `${ttlSeconds}s`, '--attr-timeout', `${ttlSeconds}s`],
       ...(readsInStreams() ? ['--vfs-read-chunk-streams', String(concurrency)] : []),
-      ...(hasRandomTags ? ['--ignore-checksum'] : []),
+      ...(hasRandomTags ? ['--ignore-checksum', '--no-checksum'] : []),
       ...['--allow-other', '--uid', String(uid), '--gid', String(gid)],
     ];
   }),

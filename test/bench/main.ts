@@ -56,7 +56,7 @@ class Entrant {
       // What a contestant cannot do is a result too.
       this.#isOut = true;
       this.seconds.length = 0;
-      tell(`  ${this.name}: ${messageOf(error)}`);
+      tell(`  ${this.name}: ${messageOf(error).split('\n').slice(0, 3).join('; ')}`);
     }
   }
 
@@ -100,7 +100,7 @@ async function benchRow(
   }));
 }
 
-async function bench(stage: Stage, options: BenchOptions): Promise<Result[]> {
+async function bench(stage: Stage, options: BenchOptions): Promise<void> {
   const results: Result[] = [];
   const { storage, sizes } = stage;
   for (const row of options.rows) {
@@ -114,8 +114,10 @@ async function bench(stage: Stage, options: BenchOptions): Promise<Result[]> {
         await link.close();
       }
     }
+    // Row by row: a run that is stopped has not been in vain.
+    await keep(results, options);
   }
-  return results;
+  await publish(results, options);
 }
 
 /** The endpoint that the environment names, or the embedded one. */
@@ -161,9 +163,13 @@ function captionOf({ rounds, connectionRate }: BenchOptions): string {
   );
 }
 
+async function keep(results: Result[], options: BenchOptions): Promise<Report> {
+  const report = { caption: captionOf(options), results };
+  return options.results === undefined ? report : await keepResults(options.results, report);
+}
+
 async function publish(results: Result[], options: BenchOptions): Promise<void> {
-  let report: Report = { caption: captionOf(options), results };
-  if (options.results !== undefined) report = await keepResults(options.results, report);
+  const report = await keep(results, options);
   const groups = groupsOf(
     report.results,
     rows.map(({ name }) => name),
@@ -183,9 +189,8 @@ async function main(): Promise<void> {
   const takeDown = new TakeDown();
   const signals = new StopSignals();
   try {
-    const work = async (): Promise<Result[]> => bench(await setUp(options, takeDown), options);
-    const results = await signals.unlessStopped(work(), (by) => new Error(`stopped by ${by}`));
-    await publish(results, options);
+    const work = async (): Promise<void> => bench(await setUp(options, takeDown), options);
+    await signals.unlessStopped(work(), (by) => new Error(`stopped by ${by}`));
   } finally {
     for (const failure of await takeDown.run()) tell(failure);
   }

@@ -38,7 +38,7 @@ sub store {
   for (my $left = $size; $left > 0; $left -= $block_size) {
     my $wanted = $left < $block_size ? $left : $block_size;
     number($number++);
-    (syswrite $out, $block, $wanted) == $wanted or die "$file: $!\n";
+    ((syswrite $out, $block, $wanted) // -1) == $wanted or die "$file: $!\n";
   }
   close $out or die "closing $file: $!\n";
 }
