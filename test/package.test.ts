@@ -1,11 +1,14 @@
 /** The package as npm makes, installs and removes it, and the documents that are made from the options. */
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { HeadObjectCommand } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
-import { runCommand } from '../lib/demo/child.js';
+import { runCommand, type Ending } from '../lib/demo/child.js';
 import { optionRows } from '../lib/option-table.js';
+import { keyVariables, testBucket, useClient, useEndpoint } from './support/embedded.js';
+import { useMachine } from './support/machine.js';
 
 const top = fileURLToPath(new URL('../..', import.meta.url));
 const program = join(top, 'dist/bin/s3jail.cjs');
@@ -60,6 +63,8 @@ void t.test('the package installs, runs, and goes without a trace', async (t) =>
   ]);
   t.match(planned, { status: 0, stdout: /^would write .*s3jail@\.service$/m }, 'it has its unit');
 
+  await t.test('a plain user mounts with it', (t) => mountAsPlainUser(t, place));
+
   const removed = await runCommand('npm', ['uninstall', ...options, 's3jail'], { cwd: place });
   t.equal(removed.status, 0, removed.stderr);
   for (const directory of ['bin', 'lib/node_modules', 'share/man/man8']) {
@@ -71,6 +76,44 @@ void t.test('the package installs, runs, and goes without a trace', async (t) =>
     );
   }
 });
+
+const nobody = 65_534;
+
+/** @param place where the package is installed, in `prefix` */
+async function mountAsPlainUser(t: Test, place: string): Promise<void> {
+  await useMachine(t);
+  const endpoint = await useEndpoint(t);
+  const { mode } = await stat('/dev/fuse');
+  t.teardown(() => chmod('/dev/fuse', mode & 0o777));
+  // As udev leaves it; machines without udev keep it for root.
+  await chmod('/dev/fuse', 0o666);
+  await chmod(place, 0o755);
+  const home = join(place, 'home');
+  const files = join(home, 'files');
+  await mkdir(files, { recursive: true });
+  for (const directory of [home, files]) await chown(directory, nobody, nobody);
+  const env = { ...process.env, ...keyVariables, HOME: home, TMPDIR: home };
+  const asNobody = (...command: string[]): Promise<Ending> => {
+    const identity = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
+    return runCommand('setpriv', [...identity, ...command], { cwd: '/', env });
+  };
+  const s3jail = join(place, 'prefix/bin/s3jail');
+  const options = ['--endpoint-url', endpoint.url, '--region', 'us-east-1'];
+  const mounted = await asNobody(s3jail, 'mount', `s3://${testBucket}/u/`, files, ...options);
+  t.match(mounted, { status: 0 }, mounted.stderr);
+  t.match(await asNobody('sh', '-c', `echo hello > ${files}/a && cat ${files}/a`), {
+    status: 0,
+    stdout: 'hello\n',
+  });
+  const unmounted = await asNobody(s3jail, 'unmount', files);
+  t.match(unmounted, { status: 0 }, unmounted.stderr);
+  t.strictSame(readdirSync(files), []);
+  const client = useClient(t, endpoint.url);
+  const { ContentLength } = await client.send(
+    new HeadObjectCommand({ Bucket: testBucket, Key: 'u/a' }),
+  );
+  t.equal(ContentLength, 6);
+}
 
 void t.test('the manual page tells of every option and every command', async (t) => {
   const text = (await readFile(manual, 'utf8')).replaceAll('\\-', '-');

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { findMount } from '../../lib/mount-table.js';
+import { useMachine } from '../support/machine.js';
 import { MemoryMount, scratch } from '../support/memory-mount.js';
 
 const driver = 'fuse-native';
@@ -140,6 +141,7 @@ void t.test('mounting for somebody else is refused', async (t) => {
 });
 
 void t.test('without root', async (t) => {
+  await useMachine(t);
   // udev opens the device to everybody; machines without udev keep it for root.
   const { mode } = await stat('/dev/fuse');
   t.teardown(() => chmod('/dev/fuse', mode & 0o777));
