@@ -92,20 +92,21 @@ async function mountAsPlainUser(t: Test, place: string): Promise<void> {
   const files = join(home, 'files');
   await mkdir(files, { recursive: true });
   for (const directory of [home, files]) await chown(directory, nobody, nobody);
-  const env = { ...process.env, ...keyVariables, HOME: home, TMPDIR: home };
+  // Without PATH, as mount(8) calls its helpers for a line with `user` in fstab.
+  const env = { ...process.env, ...keyVariables, HOME: home, TMPDIR: home, PATH: undefined };
   const asNobody = (...command: string[]): Promise<Ending> => {
     const identity = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
-    return runCommand('setpriv', [...identity, ...command], { cwd: '/', env });
+    return runCommand('/usr/bin/setpriv', [...identity, ...command], { cwd: '/', env });
   };
-  const s3jail = join(place, 'prefix/bin/s3jail');
+  const s3jail = [process.execPath, join(place, 'prefix/bin/s3jail')];
   const options = ['--endpoint-url', endpoint.url, '--region', 'us-east-1'];
-  const mounted = await asNobody(s3jail, 'mount', `s3://${testBucket}/u/`, files, ...options);
+  const mounted = await asNobody(...s3jail, 'mount', `s3://${testBucket}/u/`, files, ...options);
   t.match(mounted, { status: 0 }, mounted.stderr);
-  t.match(await asNobody('sh', '-c', `echo hello > ${files}/a && cat ${files}/a`), {
+  t.match(await asNobody('/bin/sh', '-c', `echo hello > ${files}/a && cat ${files}/a`), {
     status: 0,
     stdout: 'hello\n',
   });
-  const unmounted = await asNobody(s3jail, 'unmount', files);
+  const unmounted = await asNobody(...s3jail, 'unmount', files);
   t.match(unmounted, { status: 0 }, unmounted.stderr);
   t.strictSame(readdirSync(files), []);
   const client = useClient(t, endpoint.url);

@@ -131,7 +131,7 @@ export function mayUseLibfuse(): { able: boolean; reason: string } {
     const reason = `${devicePath} cannot be used: modprobe fuse, or give it to the container`;
     return { able: false, reason };
   }
-  const directories = (process.env['PATH'] ?? '').split(':');
+  const directories = programDirectories();
   const helper = directories
     .map((path) => join(path, 'fusermount'))
     .find((path) => existsSync(path));
@@ -179,9 +179,15 @@ function checkMayMountWithoutRoot(mountPoint: string, allowOther: boolean): void
   }
 }
 
+/** mount(8) called by a plain user takes PATH away; exec(3) then looks here. */
+function programDirectories(): string[] {
+  return (process.env['PATH'] ?? '/bin:/usr/bin').split(':');
+}
+
 function hasProgram(name: string): boolean {
-  const path = process.env['PATH'] ?? '';
-  return path.split(':').some((directory) => isAccessible(join(directory, name), constants.X_OK));
+  return programDirectories().some((directory) =>
+    isAccessible(join(directory, name), constants.X_OK),
+  );
 }
 
 function isAccessible(path: string, mode: number): boolean {
