@@ -38,12 +38,9 @@ export class PartSender {
     part: NumberedRange,
     signal: AbortSignal,
   ): Promise<UploadedPart> {
-    const { number, start, end } = part;
+    const { number } = part;
     if (this.#isStreamed(part)) {
-      const read = async (into: Uint8Array, offset: number): Promise<void> => {
-        await this.#content.fill(into, start + offset);
-      };
-      return await this.#store.uploadPart(upload, number, { size: end - start, read }, { signal });
+      return await this.#store.uploadPart(upload, number, this.#content.source(part), { signal });
     }
     const { bytes, crc32 } = await this.#content.load(part);
     return await this.#store.uploadPart(upload, number, [bytes], { crc32, signal });

@@ -226,7 +226,7 @@ export class Publication {
     const copied = store.partRules.noCopies ? [] : unchanged;
     if (copied.length === 0 && this.#fitsLibStorage(size)) {
       return await memory.hold(this.#libStorageMemory, () =>
-        store.upload(key, this.#source(size), options),
+        store.upload(key, this.#content.source({ start: 0, end: size }), options),
       );
     }
     const upload = await store.createUpload(key, options);
@@ -244,13 +244,6 @@ export class Publication {
     const { partSize, memory } = this.#area;
     const isNormal = size <= partSize * multipartLimits.maxParts;
     return isNormal && this.#libStorageMemory <= memory.capacity;
-  }
-
-  #source(size: number) {
-    const read = async (into: Uint8Array, offset: number): Promise<void> => {
-      await this.#content.fill(into, offset);
-    };
-    return { size, read };
   }
 
   async #completeStream(stream: PartStream, size: number): Promise<Stored> {

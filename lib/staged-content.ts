@@ -14,7 +14,7 @@ import { RangeSet } from './range-set.js';
 import { Reader } from './reader.js';
 import { Spool } from './spool.js';
 import type { StagingArea } from './staging-area.js';
-import type { ByteRange, ObjectInfo } from './store.js';
+import type { ByteRange, ObjectInfo, Source } from './store.js';
 
 /** Bytes of a range, ready to send. */
 export interface LoadedRange {
@@ -116,6 +116,14 @@ export class StagedContent {
       sum = combineCrc32(sum, partSum, part.length);
     }
     return sum;
+  }
+
+  /** A range to be read piece by piece, again for each attempt to send it. */
+  source({ start, end }: ByteRange): Source {
+    const read = async (into: Uint8Array, offset: number): Promise<void> => {
+      await this.fill(into, start + offset);
+    };
+    return { size: end - start, read };
   }
 
   isLocal({ start, end }: ByteRange): boolean {

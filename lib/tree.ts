@@ -16,7 +16,6 @@ import { Listing } from './listing.js';
 import type { DirectoryEntry, Entry, FileEntry, Snapshot } from './listing.js';
 import type { Log } from './log.js';
 import { LongListing } from './long-listing.js';
-import { LookupTrace } from './lookup-trace.js';
 import {
   childPath,
   classifyKey,
@@ -28,6 +27,7 @@ import {
   rootPath,
 } from './path.js';
 import type { Path } from './path.js';
+import { QuestionTrace } from './question-trace.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 import { startOf, wholeDirectories } from './subtree.js';
 import type { TempSpace } from './temp-space.js';
@@ -60,14 +60,6 @@ interface Walk {
   readonly forgotten: Path[];
 }
 
-/** Which child of a directory was listed last, and when. */
-interface WalkTrace {
-  readonly child: Path;
-  readonly atMs: number;
-  /** a LIST of all below it did not even cover one child: not worth another try until then */
-  readonly uselessUntilMs: number;
-}
-
 interface PendingLookup extends Pending<Entry | undefined> {
   isOutdated: boolean;
 }
@@ -93,10 +85,8 @@ const longestListing = 48 * 1024 * 1024;
 const maxSingleEntries = 100_000;
 /** A listing in use answers for its entries this long: walking a large one outlasts the TTL. */
 const maxPinnedMs = 60_000;
-/** Directories whose children are watched for a walk through them. */
-const maxTraces = 1000;
-/** How long a directory with large children is listed child by child. */
-const uselessMs = 60_000;
+/** Names of a directory that are looked up one by one, before a page of its listing is tried. */
+const fewLookups = 2;
 
 export class Tree {
   readonly #store: ObjectStore;
@@ -107,11 +97,13 @@ export class Tree {
   readonly #lister: DirectoryLister;
   readonly #entries = new LRUCache<Path, CachedEntry>({ max: maxSingleEntries });
   readonly #pendingListings = new Map<Path, PendingListing>();
-  readonly #traces = new LRUCache<Path, WalkTrace>({ max: maxTraces });
+  /** directories whose children are listed */
+  readonly #listed: QuestionTrace;
+  /** directories whose children are looked up */
+  readonly #lookedUp: QuestionTrace;
   readonly #underway = new Set<Walk>();
   /** the end of each walk, by the directory walked through */
   readonly #walks = new Map<Path, Promise<unknown>>();
-  readonly #siblings: LookupTrace;
   /** by the directory that lookups want a page of */
   readonly #pages = new Map<Path, { walk: Walk; page: Promise<Listing | undefined> }>();
   readonly #pendingLookups = new Map<Path, PendingLookup>();
@@ -122,7 +114,8 @@ export class Tree {
     this.#store = store;
     this.#settings = settings;
     this.#startedAt = settings.now();
-    this.#siblings = new LookupTrace(settings.ttlMs);
+    this.#listed = new QuestionTrace(settings.ttlMs);
+    this.#lookedUp = new QuestionTrace(settings.ttlMs);
     const { now, log, space } = settings;
     const longestBytes = settings.longestListing ?? longestListing;
     this.#listings = new LRUCache({
@@ -361,12 +354,14 @@ export class Tree {
   async #ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
     const parent = parentOf(path);
     const { needsHead, now } = this.#settings;
-    if (needsHead || !this.#siblings.note(parent, now()))
+    const before = needsHead ? undefined : this.#lookedUp.note(parent, path, now());
+    if (before === undefined || before.count < fewLookups) {
       return await this.#askByName(path, signal);
+    }
     const page = await this.#askPage(parent, path);
     const entry = page?.entries.get(nameOf(path));
     // Who asks for what is not there, to create it, is not helped by what is there.
-    if (entry === undefined) this.#siblings.noteUseless(parent, now());
+    if (entry === undefined) this.#lookedUp.noteUseless(parent, path, now());
     return page === undefined ? await this.#askByName(path, signal) : entry;
   }
 
@@ -527,12 +522,8 @@ export class Tree {
   /** Whether children of `parent` are listed one after another. */
   #isWalk(parent: Path, child: Path): boolean {
     if (child === rootPath) return false;
-    const atMs = this.#settings.now();
-    const before = this.#traces.get(parent);
-    const uselessUntilMs = before?.uselessUntilMs ?? 0;
-    this.#traces.set(parent, { child, atMs, uselessUntilMs });
-    if (before === undefined || before.child === child) return false;
-    return this.#isFresh(before.atMs) && atMs >= uselessUntilMs;
+    const before = this.#listed.note(parent, child, this.#settings.now());
+    return before !== undefined && before.child !== child;
   }
 
   /**
@@ -553,7 +544,7 @@ export class Tree {
         this.#lister.hide(key),
       );
       const own = found.get(path);
-      if (own === undefined) this.#noteUseless(parent, path);
+      if (own === undefined) this.#listed.noteUseless(parent, path, this.#settings.now());
       found.delete(path);
       for (const [other, directory] of found) {
         if (this.#mayStore(other, walk))
@@ -563,17 +554,12 @@ export class Tree {
     } catch (error) {
       // Allowed to list directories but not what is below them.
       if (!isStoreError(error, 'denied')) throw error;
-      this.#noteUseless(parent, path);
+      this.#listed.noteUseless(parent, path, this.#settings.now());
       return undefined;
     } finally {
       this.#underway.delete(walk);
       if (this.#walks.get(parent) === ended) this.#walks.delete(parent);
     }
-  }
-
-  #noteUseless(parent: Path, child: Path): void {
-    const atMs = this.#settings.now();
-    this.#traces.set(parent, { child, atMs, uselessUntilMs: atMs + uselessMs });
   }
 
   #mayStore(path: Path, walk: Walk): boolean {

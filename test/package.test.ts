@@ -93,10 +93,12 @@ async function mountAsPlainUser(t: Test, place: string): Promise<void> {
   await mkdir(files, { recursive: true });
   for (const directory of [home, files]) await chown(directory, nobody, nobody);
   // Without PATH, as mount(8) calls its helpers for a line with `user` in fstab.
-  const env = { ...process.env, ...keyVariables, HOME: home, TMPDIR: home, PATH: undefined };
+  const env = { ...keyVariables, HOME: home, TMPDIR: home };
   const asNobody = (...command: string[]): Promise<Ending> => {
     const identity = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
-    return runCommand('/usr/bin/setpriv', [...identity, ...command], { cwd: '/', env });
+    // What tap adds to the environment of each child writes into directories of root.
+    const untraced = ['/usr/bin/env', '--unset=NODE_OPTIONS', ...command];
+    return runCommand('/usr/bin/setpriv', [...identity, ...untraced], { cwd: '/', env });
   };
   const s3jail = [process.execPath, join(place, 'prefix/bin/s3jail')];
   const options = ['--endpoint-url', endpoint.url, '--region', 'us-east-1'];

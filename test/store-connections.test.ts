@@ -2,14 +2,14 @@
  * Kept connections, and servers that end them: after a number of requests, when they are idle, or
  * without a word, as a firewall does that has forgotten them. No operation fails of it.
  */
-import { once } from 'node:events';
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { Key } from '../lib/path.js';
 import { makeCertificate, type Certificate } from './support/certificate.js';
 import { testKey } from './support/embedded.js';
+import { listen } from './support/listen.js';
 import { useStore } from './support/store.js';
 
 const atATime = 12;
@@ -52,16 +52,8 @@ async function serve(t: Test, habits: Habits): Promise<Scene> {
   if (onAsked !== undefined) server.on('checkContinue', (_request, response) => onAsked(response));
   server.maxRequestsPerSocket = habits.maxRequestsPerSocket ?? 0;
   server.keepAliveTimeout = 60_000;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(async () => {
-    server.close();
-    server.closeAllConnections();
-    await once(server, 'close');
-  });
-  const { port } = server.address() as AddressInfo;
-  const scheme = tls === undefined ? 'http' : 'https';
-  return { url: `${scheme}://127.0.0.1:${port}`, connections: () => requests.size };
+  const url = await listen(t, server, tls === undefined ? 'http' : 'https');
+  return { url, connections: () => requests.size };
 }
 
 /** Requests with a body and without, as many at a time as it takes to fill the pool, and again. */

@@ -5,17 +5,18 @@
 import { createHash } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { isStoreError } from '../lib/errors.js';
-import { silentLog } from '../lib/log.js';
 import type { Key } from '../lib/path.js';
+import { defaultMaxAttempts } from '../lib/s3/client.js';
 import { base64Crc32 } from '../lib/s3/stored-checksum.js';
-import { S3Store } from '../lib/s3/s3-store.js';
+import type { S3Store } from '../lib/s3/s3-store.js';
 import { pattern, sourceOf } from './suites/store-law-setup.js';
 import { makeCertificate, type Certificate } from './support/certificate.js';
+import { listen } from './support/listen.js';
+import { useStore } from './support/store.js';
 
 const mebibyte = 1024 * 1024;
 const content = pattern(3 * mebibyte + 1);
@@ -29,28 +30,16 @@ async function storeBefore(
   tls?: Certificate,
 ): Promise<S3Store> {
   const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  const store = new S3Store(
-    {
-      bucket: 'bucket',
-      prefix: '',
-      endpointUrl: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
-      caBundle: tls?.file,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
-      partSize: 5 * mebibyte,
-      uploadConcurrency: 1,
-      timeoutMs: 60_000,
-    },
-    silentLog,
-  );
-  t.teardown(() => {
-    store.close();
-    server.closeAllConnections();
-    server.close();
+  const url = await listen(t, server, tls === undefined ? 'http' : 'https');
+  return useStore(t, url, {
+    prefix: '',
+    caBundle: tls?.file,
+    credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
+    partSize: 5 * mebibyte,
+    uploadConcurrency: 1,
+    timeoutMs: 60_000,
+    maxAttempts: defaultMaxAttempts,
   });
-  return store;
 }
 
 interface Received {

@@ -13,6 +13,21 @@ export function baseCommand(name: string): Command {
     .helpOption('--help', 'print this help');
 }
 
+/**
+ * Takes SOURCE, MOUNTPOINT and `-o`; what commander does not know is told with all other faults. Help
+ * shows the operands by the usage line alone, and options without the brackets of their values.
+ */
+export function withOperands(command: Command): Command {
+  return command
+    .argument('[operands...]')
+    .allowUnknownOption()
+    .configureHelp({
+      optionTerm: (option) => option.flags.replace(/[[\]<>]/g, ''),
+      visibleArguments: () => [],
+    })
+    .addOption(listOption());
+}
+
 /** `-o`, which may be given more than once. */
 export function listOption(): Option {
   return new Option('-o <LIST>', 'options as in fstab: -o name=value,name="a,b",name').argParser(

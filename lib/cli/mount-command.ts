@@ -6,7 +6,7 @@ import { Option, type Command } from 'commander';
 import { planMount, planService, type MountPlan, type MountRequest } from '../mount-request.js';
 import { optionGroups, optionRows, type Ambient } from '../option-table.js';
 import { isSwitch, oppositeName, type WrittenOption } from '../options.js';
-import { baseCommand, listOption, separate, type Done } from './command-words.js';
+import { baseCommand, separate, withOperands, type Done } from './command-words.js';
 import { complain, showStacksAt } from './failure-report.js';
 
 /** `mount` with one commander option for each row of the table and its opposite. */
@@ -63,15 +63,7 @@ function withMountOptions(
   action: (request: MountRequest) => Promise<void>,
 ): Command {
   const commandLine: WrittenOption[] = [];
-  command
-    .argument('[operands...]')
-    .allowUnknownOption()
-    .configureHelp({
-      optionTerm: (option) => option.flags.replace(/[[\]<>]/g, ''),
-      visibleArguments: () => [],
-    })
-    .addOption(listOption())
-    .addOption(new Option('--sloppy').hideHelp());
+  withOperands(command).addOption(new Option('--sloppy').hideHelp());
   for (const group of optionGroups) {
     for (const row of optionRows.filter((each) => each.group === group)) {
       const fallback = row.defaultText === undefined ? '' : ` (${row.defaultText})`;

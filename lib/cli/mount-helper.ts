@@ -2,7 +2,7 @@
 import { Option } from 'commander';
 import { UsageError } from '../options.js';
 import { readVersion } from '../version.js';
-import { baseCommand, listOption, separate } from './command-words.js';
+import { baseCommand, separate, withOperands } from './command-words.js';
 import { complain } from './failure-report.js';
 import { mount, plan } from './mount-command.js';
 
@@ -11,18 +11,13 @@ import { mount, plan } from './mount-command.js';
  * its helpers ("External helpers" in mount(8)).
  */
 export async function runMountHelper(args: readonly string[]): Promise<number> {
-  const command = baseCommand('mount.s3jail')
-    .description('The helper that mount(8) calls for fstab lines of type s3jail.')
-    .usage('SOURCE MOUNTPOINT [-sfnv] [-o LIST]')
-    .version(readVersion(), '--version', 'print the version')
-    .helpOption('--help', 'print this help; s3jail mount --help lists the options for -o')
-    .argument('[operands...]')
-    .allowUnknownOption()
-    .configureHelp({
-      optionTerm: (option) => option.flags.replace(/[[\]<>]/g, ''),
-      visibleArguments: () => [],
-    })
-    .addOption(listOption())
+  const command = withOperands(
+    baseCommand('mount.s3jail')
+      .description('The helper that mount(8) calls for fstab lines of type s3jail.')
+      .usage('SOURCE MOUNTPOINT [-sfnv] [-o LIST]')
+      .version(readVersion(), '--version', 'print the version')
+      .helpOption('--help', 'print this help; s3jail mount --help lists the options for -o'),
+  )
     .addOption(new Option('-s, --sloppy', 'leave out options of the list that are not known'))
     .addOption(new Option('-f, --fake', 'check the arguments, mount nothing'))
     .addOption(new Option('-n, --no-mtab', 'ignored: there is no mtab'))

@@ -9,15 +9,7 @@
  * it, and its fgetattr, which drops the handle. It does not tell when its thread ends; the descriptor
  * of /dev/fuse does, which libfuse closes when the kernel has let go.
  */
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readFileSync,
-  readdirSync,
-  readlinkSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { readlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -131,10 +123,7 @@ export function mayUseLibfuse(): { able: boolean; reason: string } {
     const reason = `${devicePath} cannot be used: modprobe fuse, or give it to the container`;
     return { able: false, reason };
   }
-  const directories = programDirectories();
-  const helper = directories
-    .map((path) => join(path, 'fusermount'))
-    .find((path) => existsSync(path));
+  const helper = findProgram('fusermount');
   if (helper === undefined && process.geteuid?.() !== 0) {
     return { able: false, reason: 'the program fusermount is missing: install the package fuse3' };
   }
@@ -166,7 +155,7 @@ function checkMayMountWithoutRoot(mountPoint: string, allowOther: boolean): void
   if (!isAccessible(devicePath, constants.R_OK | constants.W_OK)) {
     throw new Error(`${devicePath} is closed to this user; where udev runs, its mode is 0666`);
   }
-  if (!hasProgram('fusermount')) {
+  if (findProgram('fusermount') === undefined) {
     throw new Error('mounting without root needs fusermount: install the package fuse3');
   }
   if (allowOther && !mayAllowOther()) {
@@ -179,15 +168,12 @@ function checkMayMountWithoutRoot(mountPoint: string, allowOther: boolean): void
   }
 }
 
-/** mount(8) called by a plain user takes PATH away; exec(3) then looks here. */
-function programDirectories(): string[] {
-  return (process.env['PATH'] ?? '/bin:/usr/bin').split(':');
-}
-
-function hasProgram(name: string): boolean {
-  return programDirectories().some((directory) =>
-    isAccessible(join(directory, name), constants.X_OK),
-  );
+/** Where exec(3) would find it; mount(8) called by a plain user takes PATH away. */
+function findProgram(name: string): string | undefined {
+  return (process.env['PATH'] ?? '/bin:/usr/bin')
+    .split(':')
+    .map((directory) => join(directory, name))
+    .find((path) => isAccessible(path, constants.X_OK));
 }
 
 function isAccessible(path: string, mode: number): boolean {

@@ -1,7 +1,7 @@
 /**
  * Everything a mount does to objects, tried on scratch objects below the prefix: `.s3jail-check-…/`,
- * a few bytes each, removed again at the end; what only reads is tried on an object that is there. Goes through the store, so that what a mount would
- * step around is stepped around here too.
+ * a few bytes each, removed again at the end; what only reads is tried on an object that is there.
+ * Goes through the store, so that what a mount would step around is stepped around here too.
  */
 import { randomBytes } from 'node:crypto';
 import { isStoreError, StoreError, type StoreErrorKind } from '../errors.js';

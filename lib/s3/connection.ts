@@ -215,20 +215,17 @@ export class Connection {
       requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
       ...(signal === undefined ? {} : { abortSignal: signal }),
     };
+    const sendOnce = async (): Promise<Output> =>
+      this.#noted(await this.client.send(command, http), { action, key });
     try {
       await this.#uploads.take(bodyBytes, signal);
-    } catch (error) {
-      throw toStoreError(error, { action, key, signal });
-    }
-    const sinceMs = Date.now();
-    try {
-      return this.#noted(await this.client.send(command, http), { action, key });
-    } catch (error) {
-      if (!(await this.#mayRenew(error, sinceMs)))
-        throw toStoreError(error, { action, key, signal });
-    }
-    try {
-      return this.#noted(await this.client.send(command, http), { action, key });
+      const sinceMs = Date.now();
+      try {
+        return await sendOnce();
+      } catch (error) {
+        if (!(await this.#mayRenew(error, sinceMs))) throw error;
+      }
+      return await sendOnce();
     } catch (error) {
       throw toStoreError(error, { action, key, signal });
     }

@@ -3,10 +3,10 @@
  *
  * The SDK's own standard strategy lets all requests of a client share one quota of retries: while
  * S3 answers one user's uploads with errors, everybody's reads would lose their retries. Here each
- * request has one of its own before it draws on what all share (retry-budget.ts). A server that is silent until the timeout is asked twice more, not
- * four times: whoever waits is told within three timeouts. What is final by its code is never sent
- * again, even when it came inside a 200 (which the SDK turns into a 503), and bytes damaged on their
- * way are.
+ * request has one of its own before it draws on what all share (retry-budget.ts). A server that is
+ * silent until the timeout is asked twice more, not four times: whoever waits is told within three
+ * timeouts. What is final by its code is never sent again, even when it came inside a 200 (which the
+ * SDK turns into a 503), and bytes damaged on their way are.
  */
 import type {
   RetryErrorInfo,

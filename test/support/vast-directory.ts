@@ -2,11 +2,10 @@
  * An S3 server of which only a listing is there: the directory `vast/` with any number of files. None
  * of them is kept anywhere, so that a million of them cost the test no memory.
  */
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
 import { children, document, join, record, type Markup } from '../../lib/endpoint/xml.js';
+import { listen } from './listen.js';
 
 export interface VastDirectory {
   readonly url: string;
@@ -45,16 +44,8 @@ export async function startVastDirectory(t: Test, entries: number): Promise<Vast
     const count = isProbe ? 1 : pageSize;
     response.end(isDirectory ? page(from, Math.min(entries, from + count), entries) : top());
   };
-  const server = createServer(answer).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(async () => {
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  });
-  const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: await listen(t, createServer(answer)),
     get pages() {
       return counts.pages;
     },

@@ -1,0 +1,52 @@
+/**
+ * Which questions about what is in a directory come one after another, so that one answer to many of
+ * them is cheaper than further questions. No I/O.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Path } from './path.js';
+
+/** Directories watched. */
+const maxDirectories = 1000;
+/** How long a directory whose common answer did not help is asked about child by child. */
+const uselessMs = 60_000;
+
+export interface Asked {
+  /** the last child that was asked for */
+  readonly child: Path;
+  /** questions in a row */
+  readonly count: number;
+}
+
+interface Trace extends Asked {
+  readonly atMs: number;
+  readonly uselessUntilMs: number;
+}
+
+export class QuestionTrace {
+  readonly #directories = new LRUCache<Path, Trace>({ max: maxDirectories });
+  readonly #memoryMs: number;
+
+  /** @param memoryMs questions further apart than this do not belong together */
+  constructor(memoryMs: number) {
+    this.#memoryMs = memoryMs;
+  }
+
+  /**
+   * S3 is to be asked for `child` of `directory`.
+   * @returns what was asked just before; undefined also where a common answer is no use
+   */
+  note(directory: Path, child: Path, nowMs: number): Asked | undefined {
+    const last = this.#directories.get(directory);
+    const before = last !== undefined && nowMs - last.atMs < this.#memoryMs ? last : undefined;
+    const { uselessUntilMs = 0 } = last ?? {};
+    const count = (before?.count ?? 0) + 1;
+    this.#directories.set(directory, { child, count, atMs: nowMs, uselessUntilMs });
+    return nowMs >= uselessUntilMs ? before : undefined;
+  }
+
+  /** The common answer did not bring `child`, or not all that it should. */
+  noteUseless(directory: Path, child: Path, nowMs: number): void {
+    const uselessUntilMs = nowMs + uselessMs;
+    this.#directories.set(directory, { child, count: 0, atMs: nowMs, uselessUntilMs });
+  }
+}
