@@ -96,9 +96,7 @@ async function mountAsPlainUser(t: Test, place: string): Promise<void> {
   const env = { ...keyVariables, HOME: home, TMPDIR: home };
   const asNobody = (...command: string[]): Promise<Ending> => {
     const identity = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
-    // What tap adds to the environment of each child writes into directories of root.
-    const untraced = ['/usr/bin/env', '--unset=NODE_OPTIONS', ...command];
-    return runCommand('/usr/bin/setpriv', [...identity, ...untraced], { cwd: '/', env });
+    return runCommand('/usr/bin/setpriv', [...identity, ...command], { cwd: '/', env });
   };
   const s3jail = [process.execPath, join(place, 'prefix/bin/s3jail')];
   const options = ['--endpoint-url', endpoint.url, '--region', 'us-east-1'];

@@ -42,12 +42,12 @@ void t.test('unmount draws how far storing has come', async (t) => {
   await place.mount(t, '--endpoint-url', proxy.url);
   const writer = await Writer.start(t, place.path('\x1b[31m'), 'half a file');
   const terminal = onTerminal(t, ['unmount', place.mountPoint]);
-  t.equal(await terminal.ended, 0);
+  t.equal(await terminal.ended, 0, `its status; it showed ${JSON.stringify(terminal.shown())}`);
   t.match(terminal.shown(), bar);
   t.match(terminal.shown(), /\(\/\\u001/, 'a name does not steer the terminal');
   t.match(terminal.shown(), cleared);
   t.equal(place.endpoint.keys('bucket').length, 1);
-  t.equal(await writer.close(), 'ENOTCONN');
+  t.equal(await writer.close(), 'ENOTCONN', 'who had it open is cut off');
   place.checkGone(t);
 });
 
@@ -60,12 +60,12 @@ void t.test('Ctrl-C ends a mount in the foreground, which draws likewise', async
   await until(() => findRecord(place.mountPoint, undefined)?.read()?.phase === 'mounted');
   const writer = await Writer.start(t, place.path('open'), 'half a file');
   terminal.type('\x03');
-  t.equal(await terminal.ended, 0);
+  t.equal(await terminal.ended, 0, `its status; it showed ${JSON.stringify(terminal.shown())}`);
   t.match(terminal.shown(), bar);
   t.match(terminal.shown(), cleared);
   t.match(terminal.shown(), /everything is stored/);
   t.same(place.endpoint.keys('bucket'), ['open']);
-  t.equal(await writer.close(), 'ENOTCONN');
-  t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 32);
+  t.equal(await writer.close(), 'ENOTCONN', 'who had it open is cut off');
+  t.match(await run(s3jail, ['unmount', place.mountPoint]), { status: 32 });
   place.checkGone(t);
 });

@@ -1,0 +1,14 @@
+/**
+ * Lets the processes that tests start run as they do for users. tap has each of them load a module
+ * that notes, for coverage, which files it loads: three times the start of a command, and a directory
+ * that only root may write to. tap's own listener is added when this module is loaded; the later
+ * listener has the last word.
+ */
+import processOnSpawn from 'process-on-spawn';
+
+setImmediate(() => {
+  processOnSpawn.addListener((spawned) => {
+    const { NODE_OPTIONS: nodeOptions = '', ...env } = spawned.env;
+    if (nodeOptions.includes('@tapjs/processinfo')) spawned.env = env;
+  });
+});
