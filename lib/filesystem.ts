@@ -430,10 +430,11 @@ export class Filesystem implements Operations {
 
   async #readStored(
     reader: Reader,
-    { offset, length, signal }: { offset: number; length: number; signal: AbortSignal | undefined },
+    { offset, length }: { readonly offset: number; readonly length: number },
+    context: RequestContext,
   ): Promise<readonly Uint8Array[]> {
     try {
-      return await reader.read(offset, length, signal);
+      return await reader.read(offset, length, context);
     } catch (error) {
       // The kernel has cached what came before the last read found out.
       if (reader.isWrong) this.#listener({ path: pathOfKey(reader.info.key), what: 'entry' });
@@ -514,15 +515,12 @@ export class Filesystem implements Operations {
   async #bytesOf(
     open: OpenFile,
     range: { readonly offset: number; readonly length: number },
-    { signal }: RequestContext,
+    context: RequestContext,
   ): Promise<readonly Uint8Array[]> {
-    const { offset, length } = range;
     try {
-      if (open.kind === 'reader') {
-        return await this.#readStored(open.reader, { offset, length, signal });
-      }
+      if (open.kind === 'reader') return await this.#readStored(open.reader, range, context);
       if (open.flags.access === 'write') throw new FsError('EBADF', 'not open for reading');
-      return await open.file.read(offset, length, signal);
+      return await open.file.read(range.offset, range.length, context.signal);
     } catch (error) {
       open.use.readFailure = toFsError(error);
       throw error;

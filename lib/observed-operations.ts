@@ -16,6 +16,7 @@ import type {
   FileSystemStats,
   FileTime,
   HandleId,
+  Lend,
   OpenFlags,
   Operations,
   RenameFlags,
@@ -213,6 +214,10 @@ class LimitedContext implements RequestContext {
 
   get caller(): NonNullable<RequestContext['caller']> {
     return this.#context.caller ?? {};
+  }
+
+  get lend(): Lend | undefined {
+    return this.#context.lend;
   }
 
   get signal(): AbortSignal {

@@ -6,7 +6,7 @@
  *   `toFsError(error).errno`. Drivers never invent an errno for a rejected call.
  * - Paths come checked (`parsePath`, `childPath`); the driver is the edge where that happens.
  * - Bytes given to `write` are only read before its promise settles; bytes returned by `read` are
- *   not changed afterwards and may be kept.
+ *   not changed afterwards and may be kept, unless the driver offered to give them back (`lend`).
  * - Handles are positive integers below 2^31 (fuse-native stores them in an int32 and cannot tell 0
  *   from "none").
  * - Facts a driver may not know (caller, flags, how a flush came about) are optional, and the core
@@ -30,6 +30,8 @@ export interface Caller {
  */
 export type Closing = 'close' | 'exit' | 'killed';
 
+export type Lend = (giveBack: () => void) => void;
+
 /** Facts about one request. */
 export interface RequestContext {
   readonly caller?: Caller;
@@ -38,6 +40,11 @@ export interface RequestContext {
   readonly closing?: Closing;
   /** name of the calling program (comm), where `closing` is known */
   readonly program?: string;
+  /**
+   * Takes a function to be called once the bytes that `read` returned are not looked at any more, so
+   * that their memory can be used again.
+   */
+  readonly lend?: Lend | undefined;
 }
 
 /** What stat(2) shows. */

@@ -42,8 +42,9 @@ export class PartSender {
     if (this.#isStreamed(part)) {
       return await this.#store.uploadPart(upload, number, this.#content.source(part), { signal });
     }
-    const { bytes, crc32 } = await this.#content.load(part);
-    return await this.#store.uploadPart(upload, number, [bytes], { crc32, signal });
+    return await this.#content.sendLoaded(part, ({ bytes, crc32 }) =>
+      this.#store.uploadPart(upload, number, [bytes], { crc32, signal }),
+    );
   }
 
   /** Four parts at least are to be on their way at a time. */

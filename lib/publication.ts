@@ -216,10 +216,10 @@ export class Publication {
     const unchanged = this.#content.unchanged(size);
     const options = { ...(await this.#writeOptions(unchanged.length > 0)), condition };
     if (size <= partSize) {
-      const put = async (): Promise<Stored> => {
-        const { bytes, crc32 } = await this.#content.load({ start: 0, end: size });
-        return await store.put(key, [bytes], { ...options, crc32 });
-      };
+      const put = (): Promise<Stored> =>
+        this.#content.sendLoaded({ start: 0, end: size }, ({ bytes, crc32 }) =>
+          store.put(key, [bytes], { ...options, crc32 }),
+        );
       // A small file is not to wait for all the parts of large ones.
       return await memory.holdFirst(size, put);
     }

@@ -6,10 +6,13 @@
  */
 import { FsError, isStoreError } from './errors.js';
 import type { Lag } from './lag.js';
+import type { Lend } from './operations.js';
+import type { SpareBuffers } from './spare-buffers.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from './store.js';
 
 /** GETs of bytes whose checksum is wrong. */
 const maxAttempts = 3;
+const nothing = Buffer.alloc(0);
 
 export interface ChunkParts {
   readonly store: ObjectStore;
@@ -18,6 +21,13 @@ export interface ChunkParts {
   /** bytes charged to the memory budget for it, given back when it is dropped */
   readonly charge: number;
   readonly lag: Lag;
+  readonly buffers: SpareBuffers;
+}
+
+export interface ReadOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** from who tells when the bytes are not looked at any more; else they are never changed */
+  readonly lend?: Lend | undefined;
 }
 
 export class Chunk implements ByteRange {
@@ -28,11 +38,17 @@ export class Chunk implements ByteRange {
   readonly settled: Promise<void>;
   readonly #parts: ChunkParts;
   readonly #abort = new AbortController();
-  readonly #bytes: Buffer;
+  #bytes: Buffer;
   #received = 0;
   #takers = 0;
   /** bytes handed out, repeated ones too */
   #served = 0;
+  /** bytes were handed out for good */
+  #isKept = false;
+  /** how often bytes were handed out that did not come back yet */
+  #lent = 0;
+  /** dropped, and nothing is under way */
+  #isOver = false;
   #failure: { error: unknown } | undefined;
   #waiting: (() => void)[] = [];
 
@@ -43,7 +59,7 @@ export class Chunk implements ByteRange {
     this.end = end;
     this.charge = parts.charge;
     this.#parts = parts;
-    this.#bytes = Buffer.allocUnsafeSlow(end - start);
+    this.#bytes = parts.buffers.take(end - start);
     this.settled = this.#run();
   }
 
@@ -74,7 +90,7 @@ export class Chunk implements ByteRange {
    * Bytes of [start, end) of the object, once they are here.
    * @throws FsError EINTR; whatever the GET failed with
    */
-  async take(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async take(start: number, end: number, { signal, lend }: ReadOptions = {}): Promise<Uint8Array> {
     this.#takers++;
     try {
       while (this.#received < end - this.start) {
@@ -83,14 +99,40 @@ export class Chunk implements ByteRange {
         await this.#progress(signal);
       }
       this.#served += end - start;
+      this.#noteLoan(lend);
       return this.#bytes.subarray(start - this.start, end - this.start);
     } finally {
       this.#takers--;
     }
   }
 
-  cancel(): void {
+  /** Ends what is under way. Nobody finds it any more; who has bytes of it may look at them still. */
+  drop(): void {
     this.#abort.abort();
+    void this.settled.then(() => {
+      this.#isOver = true;
+      this.#recycle();
+    });
+  }
+
+  #noteLoan(lend: Lend | undefined): void {
+    if (lend === undefined) {
+      this.#isKept = true;
+      return;
+    }
+    this.#lent++;
+    lend(() => {
+      this.#lent--;
+      this.#recycle();
+    });
+  }
+
+  #recycle(): void {
+    if (!this.#isOver || this.#isKept || this.#lent > 0 || this.#takers > 0) return;
+    this.#isOver = false;
+    this.#parts.buffers.give(this.#bytes);
+    // Whoever looks at it in spite of all that finds nothing, rather than another file.
+    this.#bytes = nothing;
   }
 
   async #run(): Promise<void> {
@@ -101,7 +143,7 @@ export class Chunk implements ByteRange {
     } catch (error) {
       this.#failure = { error };
     } finally {
-      this.cancel();
+      this.#abort.abort();
       this.#wake();
     }
   }
@@ -154,6 +196,8 @@ export class Chunk implements ByteRange {
     });
     let at = from;
     for await (const piece of body) {
+      // A rival was faster: the memory may be another chunk's by now.
+      if (this.#abort.signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
       if (at + piece.length > this.#bytes.length) throw new FsError('EIO', 'a body is too long');
       this.#bytes.set(piece, at);
       at += piece.length;

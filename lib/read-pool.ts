@@ -8,6 +8,7 @@
 import { Budget } from './budget.js';
 import { Lag } from './lag.js';
 import { SharedObject } from './shared-object.js';
+import { SpareBuffers } from './spare-buffers.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 
 /** One that shares. */
@@ -21,6 +22,7 @@ const restMs = 5000;
 
 export class ReadPool {
   readonly lag = new Lag();
+  readonly buffers = new SpareBuffers();
   readonly #memory: Budget;
   readonly #objects = new Map<string, SharedObject>();
   /** readers at work with the time of their last read, the longest ago first */

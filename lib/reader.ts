@@ -7,7 +7,7 @@
  * S3 keeps of it, and its last read fails where they differ.
  */
 import { FsError, isStoreError, toFsError } from './errors.js';
-import type { Chunk } from './read-chunk.js';
+import type { Chunk, ReadOptions } from './read-chunk.js';
 import { freshRun, planRead } from './read-plan.js';
 import type { ReadRun } from './read-plan.js';
 import type { PoolMember, ReadPool } from './read-pool.js';
@@ -53,7 +53,7 @@ export class Reader implements Keeper, PoolMember {
    * Bytes of [offset, offset + length) as far as the object reaches; none, and no request, past it.
    * @throws FsError ESTALE if the object is another one now, EIO, EACCES, EINTR
    */
-  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array[]> {
+  async read(offset: number, length: number, options: ReadOptions = {}): Promise<Uint8Array[]> {
     const end = Math.min(offset + length, this.info.size);
     if (offset >= end) return [];
     const wanted = { start: offset, end };
@@ -62,7 +62,7 @@ export class Reader implements Keeper, PoolMember {
     try {
       const pieces = await Promise.all(
         chunks.map((chunk) =>
-          chunk.take(Math.max(offset, chunk.start), Math.min(end, chunk.end), signal),
+          chunk.take(Math.max(offset, chunk.start), Math.min(end, chunk.end), options),
         ),
       );
       if (end === this.info.size && this.#run.isFromStart) await object.verify();

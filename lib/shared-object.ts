@@ -116,9 +116,13 @@ export class SharedObject {
 
   #begin(range: ByteRange, charge: number): void {
     const { store, pool } = this.#parts;
-    const chunk = new Chunk({ store, info: this.info, range, charge, lag: pool.lag });
+    const { lag, buffers } = pool;
+    const chunk = new Chunk({ store, info: this.info, range, charge, lag, buffers });
     const before = this.#chunks.findIndex(({ start }) => start > chunk.start);
     this.#chunks.splice(before < 0 ? this.#chunks.length : before, 0, chunk);
+    // What one GET brought as a whole was compared by the store.
+    const isWhole = chunk.start === 0 && chunk.end === this.info.size;
+    if (this.info.crc32 === undefined || isWhole) return;
     void chunk.settled.then(() => {
       if (!chunk.isComplete || this.#sums.size >= mostSums) return;
       this.#sums.set(chunk.start, { end: chunk.end, crc: crc32(chunk.bytes) });
@@ -126,7 +130,7 @@ export class SharedObject {
   }
 
   #drop(chunk: Chunk): void {
-    chunk.cancel();
+    chunk.drop();
     if (chunk.charge > 0) this.#parts.pool.give(chunk.charge);
   }
 

@@ -8,7 +8,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { combineCrc32 } from './crc32.js';
-import { FsError } from './errors.js';
+import { FsError, isStoreError } from './errors.js';
 import type { Path } from './path.js';
 import { RangeSet } from './range-set.js';
 import { Reader } from './reader.js';
@@ -92,26 +92,49 @@ export class StagedContent {
     const end = Math.min(offset + length, this.#size);
     if (end <= offset) return [];
     const bytes = new Uint8Array(end - offset);
-    await this.fill(bytes, offset, signal);
+    await this.fill(bytes, offset, { signal });
     return [bytes];
   }
 
-  async load({ start, end }: ByteRange): Promise<LoadedRange> {
-    const bytes = new Uint8Array(end - start);
-    return { bytes, crc32: await this.fill(bytes, start) };
+  /**
+   * Sends a range by `send`. Where S3 compares the bytes with the checksum of what was written, they
+   * are compared here only once it has refused them: the disk's fault is EIO, the wire's is S3's.
+   */
+  async sendLoaded<T>(
+    { start, end }: ByteRange,
+    send: (loaded: LoadedRange) => Promise<T>,
+  ): Promise<T> {
+    const { buffers } = this.#area.reading.pool;
+    const bytes = buffers.take(end - start);
+    const compare = !this.#area.store.comparesCrc32;
+    const crc32 = await this.fill(bytes, start, { compare });
+    try {
+      const answer = await send({ bytes, crc32 });
+      // After a failure a broken connection may still hold them.
+      buffers.give(bytes);
+      return answer;
+    } catch (error) {
+      if (!compare && isStoreError(error, 'corrupt')) await this.fill(bytes, start);
+      throw error;
+    }
   }
 
   /**
    * Fills `into` with the bytes from `offset` on.
+   * @param options.compare false: whoever gets the bytes compares them with the checksum
    * @returns their CRC32; for local bytes the one that was computed when they were written
    * @throws FsError ENOSPC if some of them were released, EIO if the disk changed them
    */
-  async fill(into: Uint8Array, offset: number, signal?: AbortSignal): Promise<number> {
+  async fill(
+    into: Uint8Array,
+    offset: number,
+    { compare = true, signal }: { compare?: boolean; signal?: AbortSignal | undefined } = {},
+  ): Promise<number> {
     let sum = 0;
     for (const { start, end, inside } of this.#local.split(offset, offset + into.length)) {
       const part = into.subarray(start - offset, end - offset);
       const partSum = inside
-        ? await this.#spool.read(part, start)
+        ? await this.#spool.read(part, start, compare)
         : await this.#fillUnstaged(part, start, signal);
       sum = combineCrc32(sum, partSum, part.length);
     }
@@ -227,7 +250,7 @@ export class StagedContent {
       throw new FsError('EIO', `${this.#path()} has no base to read from`);
     }
     this.#baseReader ??= new Reader(this.#area.store, this.#base, this.#area.reading);
-    return await this.#baseReader.read(start, end - start, signal);
+    return await this.#baseReader.read(start, end - start, { signal });
   }
 
   #closeReader(): void {

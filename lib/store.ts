@@ -154,6 +154,8 @@ export interface ObjectStore {
   /** Longest key relative to the prefix, in UTF-8 bytes. */
   readonly maxKeyBytes: number;
   readonly partRules: PartRules;
+  /** Whether the endpoint is known to refuse bodies that differ from the CRC32 sent with them. */
+  readonly comparesCrc32: boolean;
 
   /** HeadObject. Rejects with `notFound` where there is none. */
   head(key: Key, signal?: AbortSignal): Promise<ObjectInfo>;

@@ -8,13 +8,14 @@ import type { Key } from '../path.js';
 
 /**
  * The CRC32 to send with a body. Where the caller knows it from when the bytes came, a difference
- * means they were damaged here since; that must not depend on the endpoint's looking at the header.
+ * means they were damaged here since: compared here, unless the endpoint is known to do so.
  */
 export function checkedCrc32(
   body: Buffer,
   expected: number | undefined,
-  request: { action: string; key: Key },
+  request: { action: string; key: Key; isCompared: boolean },
 ): number {
+  if (expected !== undefined && request.isCompared) return expected;
   const sum = crc32(body);
   if (expected === undefined || expected === sum) return sum;
   const what = `${request.action} ${JSON.stringify(request.key)}: the bytes to send were damaged here`;

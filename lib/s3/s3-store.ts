@@ -110,6 +110,10 @@ export class S3Store implements ObjectStore {
     this.#copier = new Copier(this.#connection, this.#multipart);
   }
 
+  get comparesCrc32(): boolean {
+    return this.#connection.comparesCrc32 || this.#connection.isAws;
+  }
+
   /** What went over the wire so far. */
   get counters(): Readonly<StoreCounters> {
     return this.#connection.counters;
@@ -226,7 +230,11 @@ export class S3Store implements ObjectStore {
   async put(key: Key, body: readonly Uint8Array[], options: WriteOptions = {}): Promise<Stored> {
     const at = this.#at(key, 'PutObject');
     const bytes = joined(body);
-    const sum = checkedCrc32(bytes, options.crc32, { action: 'PutObject', key });
+    const sum = checkedCrc32(bytes, options.crc32, {
+      action: 'PutObject',
+      key,
+      isCompared: this.comparesCrc32,
+    });
     const condition = await this.#conditions.prepare('PutObject', key, options);
     const token = condition.IfNoneMatch === undefined ? undefined : randomBytes(12).toString('hex');
     const written = newObjectInput(this.#options, options);
@@ -335,7 +343,11 @@ export class S3Store implements ObjectStore {
       return await this.#multipart.uploadPart(upload, number, streamed, { crc32, signal });
     }
     const bytes = joined(body);
-    const sum = checkedCrc32(bytes, options.crc32, { action: 'UploadPart', key: upload.key });
+    const sum = checkedCrc32(bytes, options.crc32, {
+      action: 'UploadPart',
+      key: upload.key,
+      isCompared: this.comparesCrc32,
+    });
     return await this.#multipart.uploadPart(upload, number, bytes, { crc32: sum, signal });
   }
 

@@ -46,6 +46,52 @@ void t.test('a small step back is answered from memory', async (t) => {
   await program.close(handle);
 });
 
+/** Reads a file from start to end. @returns the memory that its bytes were in */
+async function readThrough(
+  t: Parameters<typeof useCore>[0],
+  { core, program, content }: Awaited<ReturnType<typeof useObject>>,
+  use: { readonly whenRead: (giveBack: () => void) => void; readonly keeps: boolean },
+): Promise<Set<ArrayBufferLike>> {
+  const handle = await program.open('/f', { access: 'read' });
+  const memory = new Set<ArrayBufferLike>();
+  const kept: { readonly at: number; readonly pieces: readonly Uint8Array[] }[] = [];
+  const isRight = ({ at, pieces }: (typeof kept)[number]): boolean =>
+    Buffer.concat(pieces).equals(content.subarray(at, at + 256 * KiB));
+  for (let at = 0; at < content.length; at += 256 * KiB) {
+    const lend = { lend: use.whenRead };
+    const read = { at, pieces: await core.fs.read(handle, at, 256 * KiB, lend) };
+    if (use.keeps) kept.push(read);
+    else t.ok(isRight(read));
+    for (const piece of read.pieces) memory.add(piece.buffer);
+  }
+  await program.close(handle);
+  t.ok(kept.every(isRight), 'what was lent is as it was');
+  return memory;
+}
+
+void t.test('memory of bytes that were given back is used again, and no other', async (t) => {
+  const used = await useObject(t, { size: 32 * MiB, partSize: MiB });
+  const held: (() => void)[] = [];
+  const lent = { whenRead: (giveBack: () => void) => held.push(giveBack), keeps: true };
+  t.equal((await readThrough(t, used, lent)).size, 32, 'as long as a driver looks at it');
+  for (const giveBack of held) giveBack();
+  let last = (): void => undefined;
+  const returned = {
+    whenRead: (giveBack: () => void) => {
+      last();
+      last = giveBack;
+    },
+    keeps: false,
+  };
+  t.ok((await readThrough(t, used, returned)).size < 24, 'each part but the first few');
+  // A driver that does not say when it is done keeps what it got.
+  const handle = await used.program.open('/f', { access: 'read' });
+  const first = await used.core.fs.read(handle, 0, 256 * KiB, {});
+  await used.program.close(handle);
+  await used.program.get('/f');
+  t.ok(Buffer.concat(first).equals(used.content.subarray(0, 256 * KiB)));
+});
+
 void t.test('a window left behind by a jump is given up at once', async (t) => {
   const { core, program, content } = await useObject(t, { size: 40 * MiB, partSize: MiB });
   const handle = await program.open('/f', { access: 'read' });

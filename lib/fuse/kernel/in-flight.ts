@@ -24,6 +24,8 @@ const unmatchedMax = 256;
 export interface Flight {
   readonly request: RequestHeader;
   readonly context: RequestContext;
+  /** to be called once the answer has been written, or is not to be */
+  readonly lent: (() => void)[];
   /** was answered; what comes later is to be undone */
   answered: boolean;
 }
@@ -69,8 +71,10 @@ export class InFlight {
       deaf: false,
       changes,
       timer: undefined,
+      lent: [],
       context: {
         caller: { uid: request.uid, gid: request.gid, pid: request.pid },
+        lend: (giveBack) => entry.lent.push(giveBack),
         // Made on demand: most requests are answered before anybody could want it.
         get signal(): AbortSignal {
           entry.controller ??= new AbortController();

@@ -206,7 +206,7 @@ export class Session {
     const asked = decodeInit(bytes.subarray(requestHeaderBytes));
     if (asked.major > protocolMajor) {
       // The kernel comes down to our major version with another INIT.
-      this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
+      void this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
       return;
     }
     if (asked.major < protocolMajor || asked.minor < protocolMinorLeast) {
@@ -216,7 +216,7 @@ export class Session {
           `${protocolMajor}.${protocolMinorLeast} (Linux 5.4) is needed`,
       );
     }
-    this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
+    void this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
     const minor = Math.min(asked.minor, protocolMinor);
     this.#state.notices.canPrune = asked.minor >= pruneMinor;
     this.#negotiated = { minor, kernelMinor: asked.minor };
@@ -279,7 +279,7 @@ export class Session {
         case opcode.notifyReply:
           return undefined;
         case opcode.destroy:
-          this.#deliver(header, { pieces: [emptyReply()] });
+          void this.#deliver(header, { pieces: [emptyReply()] });
           return undefined;
         default:
           return this.#serve(header, body);
@@ -346,11 +346,19 @@ export class Session {
     this.#inFlight.end(flight);
     if (flight.answered) {
       if (typeof outcome !== 'number') outcome.undo?.();
+      giveBack(flight);
       return;
     }
     flight.answered = true;
     if (typeof outcome === 'number') this.#answerError(flight.request, outcome);
-    else this.#deliver(flight.request, outcome);
+    else {
+      const writing = this.#deliver(flight.request, outcome);
+      if (writing !== undefined) {
+        void writing.then(() => giveBack(flight));
+        return;
+      }
+    }
+    giveBack(flight);
   }
 
   #answerError(header: RequestHeader, errno: number): void {
@@ -363,9 +371,10 @@ export class Session {
     }
   }
 
-  #deliver(header: RequestHeader, reply: Reply): void {
+  /** @returns what settles when the pieces are not looked at any more; undefined if that is now */
+  #deliver(header: RequestHeader, reply: Reply): Promise<void> | undefined {
     const [first] = reply.pieces;
-    if (!(first instanceof Buffer)) return;
+    if (!(first instanceof Buffer)) return undefined;
     const length = reply.pieces.reduce((sum, piece) => sum + piece.length, 0);
     writeReplyHeader(first, { length, unique: header.unique, error: 0 });
     const failed = (error: unknown): void => {
@@ -374,14 +383,14 @@ export class Session {
       this.#answerError(header, new FsError('EIO', 'reply refused').errno);
     };
     if (length > smallReplyBytes + replyHeaderBytes) {
-      this.#device.write(reply.pieces).catch(failed);
-      return;
+      return this.#device.write(reply.pieces).catch(failed);
     }
     try {
       this.#device.writeNow(reply.pieces);
     } catch (error) {
       failed(error);
     }
+    return undefined;
   }
 
   /** @returns whether that is no more than a caller, or the mount, that is gone */
@@ -409,4 +418,9 @@ export class Session {
       setTimeout(() => (this.#forgetting = false), pauseMs).unref();
     });
   }
+}
+
+/** The core may use the memory of what it answered again. */
+function giveBack({ lent }: Flight): void {
+  for (const back of lent.splice(0)) back();
 }

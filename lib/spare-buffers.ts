@@ -1,0 +1,44 @@
+/**
+ * Buffers used again: memory fresh from the kernel costs a page fault for each 4 KiB, and the garbage
+ * collector runs all the time where much of it comes and goes. Who gives a buffer back must be sure
+ * that nobody looks at it any more; who is not leaves it to the garbage collector.
+ */
+
+/** Kept for whoever comes next, bytes. */
+const spareMax = 16 * 1024 * 1024;
+/** Smaller ones are cheap, and of many sizes. */
+const leastBytes = 256 * 1024;
+/** A mount at rest keeps nothing. */
+const idleMs = 2000;
+
+export class SpareBuffers {
+  #spare: Buffer[] = [];
+  #bytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** A buffer of exactly `length` bytes, with anything in it. */
+  take(length: number): Buffer {
+    const index = this.#spare.findIndex((buffer) => buffer.length === length);
+    if (index === -1) return Buffer.allocUnsafeSlow(length);
+    const [buffer = Buffer.allocUnsafeSlow(length)] = this.#spare.splice(index, 1);
+    this.#bytes -= length;
+    return buffer;
+  }
+
+  give(buffer: Buffer): void {
+    if (buffer.length < leastBytes || this.#bytes + buffer.length > spareMax) return;
+    this.#spare.push(buffer);
+    this.#bytes += buffer.length;
+    if (this.#timer !== undefined) {
+      this.#timer.refresh();
+      return;
+    }
+    this.#timer = setTimeout(() => this.#drop(), idleMs).unref();
+  }
+
+  #drop(): void {
+    this.#spare = [];
+    this.#bytes = 0;
+    this.#timer = undefined;
+  }
+}
