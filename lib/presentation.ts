@@ -40,7 +40,10 @@ export class Presentation {
     this.#startedAt = startedAt;
   }
 
-  /** @param validForMs how long what S3 said may still be repeated; what is being written changes at any time */
+  /**
+   * @param validForMs how long what S3 said may still be repeated; what is being written changes at
+   *   any time
+   */
   of(path: Path, shown: Shown, validForMs = 0): Attributes {
     if (shown.kind === 'directory') return this.#ofDirectory(path, shown.mtimeMs, validForMs);
     if (shown.file?.isDirty === true || shown.info === undefined) {

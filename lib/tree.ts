@@ -13,20 +13,12 @@ import { unlessAborted } from './abort.js';
 import { DirectoryLister } from './directory-lister.js';
 import { isStoreError } from './errors.js';
 import { Listing } from './listing.js';
-import type { DirectoryEntry, Entry, FileEntry, Snapshot } from './listing.js';
+import type { Entry, Snapshot } from './listing.js';
 import type { Log } from './log.js';
 import { LongListing } from './long-listing.js';
-import {
-  childPath,
-  classifyKey,
-  isWithin,
-  keyOf,
-  markerOf,
-  nameOf,
-  parentOf,
-  rootPath,
-} from './path.js';
+import { childPath, isWithin, markerOf, nameOf, parentOf, rootPath } from './path.js';
 import type { Path } from './path.js';
+import { NameLookup } from './name-lookup.js';
 import { QuestionTrace } from './question-trace.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 import { startOf, wholeDirectories } from './subtree.js';
@@ -95,6 +87,7 @@ export class Tree {
   readonly #listings: LRUCache<Path, Listing>;
   readonly #long = new Set<LongListing>();
   readonly #lister: DirectoryLister;
+  readonly #byName: NameLookup;
   readonly #entries = new LRUCache<Path, CachedEntry>({ max: maxSingleEntries });
   readonly #pendingListings = new Map<Path, PendingListing>();
   /** directories whose children are listed */
@@ -114,6 +107,7 @@ export class Tree {
     this.#store = store;
     this.#settings = settings;
     this.#startedAt = settings.now();
+    this.#byName = new NameLookup(store, this.#startedAt);
     this.#listed = new QuestionTrace(settings.ttlMs);
     this.#lookedUp = new QuestionTrace(settings.ttlMs);
     const { now, log, space } = settings;
@@ -356,13 +350,13 @@ export class Tree {
     const { needsHead, now } = this.#settings;
     const before = needsHead ? undefined : this.#lookedUp.note(parent, path, now());
     if (before === undefined || before.count < fewLookups) {
-      return await this.#askByName(path, signal);
+      return await this.#byName.ask(path, signal);
     }
     const page = await this.#askPage(parent, path);
     const entry = page?.entries.get(nameOf(path));
     // Who asks for what is not there, to create it, is not helped by what is there.
     if (entry === undefined) this.#lookedUp.noteUseless(parent, path, now());
-    return page === undefined ? await this.#askByName(path, signal) : entry;
+    return page === undefined ? await this.#byName.ask(path, signal) : entry;
   }
 
   /** The listing of a directory, if a page holds all of it, begun after `child` was last changed here. */
@@ -377,14 +371,20 @@ export class Tree {
     return page;
   }
 
-  async #fetchPage(path: Path, walk: Walk): Promise<Listing | undefined> {
-    this.#underway.add(walk);
-    try {
+  #fetchPage(path: Path, walk: Walk): Promise<Listing | undefined> {
+    return this.#during(walk, async () => {
       const listing = await this.#lister.page(path);
       if (listing !== undefined) this.#storeEntries(path, listing, walk);
       return listing;
+    });
+  }
+
+  /** @returns what `work` brings; undefined for who may look at names but not list them */
+  async #during<T>(walk: Walk, work: () => Promise<T>): Promise<T | undefined> {
+    this.#underway.add(walk);
+    try {
+      return await work();
     } catch (error) {
-      // Allowed to look at names but not to list them.
       if (!isStoreError(error, 'denied')) throw error;
       return undefined;
     } finally {
@@ -403,43 +403,6 @@ export class Tree {
       this.#compare(path, known, entry);
       this.#entries.set(path, { entry, fetchedAt });
     }
-  }
-
-  /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
-  async #askByName(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
-    const [file, directory] = await Promise.all([
-      this.#askFile(path, signal),
-      this.#askDirectory(path, signal),
-    ]);
-    if (directory !== undefined) return directory;
-    // Without ListBucket for the very key S3 says 403 for "absent". The LIST went through, so the
-    // credentials are good and there is nothing to see here.
-    return file === 'denied' ? undefined : file;
-  }
-
-  async #askFile(path: Path, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
-    try {
-      return { kind: 'file', info: await this.#store.head(keyOf(path), signal) };
-    } catch (error) {
-      if (isStoreError(error, 'notFound')) return undefined;
-      if (isStoreError(error, 'denied')) return 'denied';
-      throw error;
-    }
-  }
-
-  async #askDirectory(path: Path, signal: AbortSignal): Promise<DirectoryEntry | undefined> {
-    const marker = markerOf(path);
-    const page = await this.#store.list({ prefix: marker, oneLevel: false, maxKeys: 1, signal });
-    const first = page.objects[0];
-    if (first === undefined) return undefined;
-    // A marker sorts before all keys below it, so a first key that is none means there is none.
-    const found = classifyKey(marker, first.key);
-    return {
-      kind: 'directory',
-      mtimeMs: found.kind === 'marker' ? first.mtimeMs : this.#startedAt,
-      hasMarker: found.kind === 'marker',
-      child: found.kind === 'entry' ? found.name : undefined,
-    };
   }
 
   #startListing(path: Path): PendingListing {
@@ -538,26 +501,21 @@ export class Tree {
     const asking = this.#store.list({ prefix, oneLevel: false, after: startOf(path) });
     const ended = asking.catch(() => undefined);
     this.#walks.set(parent, ended);
-    this.#underway.add(walk);
     try {
-      const found = wholeDirectories(await asking, { top: parent, from: path }, (key) =>
-        this.#lister.hide(key),
-      );
-      const own = found.get(path);
-      if (own === undefined) this.#listed.noteUseless(parent, path, this.#settings.now());
-      found.delete(path);
-      for (const [other, directory] of found) {
-        if (this.#mayStore(other, walk))
-          this.#storeFound(other, this.#lister.listingOf(directory, fetchedAt));
-      }
-      return own === undefined ? undefined : this.#lister.listingOf(own, fetchedAt);
-    } catch (error) {
-      // Allowed to list directories but not what is below them.
-      if (!isStoreError(error, 'denied')) throw error;
+      const own = await this.#during(walk, async () => {
+        const found = wholeDirectories(await asking, { top: parent, from: path }, (key) =>
+          this.#lister.hide(key),
+        );
+        for (const [other, directory] of found) {
+          if (other !== path && this.#mayStore(other, walk))
+            this.#storeFound(other, this.#lister.listingOf(directory, fetchedAt));
+        }
+        return found.get(path);
+      });
+      if (own !== undefined) return this.#lister.listingOf(own, fetchedAt);
       this.#listed.noteUseless(parent, path, this.#settings.now());
       return undefined;
     } finally {
-      this.#underway.delete(walk);
       if (this.#walks.get(parent) === ended) this.#walks.delete(parent);
     }
   }

@@ -3,8 +3,9 @@
  *
  * The base is the SDK's default chain (environment, profile, SSO, process, web identity, container,
  * instance metadata), or keys given with the source. A role, if one is asked for, is assumed from
- * whatever the base gives. Both are renewed in time (refreshed-credentials.ts). The instance metadata service is asked by version 2 only, unless told
- * otherwise: version 1 answers anybody who can make this machine send a plain GET.
+ * whatever the base gives. Both are renewed in time (refreshed-credentials.ts). The instance metadata
+ * service is asked by version 2 only, unless told otherwise: version 1 answers anybody who can make
+ * this machine send a plain GET.
  *
  * The name of the provider that answered is for messages; it never holds a key.
  */
