@@ -23,8 +23,8 @@ interface Segment {
   /** per block: bytes from the block's start that the checksum covers */
   readonly lengths: Uint32Array;
   readonly sums: Uint32Array;
-  /** counts starts and ends of writes, so that a reader knows it may have met one */
-  epoch: number;
+  /** per block: starts and ends of writes, so that a reader knows it may have met one */
+  readonly epochs: Uint32Array;
 }
 
 interface Block {
@@ -95,7 +95,8 @@ export class Spool {
     const inSegment = size % segmentSize;
     const first = Math.floor(inSegment / blockSize);
     const keep = inSegment % blockSize;
-    segment.epoch++;
+    const last = blocksPerSegment - 1;
+    touch(segment, first, last);
     const cut: Block = { segment, index: first };
     if (keep < lengthOf(cut)) {
       const head = await this.#verifiedBlock(cut);
@@ -110,7 +111,7 @@ export class Spool {
     }
     // What was cut must read as zeros if the file grows again over a gap inside a block.
     await segment.file.truncate(inSegment);
-    segment.epoch++;
+    touch(segment, first, last);
   }
 
   /** Frees all. */
@@ -123,8 +124,9 @@ export class Spool {
     const inSegment = offset % segmentSize;
     const known = this.#segments.get(id);
     const last = Math.floor((inSegment + data.length - 1) / blockSize);
+    const first = Math.floor(inSegment / blockSize);
     let growth = 0;
-    for (let index = Math.floor(inSegment / blockSize); index <= last; index++) {
+    for (let index = first; index <= last; index++) {
       const end = Math.min(blockSize, inSegment + data.length - index * blockSize);
       growth += Math.max(0, end - (known?.lengths[index] ?? 0));
     }
@@ -136,7 +138,7 @@ export class Spool {
       this.#space.release(growth);
       throw error;
     }
-    segment.epoch++;
+    touch(segment, first, last);
     try {
       const sums = await this.#newSums(segment, inSegment, data);
       await writeAll(segment.file, data, inSegment);
@@ -148,7 +150,7 @@ export class Spool {
       this.#space.release(growth);
       throw error;
     } finally {
-      segment.epoch++;
+      touch(segment, first, last);
     }
   }
 
@@ -188,12 +190,16 @@ export class Spool {
     if (segment === undefined) {
       throw new FsError('EIO', `no local bytes at offset ${offset}`);
     }
+    const inSegment = offset % segmentSize;
     // A write to one of these blocks may be under way; then the bytes are looked at once more.
     for (let attempt = 0; ; attempt++) {
-      const before = segment.epoch;
-      const sum = await this.#tryRead({ segment, compare }, offset % segmentSize, into);
-      const isUndisturbed = segment.epoch === before && before % 2 === 0;
-      if (sum !== undefined && (compare || isUndisturbed)) return sum;
+      const before = stateOf(segment, inSegment, into.length);
+      // Where it was disturbed once, only the checksum tells whether it was again.
+      const isCompared = compare || attempt > 0;
+      const sum = await this.#tryRead({ segment, compare: isCompared }, inSegment, into);
+      const isUndisturbed =
+        before !== undefined && stateOf(segment, inSegment, into.length) === before;
+      if (sum !== undefined && (isCompared || isUndisturbed)) return sum;
       if (isUndisturbed) {
         throw new FsError(
           'EIO',
@@ -257,7 +263,7 @@ export class Spool {
       file: await this.#space.open(),
       lengths: new Uint32Array(blocksPerSegment),
       sums: new Uint32Array(blocksPerSegment),
-      epoch: 0,
+      epochs: new Uint32Array(blocksPerSegment),
     };
     this.#segments.set(id, segment);
     return segment;
@@ -276,6 +282,23 @@ export class Spool {
 
 function lengthOf({ segment, index }: Block): number {
   return segment.lengths[index] ?? 0;
+}
+
+/** Notes that a write to blocks begins, or that it ends. */
+function touch({ epochs }: Segment, first: number, last: number): void {
+  for (let index = first; index <= last; index++) epochs[index] = (epochs[index] ?? 0) + 1;
+}
+
+/** A number that changes with every write to these bytes' blocks; undefined while there is one. */
+function stateOf({ epochs }: Segment, start: number, length: number): number | undefined {
+  const last = Math.floor((start + length - 1) / blockSize);
+  let state = 0;
+  for (let index = Math.floor(start / blockSize); index <= last; index++) {
+    const epoch = epochs[index] ?? 0;
+    if (epoch % 2 !== 0) return undefined;
+    state += epoch;
+  }
+  return state;
 }
 
 async function writeAll(file: FileHandle, data: Uint8Array, position: number): Promise<void> {

@@ -38,6 +38,31 @@ void t.test('what was written at any offset is read back, with its checksum', as
   t.equal(space.used, 0);
 });
 
+void t.test('bytes that others compare are never half of one write, half of another', async (t) => {
+  const spool = new Spool(new TempSpace(t.testdir(), 64 * MiB, 1000));
+  const part = randomBytes(4 * MiB);
+  await spool.write(0, part);
+  const isOver = new AbortController();
+  /** Writes into the same segment as long as the others read. */
+  const write = async (offset: number, length: number): Promise<void> => {
+    while (!isOver.signal.aborted) await spool.write(offset, randomBytes(length));
+  };
+  const writers = [write(4 * MiB, MiB), write(8 * MiB, 100)];
+  for (let reads = 0; reads < 50; reads++) {
+    const into = Buffer.alloc(part.length);
+    t.equal(await spool.read(into, 0, false), crc32(part), 'beside what is being written');
+    t.ok(into.equals(part));
+  }
+  const block = Buffer.alloc(64 * 1024);
+  writers.push(write(0, block.length));
+  for (let reads = 0; reads < 50; reads++) {
+    t.equal(await spool.read(block, 0, false), crc32(block), 'where it is being written');
+  }
+  isOver.abort();
+  await Promise.all(writers);
+  spool.dispose();
+});
+
 void t.test('temp files have no name and are gone with the spool', async (t) => {
   const directory = t.testdir();
   const space = new TempSpace(directory, 64 * MiB, 1000);
