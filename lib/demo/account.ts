@@ -7,7 +7,7 @@
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
-import { findLocalUser } from '../passwd.js';
+import { findLocalUser, type LocalUser } from '../passwd.js';
 import { isAlive, ownIdentity } from '../process-identity.js';
 import { runCommand } from './child.js';
 
@@ -38,7 +38,7 @@ export async function makeAccount(name: string): Promise<Account> {
     if (!(await addUser(candidate))) continue;
     const made = findLocalUser(candidate);
     if (made === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
-    return { ...made, remove: () => removeUser(candidate) };
+    return { ...made, remove: () => removeUser(made) };
   }
   throw new Error(`all of the users ${name}, ${name}-2 … are taken`);
 }
@@ -80,26 +80,31 @@ async function removeAbandoned(name: string): Promise<boolean> {
     const user = findLocalUser(name);
     if (user === undefined) return true;
     if (!isAbandoned(user.comment)) return false;
-    await removeUser(name);
+    await removeUser(user);
     return true;
   } finally {
     rmdirSync(lock);
   }
 }
 
-async function removeUser(name: string): Promise<void> {
-  const ending = await retryWhileLocked('userdel', ['--force', name]);
-  if (ending.status !== 0) throw new Error(`userdel ${name} failed: ${ending.stderr.trim()}`);
+async function removeUser({ name, comment }: LocalUser): Promise<void> {
+  // Between two tries it may be gone, and the name somebody else's.
+  const isThere = (): boolean => findLocalUser(name)?.comment === comment;
+  const ending = await retryWhileLocked('userdel', ['--force', name], isThere);
+  if (ending.status === 0 || !isThere()) return;
+  throw new Error(`userdel ${name} failed: ${ending.stderr.trim()}`);
 }
 
 async function retryWhileLocked(
   command: string,
   args: readonly string[],
+  isDue: () => boolean = () => true,
 ): Promise<{ status: number; stderr: string }> {
   for (let tries = 50; ; tries--) {
     const ending = await runCommand(command, args);
     if (tries === 0 || !lockedStatuses.includes(ending.status)) return ending;
     await sleep(100);
+    if (!isDue()) return ending;
   }
 }
 
