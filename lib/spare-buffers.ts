@@ -19,8 +19,8 @@ export class SpareBuffers {
   /** A buffer of exactly `length` bytes, with anything in it. */
   take(length: number): Buffer {
     const index = this.#spare.findIndex((buffer) => buffer.length === length);
-    if (index === -1) return Buffer.allocUnsafeSlow(length);
-    const [buffer = Buffer.allocUnsafeSlow(length)] = this.#spare.splice(index, 1);
+    const [buffer] = index === -1 ? [] : this.#spare.splice(index, 1);
+    if (buffer === undefined) return Buffer.allocUnsafeSlow(length);
     this.#bytes -= length;
     return buffer;
   }

@@ -3,9 +3,8 @@ import type { Test } from 'tap';
 import { Child } from '../../lib/demo/child.js';
 
 /**
- * Until the test ends no other test changes /etc/fstab, sshd's configuration, the helpers in /sbin or the mode
- * of /dev/fuse:
- * test files run side by side.
+ * Until the test ends no other test changes /etc/fstab, sshd's configuration, the helpers in /sbin or
+ * the mode of /dev/fuse: test files run side by side.
  */
 export async function useMachine(t: Test): Promise<void> {
   const held = ['sh', '-c', 'echo held >&2; exec sleep infinity'];
