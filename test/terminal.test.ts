@@ -14,7 +14,9 @@ const cleared = /left[^\n]*\r\x1b\[K(?!\[[#.])/;
 
 /** A program on a terminal of its own. */
 function onTerminal(t: Test, args: readonly string[]) {
-  const command = [process.execPath, s3jail, ...args].map((word) => `'${word}'`).join(' ');
+  const words = [process.execPath, s3jail, ...args].map((word) => `'${word}'`);
+  // A shell that stayed beside the program would take Ctrl-C too, and some end with 130 for it.
+  const command = `exec ${words.join(' ')}`;
   const terminal = spawn('script', ['-qefc', command, '/dev/null'], {
     env: environment({ TERM: 'xterm' }),
   });
