@@ -3,6 +3,7 @@
  * Keys that no path can name are left out, counted, and logged once each.
  */
 import { LRUCache } from 'lru-cache';
+import { DirectoryPage, startBefore } from './directory-page.js';
 import { Listing } from './listing.js';
 import type { Entry } from './listing.js';
 import type { Log } from './log.js';
@@ -68,14 +69,14 @@ export class DirectoryLister {
     return long ?? listing;
   }
 
-  /** A whole directory, if a page holds all of it. @throws StoreError */
-  async page(path: Path): Promise<Listing | undefined> {
+  /** A page of a directory, from `child` on. @throws StoreError */
+  async page(path: Path, child: Path): Promise<DirectoryPage> {
     const { store, now } = this.#settings;
     const listing = new Listing(now());
-    const page = await store.list({ prefix: markerOf(path), oneLevel: true });
-    if (page.next !== undefined) return undefined;
+    const after = startBefore(child);
+    const page = await store.list({ prefix: markerOf(path), oneLevel: true, after });
     this.#take(page, path, listing);
-    return listing;
+    return new DirectoryPage(path, listing, { page, after });
   }
 
   /** As far as the page of another listing shows it. */

@@ -140,6 +140,7 @@ export class Filesystem implements Operations {
       space: this.#space,
       longestListing: settings.longestListing,
       ttlMs: settings.metadataTtlMs,
+      partSize: settings.partSize,
       // Times in the metadata are in no listing.
       needsHead: settings.utimens === 'store',
       now: Date.now,

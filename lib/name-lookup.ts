@@ -18,7 +18,7 @@ export class NameLookup {
   /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
   async ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
     const [file, directory] = await Promise.all([
-      this.#file(path, signal),
+      this.file(path, signal),
       this.#directory(path, signal),
     ]);
     if (directory !== undefined) return directory;
@@ -27,7 +27,8 @@ export class NameLookup {
     return file === 'denied' ? undefined : file;
   }
 
-  async #file(path: Path, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
+  /** HEAD alone. @returns `denied` also for what is not there, where S3 does not tell */
+  async file(path: Path, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
     try {
       return { kind: 'file', info: await this.#store.head(keyOf(path), signal) };
     } catch (error) {

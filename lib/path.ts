@@ -71,6 +71,11 @@ export function nameOf(path: Path): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
+/** In S3's order, that of UTF-8 bytes (S3 API reference, ListObjectsV2). */
+export function sortsAfter(key: string, other: string): boolean {
+  return Buffer.compare(Buffer.from(key), Buffer.from(other)) > 0;
+}
+
 /** Whether `path` is `ancestor` itself or lies below it. */
 export function isWithin(path: Path, ancestor: Path): boolean {
   return ancestor === '/' || path === ancestor || path.startsWith(`${ancestor}/`);

@@ -10,14 +10,9 @@ const maxDirectories = 1000;
 /** How long a directory whose common answer did not help is asked about child by child. */
 const uselessMs = 60_000;
 
-export interface Asked {
+interface Trace {
   /** the last child that was asked for */
   readonly child: Path;
-  /** questions in a row */
-  readonly count: number;
-}
-
-interface Trace extends Asked {
   readonly atMs: number;
   readonly uselessUntilMs: number;
 }
@@ -33,20 +28,19 @@ export class QuestionTrace {
 
   /**
    * S3 is to be asked for `child` of `directory`.
-   * @returns what was asked just before; undefined also where a common answer is no use
+   * @returns the child asked for just before; undefined also where a common answer is no use
    */
-  note(directory: Path, child: Path, nowMs: number): Asked | undefined {
+  note(directory: Path, child: Path, nowMs: number): Path | undefined {
     const last = this.#directories.get(directory);
-    const before = last !== undefined && nowMs - last.atMs < this.#memoryMs ? last : undefined;
     const { uselessUntilMs = 0 } = last ?? {};
-    const count = (before?.count ?? 0) + 1;
-    this.#directories.set(directory, { child, count, atMs: nowMs, uselessUntilMs });
-    return nowMs >= uselessUntilMs ? before : undefined;
+    this.#directories.set(directory, { child, atMs: nowMs, uselessUntilMs });
+    const isRecent = last !== undefined && nowMs - last.atMs < this.#memoryMs;
+    return isRecent && nowMs >= uselessUntilMs ? last.child : undefined;
   }
 
   /** The common answer did not bring `child`, or not all that it should. */
   noteUseless(directory: Path, child: Path, nowMs: number): void {
     const uselessUntilMs = nowMs + uselessMs;
-    this.#directories.set(directory, { child, count: 0, atMs: nowMs, uselessUntilMs });
+    this.#directories.set(directory, { child, atMs: nowMs, uselessUntilMs });
   }
 }

@@ -2,7 +2,7 @@
  * Directories out of a page of a listing without delimiter: how a walk through many small directories
  * costs one LIST for many of them. Pure, no I/O.
  */
-import { classifyKey, childPath, markerOf } from './path.js';
+import { classifyKey, childPath, markerOf, sortsAfter } from './path.js';
 import type { Key, Path } from './path.js';
 import type { ListPage, ObjectInfo } from './store.js';
 
@@ -41,8 +41,7 @@ export function wholeDirectories(
   // What goes on behind the page.
   for (const path of [...found.keys()]) if (last.startsWith(markerOf(path))) found.delete(path);
   const marker = markerOf(from);
-  const isPassed =
-    !last.startsWith(marker) && Buffer.compare(Buffer.from(last), Buffer.from(marker)) > 0;
+  const isPassed = !last.startsWith(marker) && sortsAfter(last, marker);
   return isPassed ? withEmpty(found, from) : found;
 }
 

@@ -11,6 +11,7 @@
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from './abort.js';
 import { DirectoryLister } from './directory-lister.js';
+import type { DirectoryPage } from './directory-page.js';
 import { isStoreError } from './errors.js';
 import { Listing } from './listing.js';
 import type { Entry, Snapshot } from './listing.js';
@@ -63,6 +64,8 @@ export interface TreeSettings {
   readonly longestListing?: number | undefined;
   /** how long what S3 said may be repeated */
   readonly ttlMs: number;
+  /** bytes that one GET brings */
+  readonly partSize: number;
   /** what stat(2) shows is told by HEAD alone */
   readonly needsHead: boolean;
   readonly now: () => number;
@@ -77,8 +80,6 @@ const longestListing = 48 * 1024 * 1024;
 const maxSingleEntries = 100_000;
 /** A listing in use answers for its entries this long: walking a large one outlasts the TTL. */
 const maxPinnedMs = 60_000;
-/** Names of a directory that are looked up one by one, before a page of its listing is tried. */
-const fewLookups = 2;
 
 export class Tree {
   readonly #store: ObjectStore;
@@ -98,7 +99,7 @@ export class Tree {
   /** the end of each walk, by the directory walked through */
   readonly #walks = new Map<Path, Promise<unknown>>();
   /** by the directory that lookups want a page of */
-  readonly #pages = new Map<Path, { walk: Walk; page: Promise<Listing | undefined> }>();
+  readonly #pages = new Map<Path, { walk: Walk; page: Promise<DirectoryPage | undefined> }>();
   readonly #pendingLookups = new Map<Path, PendingLookup>();
   #hits = 0;
   #misses = 0;
@@ -287,6 +288,7 @@ export class Tree {
     const lookup = this.#pendingLookups.get(path);
     if (lookup !== undefined) lookup.isOutdated = true;
     const parent = parentOf(path);
+    if (entry === undefined) this.#dropChild(parent, nameOf(path));
     const listing = this.#listings.get(parent);
     if (listing !== undefined) {
       listing.set(nameOf(path), entry);
@@ -299,6 +301,13 @@ export class Tree {
     }
     this.#pendingListings.get(parent)?.changes.set(nameOf(path), entry);
     for (const walk of this.#underway) walk.changed.add(parent).add(path);
+  }
+
+  /** What is gone does not hold its directory. */
+  #dropChild(directory: Path, name: string): void {
+    const known = this.#entries.peek(directory);
+    if (known?.entry?.kind !== 'directory' || known.entry.child !== name) return;
+    this.#entries.set(directory, { ...known, entry: { ...known.entry, child: undefined } });
   }
 
   async #answerOf<T>(pending: Pending<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -344,38 +353,44 @@ export class Tree {
     return await this.lookup(path);
   }
 
-  /** By a page of the directory where others in it were asked for just before, else by name. */
+  /** By a page of the directory where another one in it was asked for just before, else by name. */
   async #ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
     const parent = parentOf(path);
     const { needsHead, now } = this.#settings;
     const before = needsHead ? undefined : this.#lookedUp.note(parent, path, now());
-    if (before === undefined || before.count < fewLookups) {
-      return await this.#byName.ask(path, signal);
-    }
+    if (before === undefined || before === path) return await this.#byName.ask(path, signal);
     const page = await this.#askPage(parent, path);
-    const entry = page?.entries.get(nameOf(path));
+    const told = page?.tell(path);
     // Who asks for what is not there, to create it, is not helped by what is there.
-    if (entry === undefined) this.#lookedUp.noteUseless(parent, path, now());
-    return page === undefined ? await this.#byName.ask(path, signal) : entry;
+    if (told?.entry === undefined) this.#lookedUp.noteUseless(parent, path, now());
+    if (told === undefined) return await this.#byName.ask(path, signal);
+    const { entry } = told;
+    if (entry?.kind !== 'file' || entry.info.size <= this.#settings.partSize) return entry;
+    // One GET brings the checksum of all it brings; of what takes several, only HEAD tells it.
+    const headed = await this.#byName.file(path, signal);
+    return headed === 'denied' ? entry : headed;
   }
 
-  /** The listing of a directory, if a page holds all of it, begun after `child` was last changed here. */
-  #askPage(path: Path, child: Path): Promise<Listing | undefined> {
+  /** A page of `path` that was begun after `child` was last changed here. */
+  #askPage(path: Path, child: Path): Promise<DirectoryPage | undefined> {
     const known = this.#pages.get(path);
     if (known?.walk.changed.has(child) === false) return known.page;
     const walk: Walk = { changed: new Set(), forgotten: [] };
-    const page = this.#fetchPage(path, walk).finally(() => {
+    const page = this.#fetchPage(path, { child, walk }).finally(() => {
       if (this.#pages.get(path)?.walk === walk) this.#pages.delete(path);
     });
     this.#pages.set(path, { walk, page });
     return page;
   }
 
-  #fetchPage(path: Path, walk: Walk): Promise<Listing | undefined> {
+  #fetchPage(
+    path: Path,
+    { child, walk }: { child: Path; walk: Walk },
+  ): Promise<DirectoryPage | undefined> {
     return this.#during(walk, async () => {
-      const listing = await this.#lister.page(path);
-      if (listing !== undefined) this.#storeEntries(path, listing, walk);
-      return listing;
+      const page = await this.#lister.page(path, child);
+      this.#storeEntries(path, page.listing, walk);
+      return page;
     });
   }
 
@@ -486,7 +501,7 @@ export class Tree {
   #isWalk(parent: Path, child: Path): boolean {
     if (child === rootPath) return false;
     const before = this.#listed.note(parent, child, this.#settings.now());
-    return before !== undefined && before.child !== child;
+    return before !== undefined && before !== child;
   }
 
   /**

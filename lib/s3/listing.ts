@@ -14,6 +14,7 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import type { Connection, SendCommand } from './connection.js';
+import { sortsAfter } from '../path.js';
 import { decodedName } from './object-info.js';
 import { errorFacts, kindOf } from './s3-errors.js';
 
@@ -102,7 +103,7 @@ async function pageByMarker(
     new ListObjectsCommand({ ...common, ...(Marker === undefined ? {} : { Marker }) }),
   );
   const next = answer.IsTruncated === true ? nextMarker(answer) : undefined;
-  const isAhead = next !== undefined && (Marker === undefined || isAfter(next, Marker));
+  const isAhead = next !== undefined && (Marker === undefined || sortsAfter(next, Marker));
   return {
     ...answer,
     // A marker that leads nowhere new would be followed for ever.
@@ -119,10 +120,5 @@ function nextMarker(answer: ListObjectsCommandOutput): string | undefined {
   const key = name(answer.Contents?.at(-1)?.Key);
   const prefix = name(answer.CommonPrefixes?.at(-1)?.Prefix);
   if (key === undefined || prefix === undefined) return key ?? prefix;
-  return isAfter(prefix, key) ? prefix : key;
-}
-
-/** In S3's order, that of UTF-8 bytes. */
-function isAfter(name: string, other: string): boolean {
-  return Buffer.compare(Buffer.from(name), Buffer.from(other)) > 0;
+  return sortsAfter(prefix, key) ? prefix : key;
 }

@@ -1,6 +1,7 @@
 /** What each operation costs in S3 requests, counted on the wire. */
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
+import { inParallel } from '../support/bucket.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import { parsePath } from '../../lib/path.js';
@@ -17,11 +18,12 @@ async function cost(core: Core, work: () => Promise<unknown>): Promise<Record<st
 void t.test('lookups cost two requests cold and none after a listing', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
-  for (const key of ['a', 'd/x', 'd/y', 'm/']) await core.bucket.put(`alice/${key}`, 'x');
+  for (const key of ['a', 'd/x', 'd/y', 'm/', 'z']) await core.bucket.put(`alice/${key}`, 'x');
   const pair = { HeadObject: 1, ListObjectsV2: 1 };
   t.same(await cost(core, () => program.stat('/a')), pair);
   t.same(await cost(core, () => program.stat('/a')), {}, 'warm');
-  t.same(await cost(core, () => program.stat('/d')), pair);
+  t.same(await cost(core, () => program.stat('/d')), { ListObjectsV2: 1 }, 'a page for the second');
+  t.same(await cost(core, () => program.stat('/z')), {}, 'which brings what follows');
   t.same(await cost(core, () => program.exists('/d/nothing')), pair);
   t.same(await cost(core, () => program.exists('/d/nothing')), {}, 'absence is remembered too');
   const listing = await cost(core, async () => {
@@ -46,7 +48,7 @@ void t.test(
     const count = await cost(core, async () => {
       for (const name of names) await program.stat(name);
     });
-    t.same(count, { HeadObject: 2, ListObjectsV2: 2 + 1 });
+    t.same(count, { HeadObject: 1, ListObjectsV2: 1 + 1 });
     await core.bucket.put('alice/d/later', 'x');
     t.equal((await program.stat('/d/later')).size, 1, 'what comes later is looked up');
     const absent = await cost(core, async () => {
@@ -55,6 +57,31 @@ void t.test(
     t.ok(Object.values(absent).reduce((sum, each) => sum + each, 0) <= 10, 'no more than two each');
   },
 );
+
+void t.test('no lookup costs more than two requests, however large the directory', async (t) => {
+  const core = await useCore(t, { settings: { metadataTtlMs: 60_000 } });
+  const program = new Program(core.fs);
+  const names = Array.from({ length: 2100 }, (_, index) => `f${10_000 + index}`);
+  await inParallel(16, names, (name) => core.bucket.put(`alice/big/${name}`, ''));
+  const asked: number[] = [];
+  for (const name of ['f12099', 'f10000', 'f11500', 'f10700', 'f1', 'nothing', 'f0']) {
+    const count = await cost(core, async () => {
+      t.equal(await program.exists(`/big/${name}`), names.includes(name), name);
+    });
+    asked.push(Object.values(count).reduce((sum, each) => sum + each, 0));
+  }
+  t.same(asked, [2, 1, 1, 0, 1, 2, 2], 'f1 is not there: then the rest is asked for by name');
+});
+
+void t.test('files of several parts are looked up with their checksum', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  await core.bucket.put('alice/first', 'x');
+  await core.bucket.put('alice/large', Buffer.alloc(9 * MiB));
+  await program.stat('/first');
+  const count = await cost(core, () => program.stat('/large'));
+  t.same(count, { HeadObject: 1, ListObjectsV2: 1 });
+});
 
 void t.test('two lookups of one name at a time share the requests', async (t) => {
   const core = await useCore(t);
