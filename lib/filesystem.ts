@@ -13,6 +13,7 @@ import { drain } from './drain.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
 import { FileAudit } from './file-audit.js';
+import { FilesAhead } from './files-ahead.js';
 import { Locks } from './locks.js';
 import type { Entry } from './listing.js';
 import type { Log } from './log.js';
@@ -119,6 +120,7 @@ export class Filesystem implements Operations {
   readonly #area: StagingArea;
   readonly #space: TempSpace;
   readonly #reading: ReaderSettings;
+  readonly #ahead: FilesAhead;
   readonly #handles = new OpenHandles();
   #listener: (change: Change) => void = () => undefined;
   #isDraining = false;
@@ -153,6 +155,12 @@ export class Filesystem implements Operations {
       concurrency: settings.downloadConcurrency,
       pool: new ReadPool(half),
     };
+    this.#ahead = new FilesAhead({
+      ...this.#reading,
+      store,
+      listed: (path) => this.#tree.listed(path),
+      stored: (path) => this.#storedAt(path),
+    });
     this.#area = {
       store,
       log,
@@ -435,12 +443,21 @@ export class Filesystem implements Operations {
     context: RequestContext,
   ): Promise<readonly Uint8Array[]> {
     try {
-      return await reader.read(offset, length, context);
+      const reading = reader.read(offset, length, context);
+      if (offset === 0) this.#ahead.note(pathOfKey(reader.info.key), reader.info);
+      return await reading;
     } catch (error) {
       // The kernel has cached what came before the last read found out.
       if (reader.isWrong) this.#listener({ path: pathOfKey(reader.info.key), what: 'entry' });
       throw error;
     }
+  }
+
+  /** What would be read at `path`, as far as that is known and lies in S3, ready to be read. */
+  #storedAt(path: Path): ObjectInfo | undefined {
+    if (this.#staged.at(path) !== undefined || this.#staged.isHidden(path)) return undefined;
+    const entry = this.#tree.peek(path)?.entry;
+    return entry?.kind === 'file' && entry.info.archived !== true ? entry.info : undefined;
   }
 
   // --- opening ---

@@ -177,6 +177,11 @@ export class Tree {
     });
   }
 
+  /** The entries of a directory as it was last listed, which may be long ago. */
+  listed(path: Path): ReadonlyMap<string, Entry> | undefined {
+    return this.#listings.peek(path)?.entries;
+  }
+
   /** For how long `peek` will still say of `path` what it says now, unless this mount changes it. */
   freshForMs(path: Path): number {
     const single = this.#entries.peek(path);
