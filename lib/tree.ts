@@ -78,6 +78,7 @@ export interface TreeSettings {
 const maxListed = 128 * 1024 * 1024;
 const longestListing = 48 * 1024 * 1024;
 const maxSingleEntries = 100_000;
+const maxRecentPages = 8;
 /** A listing in use answers for its entries this long: walking a large one outlasts the TTL. */
 const maxPinnedMs = 60_000;
 
@@ -100,6 +101,8 @@ export class Tree {
   readonly #walks = new Map<Path, Promise<unknown>>();
   /** by the directory that lookups want a page of */
   readonly #pages = new Map<Path, { walk: Walk; page: Promise<DirectoryPage | undefined> }>();
+  /** the last of each directory */
+  readonly #recentPages = new LRUCache<Path, Listing>({ max: maxRecentPages });
   readonly #pendingLookups = new Map<Path, PendingLookup>();
   #hits = 0;
   #misses = 0;
@@ -177,9 +180,9 @@ export class Tree {
     });
   }
 
-  /** The entries of a directory as it was last listed, which may be long ago. */
+  /** The entries of a directory, or some in a row, as it was last listed, which may be long ago. */
   listed(path: Path): ReadonlyMap<string, Entry> | undefined {
-    return this.#listings.peek(path)?.entries;
+    return (this.#listings.peek(path) ?? this.#recentPages.get(path))?.entries;
   }
 
   /** For how long `peek` will still say of `path` what it says now, unless this mount changes it. */
@@ -231,7 +234,7 @@ export class Tree {
 
   /** Drops what is cached of `path` and below. */
   forget(path: Path): void {
-    for (const cache of [this.#entries, this.#listings]) {
+    for (const cache of [this.#entries, this.#listings, this.#recentPages]) {
       for (const known of [...cache.keys()]) if (isWithin(known, path)) cache.delete(known);
     }
     for (const pendings of [this.#pendingLookups, this.#pendingListings]) {
@@ -395,6 +398,7 @@ export class Tree {
     return this.#during(walk, async () => {
       const page = await this.#lister.page(path, child);
       this.#storeEntries(path, page.listing, walk);
+      this.#recentPages.set(path, page.listing);
       return page;
     });
   }

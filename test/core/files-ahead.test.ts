@@ -51,6 +51,20 @@ void t.test('the longer files are read in order, the more are fetched ahead', as
   t.equal(core.fs.status.downloadMemory, 0);
 });
 
+void t.test('names that are known from lookups alone do too', async (t) => {
+  const { core, program } = await useDirectory(t);
+  for (const name of names) await core.bucket.put(`alice/e/${name}`, contentOf(name));
+  core.proxy.reset();
+  const counts: number[] = [];
+  for (const name of names) {
+    t.equal((await program.get(`/e/${name}`)).toString(), contentOf(name));
+    counts.push(core.proxy.counts().GetObject ?? 0);
+  }
+  t.same(counts.slice(0, 4), [1, 2, 3, 4]);
+  t.ok((counts[10] ?? 0) > 11, 'the eleventh and more had come');
+  t.same(core.proxy.counts(), { HeadObject: 1, ListObjectsV2: 2, GetObject: names.length });
+});
+
 void t.test('files that are read in another order are fetched as they are asked for', async (t) => {
   const { core, read } = await useDirectory(t);
   const steps = Array.from({ length: 20 }, (_, index) => (index * 7) % readable.length);
