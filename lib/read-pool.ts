@@ -20,9 +20,12 @@ export interface PoolMember {
 /** Who has not read for this long rests. */
 const restMs = 5000;
 
+/** Of the memory, so much is kept beside it for buffers to come. */
+const spareShare = 8;
+
 export class ReadPool {
   readonly lag = new Lag();
-  readonly buffers = new SpareBuffers();
+  readonly buffers: SpareBuffers;
   readonly #memory: Budget;
   readonly #objects = new Map<string, SharedObject>();
   /** readers at work with the time of their last read, the longest ago first */
@@ -33,6 +36,7 @@ export class ReadPool {
   /** @param capacity bytes that all readers together may hold */
   constructor(capacity: number) {
     this.#memory = new Budget(capacity);
+    this.buffers = new SpareBuffers(capacity / spareShare);
   }
 
   /** bytes held */

@@ -4,17 +4,21 @@
  * that nobody looks at it any more; who is not leaves it to the garbage collector.
  */
 
-/** Kept for whoever comes next, bytes. */
-const spareMax = 16 * 1024 * 1024;
 /** Smaller ones are cheap, and of many sizes. */
 const leastBytes = 256 * 1024;
 /** A mount at rest keeps nothing. */
 const idleMs = 2000;
 
 export class SpareBuffers {
+  readonly #capacity: number;
   #spare: Buffer[] = [];
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
+
+  /** @param capacity bytes kept for whoever comes next */
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
 
   /** A buffer of exactly `length` bytes, with anything in it. */
   take(length: number): Buffer {
@@ -26,7 +30,7 @@ export class SpareBuffers {
   }
 
   give(buffer: Buffer): void {
-    if (buffer.length < leastBytes || this.#bytes + buffer.length > spareMax) return;
+    if (buffer.length < leastBytes || this.#bytes + buffer.length > this.#capacity) return;
     this.#spare.push(buffer);
     this.#bytes += buffer.length;
     if (this.#timer !== undefined) {
