@@ -11,19 +11,19 @@
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from './abort.js';
 import { DirectoryLister } from './directory-lister.js';
-import type { DirectoryPage } from './directory-page.js';
-import { isStoreError } from './errors.js';
 import { Listing } from './listing.js';
 import type { Entry, Snapshot } from './listing.js';
 import type { Log } from './log.js';
 import { LongListing } from './long-listing.js';
 import { NameLookup } from './name-lookup.js';
+import { PageLookups } from './page-lookups.js';
 import { childPath, isWithin, markerOf, nameOf, parentOf, rootPath } from './path.js';
 import type { Path } from './path.js';
 import { QuestionTrace } from './question-trace.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 import { startOf, wholeDirectories } from './subtree.js';
 import type { TempSpace } from './temp-space.js';
+import { Underway, Walk } from './underway.js';
 
 interface CachedEntry {
   /** undefined: S3 has nothing there */
@@ -45,12 +45,6 @@ interface PendingListing extends Pending<Listing | LongListing> {
   readonly changes: Map<string, Entry | undefined>;
   marker?: boolean;
   isOutdated: boolean;
-}
-
-/** A LIST under way that nobody asked for by name; what changes meanwhile is not stored from it. */
-interface Walk {
-  readonly changed: Set<Path>;
-  readonly forgotten: Path[];
 }
 
 interface PendingLookup extends Pending<Entry | undefined> {
@@ -78,7 +72,6 @@ export interface TreeSettings {
 const maxListed = 128 * 1024 * 1024;
 const longestListing = 48 * 1024 * 1024;
 const maxSingleEntries = 100_000;
-const maxRecentPages = 8;
 /** A listing in use answers for its entries this long: walking a large one outlasts the TTL. */
 const maxPinnedMs = 60_000;
 
@@ -94,15 +87,10 @@ export class Tree {
   readonly #pendingListings = new Map<Path, PendingListing>();
   /** directories whose children are listed */
   readonly #listed: QuestionTrace;
-  /** directories whose children are looked up */
-  readonly #lookedUp: QuestionTrace;
-  readonly #underway = new Set<Walk>();
+  readonly #byPage: PageLookups;
+  readonly #underway = new Underway();
   /** the end of each walk, by the directory walked through */
   readonly #walks = new Map<Path, Promise<unknown>>();
-  /** by the directory that lookups want a page of */
-  readonly #pages = new Map<Path, { walk: Walk; page: Promise<DirectoryPage | undefined> }>();
-  /** the last of each directory */
-  readonly #recentPages = new LRUCache<Path, Listing>({ max: maxRecentPages });
   readonly #pendingLookups = new Map<Path, PendingLookup>();
   #hits = 0;
   #misses = 0;
@@ -113,7 +101,6 @@ export class Tree {
     this.#startedAt = settings.now();
     this.#byName = new NameLookup(store, this.#startedAt);
     this.#listed = new QuestionTrace(settings.ttlMs);
-    this.#lookedUp = new QuestionTrace(settings.ttlMs);
     const { now, log, space } = settings;
     const longestBytes = settings.longestListing ?? longestListing;
     this.#listings = new LRUCache({
@@ -126,6 +113,11 @@ export class Tree {
       startedAt: this.#startedAt,
       longestBytes,
       onClosed: (listing) => this.#long.delete(listing),
+    });
+    this.#byPage = new PageLookups({
+      ...{ lister: this.#lister, underway: this.#underway, now },
+      memoryMs: settings.ttlMs,
+      onEntry: (path, entry, fetchedAt) => this.#storeShown(path, entry, fetchedAt),
     });
   }
 
@@ -182,7 +174,7 @@ export class Tree {
 
   /** The entries of a directory, or some in a row, as it was last listed, which may be long ago. */
   listed(path: Path): ReadonlyMap<string, Entry> | undefined {
-    return (this.#listings.peek(path) ?? this.#recentPages.get(path))?.entries;
+    return (this.#listings.peek(path) ?? this.#byPage.recent(path))?.entries;
   }
 
   /** For how long `peek` will still say of `path` what it says now, unless this mount changes it. */
@@ -234,7 +226,7 @@ export class Tree {
 
   /** Drops what is cached of `path` and below. */
   forget(path: Path): void {
-    for (const cache of [this.#entries, this.#listings, this.#recentPages]) {
+    for (const cache of [this.#entries, this.#listings]) {
       for (const known of [...cache.keys()]) if (isWithin(known, path)) cache.delete(known);
     }
     for (const pendings of [this.#pendingLookups, this.#pendingListings]) {
@@ -243,7 +235,8 @@ export class Tree {
       }
     }
     for (const long of this.#long) if (isWithin(long.path, path)) long.isOutdated = true;
-    for (const walk of this.#underway) walk.forgotten.push(path);
+    this.#byPage.forget(path);
+    this.#underway.forget(path);
   }
 
   /**
@@ -308,7 +301,7 @@ export class Tree {
       if (long.path === parent) long.changed.set(nameOf(path), entry);
     }
     this.#pendingListings.get(parent)?.changes.set(nameOf(path), entry);
-    for (const walk of this.#underway) walk.changed.add(parent).add(path);
+    this.#underway.noteChange(path);
   }
 
   /** What is gone does not hold its directory. */
@@ -361,72 +354,24 @@ export class Tree {
     return await this.lookup(path);
   }
 
-  /** By a page of the directory where another one in it was asked for just before, else by name. */
+  /** By a page of the directory where lookups follow each other, else by name. */
   async #ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
-    const parent = parentOf(path);
-    const { needsHead, now } = this.#settings;
-    const before = needsHead ? undefined : this.#lookedUp.note(parent, path, now());
-    if (before === undefined || before === path) return await this.#byName.ask(path, signal);
-    const page = await this.#askPage(parent, path);
-    const told = page?.tell(path);
-    // Who asks for what is not there, to create it, is not helped by what is there.
-    if (told?.entry === undefined) this.#lookedUp.noteUseless(parent, path, now());
+    const { needsHead, partSize } = this.#settings;
+    const told = needsHead ? undefined : await this.#byPage.ask(path);
     if (told === undefined) return await this.#byName.ask(path, signal);
     const { entry } = told;
-    if (entry?.kind !== 'file' || entry.info.size <= this.#settings.partSize) return entry;
+    if (entry?.kind !== 'file' || entry.info.size <= partSize) return entry;
     // One GET brings the checksum of all it brings; of what takes several, only HEAD tells it.
     const headed = await this.#byName.file(path, signal);
     return headed === 'denied' ? entry : headed;
   }
 
-  /** A page of `path` that was begun after `child` was last changed here. */
-  #askPage(path: Path, child: Path): Promise<DirectoryPage | undefined> {
-    const known = this.#pages.get(path);
-    if (known?.walk.changed.has(child) === false) return known.page;
-    const walk: Walk = { changed: new Set(), forgotten: [] };
-    const page = this.#fetchPage(path, { child, walk }).finally(() => {
-      if (this.#pages.get(path)?.walk === walk) this.#pages.delete(path);
-    });
-    this.#pages.set(path, { walk, page });
-    return page;
-  }
-
-  #fetchPage(
-    path: Path,
-    { child, walk }: { child: Path; walk: Walk },
-  ): Promise<DirectoryPage | undefined> {
-    return this.#during(walk, async () => {
-      const page = await this.#lister.page(path, child);
-      this.#storeEntries(path, page.listing, walk);
-      this.#recentPages.set(path, page.listing);
-      return page;
-    });
-  }
-
-  /** @returns what `work` brings; undefined for who may look at names but not list them */
-  async #during<T>(walk: Walk, work: () => Promise<T>): Promise<T | undefined> {
-    this.#underway.add(walk);
-    try {
-      return await work();
-    } catch (error) {
-      if (!isStoreError(error, 'denied')) throw error;
-      return undefined;
-    } finally {
-      this.#underway.delete(walk);
-    }
-  }
-
-  /** What is there, and not what is missing: a name that nobody asked for yet is looked up afresh. */
-  #storeEntries(directory: Path, { entries, fetchedAt }: Listing, walk: Walk): void {
-    if (walk.forgotten.some((gone) => isWithin(directory, gone))) return;
-    for (const [name, entry] of entries) {
-      const path = childPath(directory, name);
-      if (walk.changed.has(path) || walk.forgotten.includes(path)) continue;
-      const known = this.#entries.peek(path);
-      if (known !== undefined && this.#isFresh(known.fetchedAt)) continue;
-      this.#compare(path, known, entry);
-      this.#entries.set(path, { entry, fetchedAt });
-    }
+  /** Beside what somebody asked for. */
+  #storeShown(path: Path, entry: Entry, fetchedAt: number): void {
+    const known = this.#entries.peek(path);
+    if (known !== undefined && this.#isFresh(known.fetchedAt)) return;
+    this.#compare(path, known, entry);
+    this.#entries.set(path, { entry, fetchedAt });
   }
 
   #startListing(path: Path): PendingListing {
@@ -519,14 +464,14 @@ export class Tree {
    * @returns `path`, unless the page does not show all of it
    */
   async #fetchSubtree(parent: Path, path: Path): Promise<Listing | undefined> {
-    const walk: Walk = { changed: new Set(), forgotten: [] };
+    const walk = new Walk();
     const fetchedAt = this.#settings.now();
     const prefix = markerOf(parent);
     const asking = this.#store.list({ prefix, oneLevel: false, after: startOf(path) });
     const ended = asking.catch(() => undefined);
     this.#walks.set(parent, ended);
     try {
-      const own = await this.#during(walk, async () => {
+      const own = await this.#underway.during(walk, async () => {
         const found = wholeDirectories(await asking, { top: parent, from: path }, (key) =>
           this.#lister.hide(key),
         );
@@ -545,8 +490,8 @@ export class Tree {
   }
 
   #mayStore(path: Path, walk: Walk): boolean {
-    if (walk.changed.has(path) || this.#pendingListings.has(path)) return false;
-    if (walk.forgotten.some((gone) => isWithin(path, gone))) return false;
+    if (walk.hasChanged(path) || this.#pendingListings.has(path)) return false;
+    if (walk.hasForgotten(path)) return false;
     const known = this.#listings.peek(path);
     return known === undefined || !this.#mayAnswer(known);
   }
