@@ -86,10 +86,11 @@ export class MountState {
 
   /** A node as an entry of its directory. @param ageMs how old the attributes are already */
   entry(node: Node, attributes: Attributes, ageMs = 0): EntryView {
-    const view = this.view(node, attributes);
-    const leftMs = Math.max(0, view.attributesForMs - ageMs);
+    const { nodeId, unlinked, attributesForMs } = this.view(node, attributes);
+    const leftMs = Math.max(0, attributesForMs - ageMs);
     const asksEachTime = this.#checksCallers && node.parent === this.nodes.root;
-    return { ...view, attributesForMs: leftMs, entryForMs: asksEachTime ? 0 : leftMs };
+    const entryForMs = asksEachTime ? 0 : leftMs;
+    return { nodeId, attributes, unlinked, attributesForMs: leftMs, entryForMs };
   }
 
   /** Marks names as being changed by a request until the returned function is called. */
