@@ -28,8 +28,8 @@ export interface Log {
 export interface ProcessLog extends Log {
   /** Between the level asked for and debug. @returns the level from now on */
   toggleDebug(): LogLevel;
-  /** Opens the file again, which something else may have moved away. */
-  reopen(): void;
+  /** Opens the file again, which something else may have moved away. @returns whether it could */
+  reopen(): boolean;
 }
 
 export interface LogSettings {
@@ -46,7 +46,8 @@ export interface LogSettings {
 /** A file that lines are appended to at once. */
 export interface Appender {
   write(text: string): unknown;
-  reopen(): void;
+  /** @returns whether it could be opened; if not, lines go on into the old one */
+  reopen(): boolean;
 }
 
 /** Bytes kept for a disk that is full; more are dropped. */
@@ -69,11 +70,13 @@ export function openAppender(
     maxLength: heldBack,
   });
   stream.on('error', onFailure);
-  const reopen = (): void => {
+  const reopen = (): boolean => {
     try {
       if (path !== undefined) stream.reopen();
+      return true;
     } catch (error) {
       onFailure(error instanceof Error ? error : new Error(String(error)));
+      return false;
     }
   };
   return { write: (text) => stream.write(text), reopen };

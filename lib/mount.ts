@@ -6,12 +6,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
+import { becomeUser, type UserRights } from './become-user.js';
 import { DrainProgress } from './drain-progress.js';
 import { isFsError } from './errors.js';
 import { Failure, messageOf, type ExitCode } from './failure.js';
 import { Filesystem, type FilesystemSettings, type OpenUpload } from './filesystem.js';
 import { chooseDriver } from './fuse/choose.js';
-import type { Mounted } from './fuse/driver.js';
+import type { Mounted, MountSettings } from './fuse/driver.js';
 import type { Log } from './log.js';
 import { prepareMountPoint, realMountPoint } from './mount-point.js';
 import { probeMount } from './mount-probe.js';
@@ -82,6 +83,7 @@ interface LiveMount {
   readonly mountPoint: string;
   readonly filesystem: Filesystem;
   readonly mounted: Mounted;
+  readonly rights: UserRights | undefined;
   readonly record: RuntimeRecord;
   readonly log: Log;
 }
@@ -97,21 +99,24 @@ async function bringUp(
   const source = showSource(plan.source);
   await observation.openMetrics();
   const mountPoint = await realMountPoint(plan.mountPoint);
-  const record = RuntimeRecord.claim(mountPoint, source);
+  const record = RuntimeRecord.claim(mountPoint, source, options.runAs);
   undo.push(() => {
     if (!record.tellsOfLoss) record.remove();
   });
   await prepareMountPoint(mountPoint, { isPrivate: options.private, log });
-  const temp = makeTempDirectory(options.tempDir, mountPoint);
+  const temp = makeTempDirectory(options.tempDir, mountPoint, options.runAs);
   undo.push(() => temp.remove());
+  // Every path of the options is absolute by now, and a busy directory could not be unmounted.
+  process.chdir('/');
+  const settings = mountSettings(plan, mountPoint, log);
+  const rights = options.runAs && (await becomeUser(options.runAs, settings));
+  undo.push(() => rights?.rootHelper.close());
   const journal = openJournal(temp.journalPath, plan);
   const { requests: observer } = observation;
   const storeOptions = { ...storeOptionsOf(plan), uploadRecord: journal, observer };
   const reaching = reachStore(storeOptions, options, log);
   const store = await stop.unlessStopped(reaching, refusal);
   undo.push(() => store.close());
-  // Every path of the options is absolute by now, and a busy directory could not be unmounted.
-  process.chdir('/');
   const filesystem = new Filesystem({
     store,
     settings: settingsOf(options, temp.path),
@@ -119,19 +124,23 @@ async function bringUp(
     audit: observation.audit,
   });
   const operations = observation.around(filesystem);
-  const { mounted, driver } = await attach(plan, mountPoint, operations, log);
+  const { mounted, driver } = await attach(plan, operations, {
+    ...settings,
+    rootHelper: rights?.rootHelper,
+  });
   const watched = { mountPoint, source, filesystem, store, mounted, driver };
   await observation.openStatus(record.socketPath, watched);
   record.update({ phase: 'mounted' });
   void abortLeftovers(store, journal, log);
-  return { plan, mountPoint, filesystem, mounted, record, log };
+  return { plan, mountPoint, filesystem, mounted, rights, record, log };
 }
 
 /** Tells systemd, if it waits to hear, once the mount answers through the kernel. */
 async function announce(mount: LiveMount, service: ServiceManager): Promise<void> {
   const { plan, mountPoint } = mount;
-  const { private: isPrivate, uid, gid } = plan.options;
-  const settings = { mountPoint, owner: isPrivate ? { uid, gid } : undefined };
+  const { private: isPrivate, uid, gid, runAs } = plan.options;
+  const owner = isPrivate && runAs === undefined ? { uid, gid } : undefined;
+  const settings = { mountPoint, owner };
   try {
     await service.ready(`${showSource(plan.source)} on ${mountPoint}`, (timeoutMs) =>
       probeMount(settings, timeoutMs),
@@ -196,29 +205,34 @@ function settingsOf(options: MountOptions, tempDir: string): FilesystemSettings 
   return { ...options, tempDir };
 }
 
+function mountSettings({ source, options }: MountPlan, mountPoint: string, log: Log) {
+  return {
+    mountPoint,
+    source: showSource(source),
+    allowOther: options.allowOther,
+    allowUids: options.access === 'owner' ? [options.uid] : undefined,
+    owner: options.private ? { uid: options.uid, gid: options.gid } : undefined,
+    readOnly: options.readOnly,
+    metadataTtlMs: options.metadataTtlMs,
+    log,
+  };
+}
+
 async function attach(
-  plan: MountPlan,
-  mountPoint: string,
+  { options }: MountPlan,
   operations: Operations,
-  log: Log,
+  settings: MountSettings,
 ): Promise<{ mounted: Mounted; driver: { name: string; why: string } }> {
-  const { options } = plan;
-  const source = showSource(plan.source);
+  const { mountPoint, source, log } = settings;
   try {
-    const { driver, why } = await chooseDriver(options.driver, log);
+    const asked = settings.rootHelper === undefined ? options.driver : 'kernel';
+    const choice = await chooseDriver(asked, log);
+    const { driver } = choice;
+    const why = settings.rootHelper === undefined ? choice.why : '--run-as needs it';
     if (options.private && driver.name !== 'kernel') {
       throw new Error(`--private needs the kernel driver, which cannot be used here: ${why}`);
     }
-    const mounted = await driver.mount(operations, {
-      mountPoint,
-      source,
-      allowOther: options.allowOther,
-      allowUids: options.access === 'owner' ? [options.uid] : undefined,
-      owner: options.private ? { uid: options.uid, gid: options.gid } : undefined,
-      readOnly: options.readOnly,
-      metadataTtlMs: options.metadataTtlMs,
-      log,
-    });
+    const mounted = await driver.mount(operations, settings);
     log.info(
       { source, mountPoint, driver: driver.name, why },
       `${source} is mounted on ${mountPoint}`,
@@ -302,7 +316,7 @@ function showProgress(
  * All is stored or given up. Whoever still has something open is cut off: only a connection that has
  * ended lets this process end.
  */
-async function release({ mounted, mountPoint, log }: LiveMount): Promise<void> {
+async function release({ mounted, mountPoint, rights, log }: LiveMount): Promise<void> {
   if (!isStillMounted(mountPoint)) return;
   try {
     await mounted.unmount({ lazy: false });
@@ -312,7 +326,7 @@ async function release({ mounted, mountPoint, log }: LiveMount): Promise<void> {
     else log.warn({}, `unmounting ${mountPoint} failed: ${messageOf(error)}; cutting it off`);
   }
   if (!isStillMounted(mountPoint)) return;
-  await detach(mountPoint, { lazy: true, cut: true });
+  await (rights?.cut() ?? detach(mountPoint, { lazy: true, cut: true }));
   // The driver hears of it a moment later; should it not, the process may still end.
   await Promise.race([mounted.unmounted, sleep(cutMs, undefined, { ref: false })]);
 }

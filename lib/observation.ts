@@ -68,9 +68,10 @@ export class Observation {
 
   /** Opens the log files again, for whoever has moved them away. */
   reopenLogs(): void {
-    this.#processLog.reopen();
+    const isOpen = this.#processLog.reopen();
     this.#auditLog?.reopen();
-    this.log.info({}, 'opened the log files again');
+    if (isOpen) this.log.info({}, 'opened the log files again');
+    else this.log.warn({}, 'the log file cannot be opened again; the one before is still written');
   }
 
   /** The operations as the driver is to call them. */

@@ -24,6 +24,7 @@ export function contradictions(
     ...objectFaults(options, shown, ambient),
     ...layoutFaults(options, origins, ambient),
     ...privateFaults(options, origins, ambient),
+    ...runAsFaults(options, origins, ambient),
     ...limitFaults(options, shown),
   ];
 }
@@ -97,6 +98,31 @@ function* privateFaults(
   else if (options.uid === 0) yield `${given} needs --uid, the user the mount is for`;
   if (options.driver === 'fuse-native') {
     yield `${given} contradicts ${origins.get('driver') ?? ''} fuse-native, which mounts for its own user`;
+  }
+}
+
+/** Only root can become somebody else, who then has to be able to look at the mount to watch over it. */
+function* runAsFaults(
+  { runAs, ...options }: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): Iterable<string> {
+  const given = origins.get('runAs');
+  if (runAs === undefined || given === undefined) return;
+  if (ambient.uid !== 0) {
+    yield `${given} needs root, to become another user`;
+    return;
+  }
+  if (runAs.uid === 0) yield `${given} names root, whose rights it gives up; name another user`;
+  if (options.driver === 'fuse-native') {
+    yield `${given} contradicts ${origins.get('driver') ?? ''} fuse-native, which cannot give up root`;
+  }
+  if (options.private) {
+    if (runAs.uid === options.uid && runAs.gid === options.gid) return;
+    const alone = `${origins.get('private') ?? '--private'}, which lets in nobody but --uid and --gid`;
+    yield `${given} ${runAs.name} contradicts ${alone}; name that user`;
+  } else if (!options.allowOther && !options.chroot) {
+    yield `${given} needs --allow-other: without it the kernel lets nobody but root in`;
   }
 }
 

@@ -8,6 +8,7 @@ import { logLevels, type LogLevel } from './log.js';
 import {
   matching,
   oneOf,
+  parseAccount,
   parseAddress,
   parseCount,
   parseEndpointUrl,
@@ -23,6 +24,7 @@ import {
   showTime,
   within,
   type Address,
+  type UserAccount,
 } from './option-values.js';
 import { multipartLimits } from './store.js';
 
@@ -57,6 +59,8 @@ export interface MountOptions {
   readonly chroot: boolean;
   /** mounted by root for the owner alone */
   readonly private: boolean;
+  /** who the mount's process becomes; stays who it is if absent */
+  readonly runAs: UserAccount | undefined;
   /** who besides root may use the mount */
   readonly access: 'owner' | 'any';
   readonly allowOther: boolean;
@@ -372,6 +376,15 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       group: 'Who',
       help: 'the other layout: mounted by root one level below the chroot, for --uid alone, closed even to root',
     }),
+    runAs: optional(
+      {
+        name: 'run-as',
+        group: 'Who',
+        value: 'USER',
+        help: 'user that the process of the mount becomes, by name or number; it then has none of the rights of root',
+      },
+      parseAccount,
+    ),
     access: valued(
       {
         name: 'access',

@@ -227,6 +227,23 @@ function parseId(text: string, database: Database, what: string): number {
   return Number(id);
 }
 
+/** A user of this machine, as passwd(5) has one. */
+export interface UserAccount {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+}
+
+/** The account of a user given by name or number. @throws OptionValueError where there is none */
+export function parseAccount(text: string): UserAccount {
+  const [name, , uid, gid, , home] = lookUp('passwd', text) ?? [];
+  if (name === undefined || home === undefined) {
+    throw new OptionValueError(`there is no user ${quote(text)} on this machine`);
+  }
+  return { name, uid: Number(uid), gid: Number(gid), home };
+}
+
 /** The primary group of a user id, or undefined for an id that no account has. */
 export function primaryGroupOf(uid: number): number | undefined {
   const gid = lookUp('passwd', String(uid))?.[3];

@@ -1,9 +1,12 @@
 /**
  * Directories that belong to one user alone, in places where everybody may write.
  */
-import { lstatSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { systemErrorCode } from './errors.js';
 import { Failure, messageOf } from './failure.js';
+import type { UserAccount } from './option-values.js';
+import { asUser } from './run-as.js';
 
 /**
  * Makes `path` with mode 0700, or takes the one that is there if it is ours, a real directory and
@@ -30,4 +33,26 @@ export function makePrivateDirectory(path: string): void {
     `${path} has to be a directory of this user with mode 0700, and it is not; ` +
       `find out who made it, then remove it`,
   );
+}
+
+/**
+ * Makes `path` as root for another user, in a directory of its own that only root can write to. The
+ * user makes it, for whom that directory is open this moment: not every root has the right to give
+ * files away, the one of the systemd unit has not.
+ * @throws Failure with exit code 2
+ */
+export function makePrivateDirectoryFor(user: UserAccount, path: string): void {
+  if (existsSync(path)) return;
+  const outer = dirname(path);
+  try {
+    mkdirSync(outer, { recursive: true });
+    asUser({ ...user, uid: 0 }, () => chownSync(outer, 0, user.gid));
+    chmodSync(outer, 0o770);
+    asUser(user, () => mkdirSync(path, { mode: 0o700 }));
+    chmodSync(outer, 0o711);
+  } catch (error) {
+    throw new Failure(2, `cannot make ${path} for ${user.name}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
 }

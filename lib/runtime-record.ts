@@ -3,17 +3,31 @@
  * it is doing. `s3jail unmount` finds the process through it and shows its progress, `s3jail status`
  * the socket beside it; a second mount on the same place is refused through it.
  *
- * It lies in /run/s3jail for root, in $XDG_RUNTIME_DIR/s3jail for others (without that variable in
- * /tmp/s3jail-UID), mode 0600 in 0700. A process that ended well removes its record; one that could
+ * It lies in /run/s3jail for root, in /run/s3jail-UID/mounts for those that root gave up its rights
+ * for (`--run-as`), in $XDG_RUNTIME_DIR/s3jail for others (without that variable in /tmp/s3jail-UID), mode
+ * 0600 in 0700. A process that ended well removes its record; one that could
  * not store everything leaves it behind with what was lost.
  */
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemErrorCode } from './errors.js';
 import { Failure } from './failure.js';
 import { mountName } from './mount-name.js';
-import { makePrivateDirectory } from './private-directory.js';
+import type { UserAccount } from './option-values.js';
+import { makePrivateDirectory, makePrivateDirectoryFor } from './private-directory.js';
 import { isAlive, ownIdentity, userOf, type ProcessIdentity } from './process-identity.js';
+import { asUser } from './run-as.js';
 
 export interface RuntimeState extends ProcessIdentity {
   readonly mountPoint: string;
@@ -40,9 +54,22 @@ export class RuntimeRecord {
 
   /**
    * Claims a mount point for this process.
+   * @param user who this process, now root, is going to be
    * @throws Failure with exit code 32 if another living process has it
    */
-  static claim(mountPoint: string, source: string): RuntimeRecord {
+  static claim(mountPoint: string, source: string, user?: UserAccount): RuntimeRecord {
+    // One of another place would not stand in the way, but would be found instead of the new one.
+    let other: FoundRecord | undefined;
+    while ((other = findRecord(mountPoint, undefined)) !== undefined) {
+      const state = other.read();
+      if (state !== undefined && isAlive(state)) throw claimed(state);
+      other.remove();
+    }
+    if (user !== undefined) makePrivateDirectoryFor(user, handedOverTo(user.uid));
+    return asUser(user, () => RuntimeRecord.#claimAsSelf(mountPoint, source));
+  }
+
+  static #claimAsSelf(mountPoint: string, source: string): RuntimeRecord {
     const [directory] = runtimeDirectories(process.geteuid?.() ?? 0);
     makePrivateDirectory(directory);
     const path = recordPath(directory, mountPoint);
@@ -133,15 +160,11 @@ export interface FoundRecord {
 
 /** The records of this user's mounts, whether their processes live or not. */
 export function ownRecords(): FoundRecord[] {
-  const paths = runtimeDirectories(process.geteuid?.() ?? 0).flatMap((directory) =>
-    namesIn(directory)
+  return ownPlaces().flatMap((place) =>
+    namesIn(place.directory)
       .filter((name) => name.endsWith('.json'))
-      .map((name) => join(directory, name)),
+      .flatMap((name) => believable(join(place.directory, name), place) ?? []),
   );
-  return paths.flatMap((path) => {
-    const state = readRecord(path);
-    return state === undefined ? [] : [foundRecord(path, state)];
-  });
 }
 
 function foundRecord(path: string, state: RuntimeState): FoundRecord {
@@ -167,20 +190,56 @@ function namesIn(directory: string): string[] {
  * @param owner user the mount was made for, if known: root finds the mounts of others so
  */
 export function findRecord(mountPoint: string, owner: number | undefined): FoundRecord | undefined {
-  const self = process.geteuid?.() ?? 0;
-  const users = owner === undefined || owner === self ? [self] : [self, owner];
-  const places = users.flatMap((user) =>
-    runtimeDirectories(user).map((directory) => ({ user, directory })),
-  );
-  for (const { user, directory } of places) {
-    const path = recordPath(directory, mountPoint);
-    const state = readRecord(path);
-    // What another user wrote may name any process; only one of that user's own is believed.
-    if (state === undefined || (user !== self && userOf(state) !== user)) continue;
-    const found = foundRecord(path, state);
-    return user === self ? found : { ...found, remove: () => undefined };
+  const places = [...ownPlaces(), ...(owner === undefined ? [] : placesOf(owner))];
+  for (const place of places) {
+    const found = believable(recordPath(place.directory, mountPoint), place);
+    if (found === undefined) continue;
+    return place.isOurs ? found : { ...found, remove: () => undefined };
   }
   return undefined;
+}
+
+/** Where records may be. */
+interface Place {
+  readonly directory: string;
+  /** who writes there */
+  readonly user: number;
+  /** ours to clean, be it as root who made it for that user */
+  readonly isOurs: boolean;
+}
+
+function placesOf(user: number): Place[] {
+  const isOurs = user === process.geteuid?.();
+  return runtimeDirectories(user).map((directory) => ({ directory, user, isOurs }));
+}
+
+/** The places of this user; for root also those that were handed over to others. */
+function ownPlaces(): Place[] {
+  const self = process.geteuid?.() ?? 0;
+  const handedOver = self === 0 ? namesIn('/run') : [];
+  return [
+    ...placesOf(self),
+    ...handedOver.flatMap((name) => {
+      const user = /^s3jail-(\d+)$/.exec(name)?.[1];
+      return user === undefined
+        ? []
+        : [{ directory: handedOverTo(Number(user)), user: Number(user), isOurs: true }];
+    }),
+  ];
+}
+
+/**
+ * The record at a path, as far as it is to be believed. What another user wrote may name any process:
+ * only one of that user's own is taken for a mount's, or, where root chose the user, one that is gone.
+ */
+function believable(path: string, { user, isOurs }: Place): FoundRecord | undefined {
+  const state = readRecord(path);
+  if (state === undefined) return undefined;
+  if (user !== process.geteuid?.()) {
+    const actual = userOf(state);
+    if (actual === undefined ? !isOurs : actual !== user) return undefined;
+  }
+  return foundRecord(path, state);
 }
 
 function recordPath(directory: string, mountPoint: string): string {
@@ -193,20 +252,42 @@ function recordPath(directory: string, mountPoint: string): string {
  */
 function runtimeDirectories(uid: number): [string, ...string[]] {
   if (uid === 0) return ['/run/s3jail'];
+  const places = usualDirectories(uid);
+  const handedOver = handedOverTo(uid);
+  return existsSync(handedOver) ? [handedOver, ...places] : places;
+}
+
+function usualDirectories(uid: number): [string, ...string[]] {
   const usual: [string, string] = [`/run/user/${uid}/s3jail`, `/tmp/s3jail-${uid}`];
   if (uid !== process.geteuid?.()) return usual;
   const own = process.env['XDG_RUNTIME_DIR'];
   return own === undefined || own === '' ? [usual[1], usual[0]] : [join(own, 's3jail'), ...usual];
 }
 
-/** A record as it stands on disk; undefined where there is none or it is not one. */
+/** Only root can have made it there. */
+function handedOverTo(uid: number): string {
+  return `/run/s3jail-${uid}/mounts`;
+}
+
+/**
+ * A record as it stands on disk; undefined where there is none or it is not one. It may be another
+ * user's, so no link is followed and no pipe waited for.
+ */
 function readRecord(path: string): RuntimeState | undefined {
   let found: unknown;
   try {
-    found = JSON.parse(readFileSync(path, 'utf8'));
+    const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      found = JSON.parse(readFileSync(file, 'utf8'));
+    } finally {
+      closeSync(file);
+    }
   } catch (error) {
-    // ENOENT: no record. EACCES: another user's. SyntaxError: the disk was full when it was made.
-    const isExpected = ['ENOENT', 'EACCES'].includes(systemErrorCode(error) ?? '');
+    // ENOENT: no record. EACCES: another user's. ELOOP, EISDIR, ENXIO: something else of that name.
+    const isExpected = ['ENOENT', 'EACCES', 'ELOOP', 'EISDIR', 'ENXIO'].includes(
+      systemErrorCode(error) ?? '',
+    );
+    // SyntaxError: the disk was full when it was made.
     if (isExpected || error instanceof SyntaxError) return undefined;
     throw error;
   }

@@ -22,7 +22,23 @@ export interface MountSettings {
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   /** `--metadata-ttl`: the longest time that the kernel may show an answer without asking again */
   readonly metadataTtlMs: number;
+  /** where this process may not mount any more; the kernel driver's alone */
+  readonly rootHelper?: RootHelper | undefined;
   readonly log: Log;
+}
+
+/** What stays root where this process has given that up: it can make and end this one mount. */
+export interface RootHelper {
+  /** the open /dev/fuse, whose descriptor is the driver's from now on */
+  readonly device: number;
+  /** @throws Error with what mount(8) said */
+  mount(): Promise<void>;
+  /** @returns whether /sys let it */
+  raiseReadAhead(): Promise<boolean>;
+  /** @param how.cut with `lazy`: whoever uses it is cut off. @throws Error with what umount(8) said */
+  unmount(how: { lazy: boolean; cut?: boolean }): Promise<void>;
+  /** Ends it. */
+  close(): void;
 }
 
 /** A live mount. */

@@ -7,12 +7,13 @@ import { messageOf, type ExitCode } from '../failure.js';
 import { createLog, silentLog, type Log } from '../log.js';
 import { storeOptionsOf, type ServicePlan } from '../mount-request.js';
 import type { MountOptions } from '../option-table.js';
+import { giveUpRoot } from '../run-as.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';
 import { showSource } from '../source.js';
 import { BucketTrial } from './bucket-trial.js';
 import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';
-import { checkMachine } from './machine.js';
+import { checkMachine, checkTempDirectory } from './machine.js';
 
 /** Whoever checks waits for it. */
 const patience = { timeoutMs: 10_000, maxAttempts: 2 };
@@ -31,6 +32,8 @@ export async function runCheck(
   const { options } = plan;
   await checkMachine(options, findings);
   if (plan.mountPoint !== undefined) await checkMountPoint(plan.mountPoint, options, findings);
+  if (options.runAs !== undefined) giveUpRoot(options.runAs);
+  checkTempDirectory(options, findings);
   const store = await open(plan, findings);
   try {
     if (store !== undefined && (await checkService(store, plan, findings))) {

@@ -8,14 +8,14 @@ import { showSize } from '../option-values.js';
 import type { Findings } from './findings.js';
 
 export async function checkMachine(options: MountOptions, findings: Findings): Promise<void> {
-  const { name, able, reason } = await driverReadiness(options.driver);
+  const { runAs, driver } = options;
+  const { name, able, reason } = await driverReadiness(runAs === undefined ? driver : 'kernel');
   const what = `driver ${name}`;
   if (able) findings.ok(what, reason);
   else findings.fail(what, reason);
-  checkTempDirectory(options, findings);
 }
 
-function checkTempDirectory({ tempDir, tempLimit }: MountOptions, findings: Findings): void {
+export function checkTempDirectory({ tempDir, tempLimit }: MountOptions, findings: Findings): void {
   const what = 'temporary files';
   try {
     // A mount makes the last component of the path where it is missing.

@@ -4,6 +4,7 @@ import {
   closerState,
   parseProcessStat,
   parseProcessStatus,
+  parseWasSignalled,
   parseWantsToStop,
   wantsToStop,
 } from '../../lib/fuse/kernel/process-state.js';
@@ -31,6 +32,19 @@ void t.test('a thread that exit(3) of its program took along was not killed', (t
   const text = stat('node', 0x404, 0);
   t.equal(parseProcessStat(text, { seesExitCode: true }).closing, 'exit');
   t.equal(parseProcessStat(text, { seesExitCode: false }).closing, 'killed');
+  t.end();
+});
+
+void t.test('without the exit code, a signal that is pending tells who was killed', (t) => {
+  const status = (fields: { tgid: number; threads: number; pending: string }) =>
+    `Name:\tnode\nTgid:\t${fields.tgid}\nThreads:\t${fields.threads}\n` +
+    `SigPnd:\t0000000000000000\nShdPnd:\t${fields.pending}\n`;
+  const none = '0000000000000000';
+  const sigkill = '0000000000000100';
+  t.ok(parseWasSignalled(status({ tgid: 7, threads: 1, pending: none }), 7), 'the only thread');
+  t.notOk(parseWasSignalled(status({ tgid: 7, threads: 2, pending: none }), 7));
+  t.notOk(parseWasSignalled(status({ tgid: 7, threads: 1, pending: none }), 8), 'another thread');
+  t.ok(parseWasSignalled(status({ tgid: 7, threads: 2, pending: sigkill }), 8));
   t.end();
 });
 

@@ -12,7 +12,7 @@ import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
-import type { Driver, Mounted, MountSettings } from '../driver.js';
+import type { Driver, Mounted, MountSettings, RootHelper } from '../driver.js';
 import { deviceOn } from './device.js';
 import {
   clearDeadMount,
@@ -27,6 +27,7 @@ import {
 import { MountState } from './mount-state.js';
 import { NodeTable } from './node-table.js';
 import { Notices } from './notices.js';
+import { spawnRootHelper } from './root-helper.js';
 import { Session } from './session.js';
 
 const devicePath = '/dev/fuse';
@@ -110,8 +111,10 @@ async function negotiate(session: Session, over: AbortSignal): Promise<void> {
  * stay in their reads as long as the mount lives, and all callers with them. So the connection is cut
  * first, which also leaves the mount point free.
  */
-function cutAtExit(mountPoint: string): () => void {
+function cutAtExit(mountPoint: string, helper: RootHelper | undefined): () => void {
   const cut = (): void => {
+    // The helper takes the mount away then.
+    if (helper !== undefined) process.kill(process.pid, 'SIGKILL');
     const options = { timeout: 10_000, stdio: 'ignore' as const, env: helperEnvironment };
     const { status } = spawnSync(
       'umount',
@@ -127,15 +130,40 @@ function cutAtExit(mountPoint: string): () => void {
 }
 
 /** After the session: a connection that was cut (umount -f) may leave a dead mount behind. */
-async function tidy(mountPoint: string, device: string | undefined): Promise<void> {
+async function tidy(
+  mountPoint: string,
+  device: string | undefined,
+  helper: RootHelper | undefined,
+): Promise<void> {
   const left = await mountAt(mountPoint);
   if (left?.type !== mountType || left.device !== device) return;
-  await runUnmount(mountPoint, { lazy: true });
+  await runUnmount(mountPoint, { lazy: true }, helper);
+}
+
+/**
+ * Starts what is to stay root, while this process is; `mount` then needs no rights of its own.
+ * @throws Error with a sentence for the operator
+ */
+export function startRootHelper(settings: Omit<MountSettings, 'rootHelper'>): RootHelper {
+  checkMayMount();
+  const { mountPoint, source } = settings;
+  const options = optionsOf(settings);
+  return spawnRootHelper(devicePath, { mountPoint, source, options, readAheadKib });
+}
+
+function checkMayMount(): void {
+  const { able, reason } = mayMount();
+  if (!able) throw new Error(`the kernel driver cannot be used: ${reason}`);
+}
+
+function optionsOf(settings: MountSettings): string {
+  return mountOptions({ ...settings, owner: settings.owner ?? { uid: 0, gid: 0 } });
 }
 
 async function prepare(settings: MountSettings): Promise<string> {
-  const { able, reason } = mayMount();
-  if (!able) throw new Error(`the kernel driver cannot be used: ${reason}`);
+  // The helper was started on a mount point that root had looked at.
+  if (settings.rootHelper !== undefined) return settings.mountPoint;
+  checkMayMount();
   await clearDeadMount(settings.mountPoint, settings.log);
   const mountPoint = await realpath(settings.mountPoint);
   await clearDeadMount(mountPoint, settings.log);
@@ -145,25 +173,26 @@ async function prepare(settings: MountSettings): Promise<string> {
 
 async function mount(operations: Operations, settings: MountSettings): Promise<Mounted> {
   const mountPoint = await prepare(settings);
-  const descriptor = openSync(devicePath, 'r+');
+  const { source, log, rootHelper: helper } = settings;
+  const descriptor = helper?.device ?? openSync(devicePath, 'r+');
   const session = sessionFor(operations, settings, descriptor);
-  const options = mountOptions({ ...settings, owner: settings.owner ?? { uid: 0, gid: 0 } });
-  const { source, log } = settings;
+  const options = optionsOf(settings);
   try {
-    await connect(session, runMount({ descriptor, mountPoint, source, options }));
+    const mounting = helper?.mount() ?? runMount({ descriptor, mountPoint, source, options });
+    await connect(session, mounting);
   } catch (error) {
     // The kernel ends the connection with its last descriptor; the mount is dead then, if there is one.
     await session.close();
-    await clearDeadMount(mountPoint, log);
+    if (helper === undefined) await clearDeadMount(mountPoint, log);
     throw error;
   }
   const served = session.serve();
   const info = await mountAt(mountPoint);
-  const raised = info !== undefined && (await raiseReadAhead(info.device, readAheadKib));
-  const keep = cutAtExit(mountPoint);
+  const raised = await (helper?.raiseReadAhead() ?? raiseReadAhead(info?.device, readAheadKib));
+  const keep = cutAtExit(mountPoint, helper);
   const unmounted = served
     .finally(keep)
-    .then(() => tidy(mountPoint, info?.device))
+    .then(() => tidy(mountPoint, info?.device, helper))
     .catch((error: unknown) => log.error({ mountPoint, err: error }, 'the mount did not end well'));
   const limits = ['a shared writable memory mapping is refused (ENODEV)'];
   if (!raised) limits.push('read-ahead stays at 128 KiB: /sys is not writable');
@@ -172,7 +201,7 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
     unmounted,
     counters: () => session.counters,
     unmount: async (how) => {
-      await runUnmount(mountPoint, how);
+      await runUnmount(mountPoint, how, helper);
       if (!how.lazy) await unmounted;
     },
   };

@@ -11,6 +11,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { FsError, systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
+import type { RootHelper } from '../driver.js';
 
 const execFileAsync = promisify(execFile);
 
@@ -129,17 +130,23 @@ export function runMount(request: {
 }
 
 /**
- * Runs umount(8). `-c` keeps it from looking at the mount point itself, which only we could answer.
+ * Runs umount(8), or has it run. `-c` keeps it from looking at the mount point itself, which only we
+ * could answer.
  * @throws FsError EBUSY where the mount is in use, EPERM where we may not unmount
  */
-export async function runUnmount(mountPoint: string, options: { lazy: boolean }): Promise<void> {
+export async function runUnmount(
+  mountPoint: string,
+  options: { lazy: boolean },
+  helper?: RootHelper,
+): Promise<void> {
   const flags = options.lazy ? ['-i', '-n', '-c', '-l'] : ['-i', '-n', '-c'];
   try {
-    await execFileAsync('umount', [...flags, '--', mountPoint], { env: helperEnvironment });
+    if (helper !== undefined) await helper.unmount(options);
+    else await execFileAsync('umount', [...flags, '--', mountPoint], { env: helperEnvironment });
   } catch (error) {
     const still = await mountAt(mountPoint);
     if (still?.type !== mountType) return;
-    if (process.geteuid?.() !== 0) {
+    if (helper === undefined && process.geteuid?.() !== 0) {
       throw new FsError('EPERM', `unmounting ${mountPoint} needs root`, { cause: error });
     }
     throw new FsError('EBUSY', `${mountPoint} is in use`, { cause: error });
@@ -186,7 +193,8 @@ async function isDead(mountPoint: string): Promise<boolean> {
  * largest reads are under way at a time.
  * @returns whether /sys let us
  */
-export async function raiseReadAhead(device: string, kib: number): Promise<boolean> {
+export async function raiseReadAhead(device: string | undefined, kib: number): Promise<boolean> {
+  if (device === undefined) return false;
   try {
     await writeFile(`/sys/class/bdi/${device}/read_ahead_kb`, String(kib));
     return true;

@@ -65,9 +65,24 @@ export function closerState(pid: number): CloserState {
   const { program, hasMemory } = parseProcessStatus(status);
   const stat = hasMemory ? undefined : readProc(pid, 'stat');
   if (stat !== undefined) {
-    return parseProcessStat(stat, { seesExitCode: process.geteuid?.() === 0 });
+    const seesExitCode = process.geteuid?.() === 0;
+    const found = parseProcessStat(stat, { seesExitCode });
+    const isSure = seesExitCode || found.closing !== 'killed';
+    return isSure || parseWasSignalled(status, pid) ? found : { ...found, closing: 'exit' };
   }
   return program === undefined ? { closing: 'close' } : { closing: 'close', program };
+}
+
+/**
+ * Whether a thread that ended as if by a signal did so, by /proc/PID/status, where the exit code is not
+ * to be seen: exit(3) takes the other threads of a program along in the same way. The signal that ended
+ * a program is still pending, unless it was one that dumps core.
+ */
+export function parseWasSignalled(text: string, pid: number): boolean {
+  const numberOf = (field: string) =>
+    Number(new RegExp(`^${field}:\\s*(\\d+)$`, 'm').exec(text)?.[1]);
+  const isOnlyThread = numberOf('Tgid') === pid && numberOf('Threads') === 1;
+  return isOnlyThread || parseWantsToStop(text);
 }
 
 /** SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM as bits of a signal mask. */

@@ -297,7 +297,7 @@ export class Session {
       this.#answerError(header, new FsError('ENOSYS', 'not offered').errno);
       return undefined;
     }
-    if (service.checked && this.#allowUids?.has(header.uid) === false) {
+    if (service.checked && !this.#isAllowed(header)) {
       this.#answerError(header, new FsError('EACCES', 'not for this user').errno);
       return undefined;
     }
@@ -310,6 +310,12 @@ export class Session {
     return outcome
       .then((reply) => this.#finish(flight, reply))
       .catch((error: unknown) => this.#log.error({ err: error }, 'answering a request failed'));
+  }
+
+  /** STATFS tells nothing of what is inside, and is how a mount asks whether it answers itself. */
+  #isAllowed({ uid, opcode: code }: RequestHeader): boolean {
+    if (this.#allowUids === undefined || this.#allowUids.has(uid)) return true;
+    return code === opcode.statfs && uid === process.geteuid?.();
   }
 
   /** Runs a handler; every failure becomes an errno here. */
