@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache';
 import type { DirectoryLister } from './directory-lister.js';
 import type { DirectoryPage } from './directory-page.js';
 import type { Entry, Listing } from './listing.js';
-import { childPath, isWithin, parentOf } from './path.js';
+import { childPath, isWithin, parentOf, sortsAfter } from './path.js';
 import type { Path } from './path.js';
 import { QuestionTrace } from './question-trace.js';
 import { Walk } from './underway.js';
@@ -24,12 +24,19 @@ export interface PageLookupsParts {
 
 const maxRecentPages = 8;
 
+interface PageUnderway {
+  readonly from: Path;
+  readonly walk: Walk;
+  /** undefined for who may not list */
+  readonly page: Promise<DirectoryPage | undefined>;
+}
+
 export class PageLookups {
   readonly #parts: PageLookupsParts;
   /** directories whose children are looked up */
   readonly #trace: QuestionTrace;
   /** under way, by directory */
-  readonly #pages = new Map<Path, { walk: Walk; page: Promise<DirectoryPage | undefined> }>();
+  readonly #pages = new Map<Path, PageUnderway>();
   /** the last of each directory */
   readonly #recent = new LRUCache<Path, Listing>({ max: maxRecentPages });
 
@@ -66,17 +73,18 @@ export class PageLookups {
     return told;
   }
 
-  /** One that was begun after `child` was last changed here. */
+  /** One from `child` or a name before it on, begun after `child` was last changed here. */
   #page(directory: Path, child: Path): Promise<DirectoryPage | undefined> {
     const known = this.#pages.get(directory);
-    if (known?.walk.hasChanged(child) === false) return known.page;
+    const isFit = known !== undefined && !sortsAfter(known.from, child);
+    if (isFit && !known.walk.hasChanged(child)) return known.page;
     const walk = new Walk();
     const page = this.#parts.underway
       .during(walk, () => this.#fetch(directory, { child, walk }))
       .finally(() => {
         if (this.#pages.get(directory)?.walk === walk) this.#pages.delete(directory);
       });
-    this.#pages.set(directory, { walk, page });
+    this.#pages.set(directory, { from: child, walk, page });
     return page;
   }
 

@@ -83,6 +83,20 @@ void t.test('files of several parts are looked up with their checksum', async (t
   t.same(count, { HeadObject: 1, ListObjectsV2: 1 });
 });
 
+void t.test('lookups of many names at a time share a page', async (t) => {
+  const core = await useCore(t);
+  const program = new Program(core.fs);
+  const names = Array.from({ length: 20 }, (_, index) => `/d/f${10 + index}`);
+  for (const name of names) await core.bucket.put(`alice${name}`, 'x');
+  const upwards = await cost(core, () => Promise.all(names.map((name) => program.stat(name))));
+  t.same(upwards, { HeadObject: 1, ListObjectsV2: 2 });
+  const downwards = await cost(core, () =>
+    Promise.all(names.map((name) => program.exists(`${name}-not`)).reverse()),
+  );
+  const sum = Object.values(downwards).reduce((all, each) => all + each, 0);
+  t.ok(sum <= 2 * names.length, `${sum} requests`);
+});
+
 void t.test('two lookups of one name at a time share the requests', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
