@@ -64,8 +64,7 @@ export class PageLookups {
   async ask(path: Path): Promise<{ entry: Entry | undefined } | undefined> {
     const directory = parentOf(path);
     const { now } = this.#parts;
-    const before = this.#trace.note(directory, path, now());
-    if (before === undefined || before === path) return undefined;
+    if (!this.#trace.note(directory, path, now())) return undefined;
     const page = await this.#page(directory, path);
     const told = page?.tell(path);
     // Who asks for what is not there, to create it, is not helped by what is there.

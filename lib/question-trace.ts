@@ -28,14 +28,14 @@ export class QuestionTrace {
 
   /**
    * S3 is to be asked for `child` of `directory`.
-   * @returns the child asked for just before; undefined also where a common answer is no use
+   * @returns whether another child was asked for just before, and a common answer is of use
    */
-  note(directory: Path, child: Path, nowMs: number): Path | undefined {
+  note(directory: Path, child: Path, nowMs: number): boolean {
     const last = this.#directories.get(directory);
     const { uselessUntilMs = 0 } = last ?? {};
     this.#directories.set(directory, { child, atMs: nowMs, uselessUntilMs });
-    const isRecent = last !== undefined && nowMs - last.atMs < this.#memoryMs;
-    return isRecent && nowMs >= uselessUntilMs ? last.child : undefined;
+    if (last === undefined || last.child === child) return false;
+    return nowMs - last.atMs < this.#memoryMs && nowMs >= uselessUntilMs;
   }
 
   /** The common answer did not bring `child`, or not all that it should. */

@@ -454,8 +454,7 @@ export class Tree {
   /** Whether children of `parent` are listed one after another. */
   #isWalk(parent: Path, child: Path): boolean {
     if (child === rootPath) return false;
-    const before = this.#listed.note(parent, child, this.#settings.now());
-    return before !== undefined && before !== child;
+    return this.#listed.note(parent, child, this.#settings.now());
   }
 
   /**
