@@ -23,6 +23,8 @@ const rivalShare = 0.05;
 export class Lag {
   /** milliseconds that the latest took, by the power of two of their size */
   readonly #siblings = new Map<number, number[]>();
+  /** when those began that are under way, by the same */
+  readonly #underWay = new Map<number, Set<{ readonly beganMs: number }>>();
   #watched = 0;
   #rivals = 0;
 
@@ -48,6 +50,9 @@ export class Lag {
   watch(bytes: number, rival: () => void): () => void {
     this.#watched++;
     const beganMs = performance.now();
+    const watched = { beganMs };
+    const siblings = this.#underWay.get(sizeClass(bytes)) ?? new Set();
+    this.#underWay.set(sizeClass(bytes), siblings.add(watched));
     let timer: NodeJS.Timeout;
     const lookAfter = (waitMs: number): void => {
       const dueMs = performance.now() + waitMs;
@@ -65,14 +70,24 @@ export class Lag {
       timer.unref();
     };
     lookAfter(shortestLagMs);
-    return () => clearTimeout(timer);
+    return () => {
+      clearTimeout(timer);
+      siblings.delete(watched);
+    };
   }
 
-  /** How long a GET of this size may take; for ever where too few siblings tell. */
+  /**
+   * How long a GET of this size may take; for ever where too few siblings tell. Those under way count
+   * too with the time they have taken: where all are slow, none lags.
+   */
   #patienceMs(bytes: number): number {
     const latest = this.#siblings.get(sizeClass(bytes));
     if (latest === undefined || latest.length < fewestSiblings) return Infinity;
-    const sorted = [...latest].sort((a, b) => a - b);
+    const nowMs = performance.now();
+    const underWay = [...(this.#underWay.get(sizeClass(bytes)) ?? [])];
+    const sorted = [...latest, ...underWay.map(({ beganMs }) => nowMs - beganMs)].sort(
+      (a, b) => a - b,
+    );
     const median = sorted[Math.floor(sorted.length / 2)] ?? 0;
     return Math.max(shortestLagMs, lagFactor * median);
   }

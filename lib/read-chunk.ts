@@ -1,27 +1,32 @@
 /**
  * One range of one version of an object on its way into memory, and who waits for it.
  *
- * Bytes are handed out as they come. A GET that lags far behind others of its size gets a rival for
- * what is missing; whichever is complete first wins, the other is ended.
+ * Bytes are handed out as they come, and their memory is given back from the front while the rest is
+ * still coming. Where memory is short, the GET is not made shorter, which would cost more of them: it
+ * waits with the bytes that nobody asked for yet, so that S3 sends no more until there is room.
+ *
+ * A GET that lags far behind others of its size gets a rival for what is missing; whichever is complete
+ * first wins, the other is ended.
  */
+import { crc32 } from 'node:zlib';
 import { FsError, isStoreError } from './errors.js';
-import type { Lag } from './lag.js';
 import type { Lend } from './operations.js';
-import type { SpareBuffers } from './spare-buffers.js';
+import type { ReadPool } from './read-pool.js';
+import { Segment, segmentBytes } from './segment.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from './store.js';
 
 /** GETs of bytes whose checksum is wrong. */
 const maxAttempts = 3;
-const nothing = Buffer.alloc(0);
 
 export interface ChunkParts {
   readonly store: ObjectStore;
   readonly info: ObjectInfo;
   readonly range: ByteRange;
-  /** bytes charged to the memory budget for it, given back when it is dropped */
+  /** bytes of the pool's memory taken for it already; the rest is taken as it comes */
   readonly charge: number;
-  readonly lag: Lag;
-  readonly buffers: SpareBuffers;
+  readonly pool: ReadPool;
+  /** whether its checksum is wanted */
+  readonly isSummed: boolean;
 }
 
 export interface ReadOptions {
@@ -31,36 +36,45 @@ export interface ReadOptions {
 }
 
 export class Chunk implements ByteRange {
-  readonly start: number;
+  /** where it began, before memory was given back */
+  readonly origin: number;
   readonly end: number;
-  readonly charge: number;
   /** resolves when all bytes are here or none will come */
   readonly settled: Promise<void>;
   readonly #parts: ChunkParts;
   readonly #abort = new AbortController();
-  #bytes: Buffer;
-  #received = 0;
-  #takers = 0;
-  /** bytes handed out, repeated ones too */
-  #served = 0;
-  /** bytes were handed out for good */
-  #isKept = false;
-  /** how often bytes were handed out that did not come back yet */
-  #lent = 0;
-  /** dropped, and nothing is under way */
-  #isOver = false;
+  /** those in memory, in order */
+  #segments: Segment[] = [];
+  /** offset in the object of the first of them */
+  #start: number;
+  /** offset in the object of the first byte that is not here yet */
+  #received: number;
+  /** memory taken for segments to come */
+  #reserved: number;
+  #crc = 0;
+  /** bytes were handed out, or are not in memory any more */
+  #wasSeen = false;
+  readonly #takers = new Set<ByteRange>();
+  /** it waited for memory, so how long it takes says nothing of S3 */
+  #hasPaused = false;
   #failure: { error: unknown } | undefined;
   #waiting: (() => void)[] = [];
 
   /** Begins to fetch at once. */
   constructor(parts: ChunkParts) {
     const { start, end } = parts.range;
-    this.start = start;
+    this.origin = start;
     this.end = end;
-    this.charge = parts.charge;
     this.#parts = parts;
-    this.#bytes = parts.buffers.take(end - start);
+    this.#start = start;
+    this.#received = start;
+    this.#reserved = parts.charge;
     this.settled = this.#run();
+  }
+
+  /** The first byte that is in memory or on its way. */
+  get start(): number {
+    return this.#start;
   }
 
   get hasFailed(): boolean {
@@ -68,80 +82,118 @@ export class Chunk implements ByteRange {
   }
 
   get isComplete(): boolean {
-    return this.#received === this.#bytes.length;
+    return this.#received === this.end;
   }
 
   /** Whether somebody waits for bytes of it. */
   get isAwaited(): boolean {
-    return this.#takers > 0;
+    return this.#takers.size > 0;
   }
 
-  /** Whether as many bytes were handed out as it has: the kernel keeps them and asks once. */
+  /** Whether all of it that is in memory was handed out, and nothing is on its way. */
   get isServed(): boolean {
-    return this.#served >= this.#bytes.length;
+    return this.isComplete && this.#segments.every(({ isServed }) => isServed);
   }
 
-  /** All bytes of a complete chunk. */
-  get bytes(): Uint8Array {
-    return this.#bytes;
+  /** CRC-32 of all its bytes, once complete, if it was wanted. */
+  get crc(): number {
+    return this.#crc;
   }
 
   /**
    * Bytes of [start, end) of the object, once they are here.
    * @throws FsError EINTR; whatever the GET failed with
    */
-  async take(start: number, end: number, { signal, lend }: ReadOptions = {}): Promise<Uint8Array> {
-    this.#takers++;
+  async take(
+    start: number,
+    end: number,
+    { signal, lend }: ReadOptions = {},
+  ): Promise<Uint8Array[]> {
+    const taker = { start, end };
+    this.#takers.add(taker);
+    // It may be waiting for memory, and does not have to any more.
+    if (this.#received < end) this.#wake();
     try {
-      while (this.#received < end - this.start) {
+      while (this.#received < end || this.#start > start) {
         if (this.#failure !== undefined) throw this.#failure.error;
         if (signal?.aborted === true) throw new FsError('EINTR', 'the read was interrupted');
         await this.#progress(signal);
       }
-      this.#served += end - start;
-      this.#noteLoan(lend);
-      return this.#bytes.subarray(start - this.start, end - this.start);
+      return this.#hand(start, end, lend);
     } finally {
-      this.#takers--;
+      this.#takers.delete(taker);
+      if (this.#hasPaused && !this.isComplete) this.#wake();
+    }
+  }
+
+  /** Gives back the memory of the first segments, up to one that somebody wants or waits for. */
+  trim(isWanted: (part: ByteRange & { readonly isServed: boolean }) => boolean): void {
+    for (;;) {
+      const [segment] = this.#segments;
+      if (segment === undefined) return;
+      const { isServed } = segment;
+      const range = { start: this.#start, end: this.#start + segment.length };
+      if (range.end > this.#received || this.#isAwaited(range)) return;
+      if (isWanted({ ...range, isServed })) return;
+      this.#wasSeen = true;
+      this.#segments.shift();
+      this.#start = range.end;
+      this.#release(segment);
     }
   }
 
   /** Ends what is under way. Nobody finds it any more; who has bytes of it may look at them still. */
   drop(): void {
     this.#abort.abort();
-    void this.settled.then(() => {
-      this.#isOver = true;
-      this.#recycle();
-    });
+    for (const segment of this.#segments) this.#release(segment);
+    this.#segments = [];
+    this.#start = this.end;
+    this.#giveBack(this.#reserved);
+    this.#reserved = 0;
+    this.#failure ??= { error: new FsError('EINTR', 'the bytes are not wanted') };
+    this.#wake();
   }
 
-  #noteLoan(lend: Lend | undefined): void {
-    if (lend === undefined) {
-      this.#isKept = true;
-      return;
+  #isAwaited({ start, end }: ByteRange): boolean {
+    for (const taker of this.#takers) if (taker.start < end && taker.end > start) return true;
+    return false;
+  }
+
+  #hand(start: number, end: number, lend: Lend | undefined): Uint8Array[] {
+    this.#wasSeen = true;
+    const pieces: Uint8Array[] = [];
+    for (let at = start; at < end;) {
+      const { segment, from } = this.#segmentAt(at);
+      if (segment === undefined) throw new Error(`no bytes at ${at}`);
+      const length = Math.min(end - at, segment.length - from);
+      pieces.push(segment.hand(from, from + length, lend));
+      at += length;
     }
-    this.#lent++;
-    lend(() => {
-      this.#lent--;
-      this.#recycle();
-    });
+    return pieces;
   }
 
-  #recycle(): void {
-    if (!this.#isOver || this.#isKept || this.#lent > 0 || this.#takers > 0) return;
-    this.#isOver = false;
-    this.#parts.buffers.give(this.#bytes);
-    // Whoever looks at it in spite of all that finds nothing, rather than another file.
-    this.#bytes = nothing;
+  #segmentAt(offset: number): { segment: Segment | undefined; from: number } {
+    const index = Math.floor((offset - this.#start) / segmentBytes);
+    return { segment: this.#segments[index], from: offset - this.#start - index * segmentBytes };
+  }
+
+  #release(segment: Segment): void {
+    segment.release();
+    this.#giveBack(segment.charge);
+  }
+
+  #giveBack(bytes: number): void {
+    if (bytes > 0) this.#parts.pool.give(bytes);
   }
 
   async #run(): Promise<void> {
     const beganMs = performance.now();
     try {
       await this.#fetch();
-      this.#parts.lag.note(this.#bytes.length, performance.now() - beganMs);
+      const { lag } = this.#parts.pool;
+      if (!this.#hasPaused) lag.note(this.end - this.origin, performance.now() - beganMs);
     } catch (error) {
-      this.#failure = { error };
+      this.#failure ??= { error };
     } finally {
       this.#abort.abort();
       this.#wake();
@@ -155,10 +207,10 @@ export class Chunk implements ByteRange {
         await this.#race();
         return;
       } catch (error) {
-        const isRetried =
-          isStoreError(error, 'corrupt') && this.#served === 0 && attempt < maxAttempts;
+        const isRetried = isStoreError(error, 'corrupt') && !this.#wasSeen && attempt < maxAttempts;
         if (!isRetried) throw error;
-        this.#received = 0;
+        this.#received = this.origin;
+        this.#crc = 0;
       }
     }
   }
@@ -176,36 +228,98 @@ export class Chunk implements ByteRange {
             if (running === 0) reject(error instanceof Error ? error : new Error(String(error)));
           });
         };
-        begin(0);
-        stopWatching = this.#parts.lag.watch(this.#bytes.length, () => begin(this.#received));
+        begin(this.origin);
+        const { lag } = this.#parts.pool;
+        stopWatching = lag.watch(this.end - this.origin, () => {
+          if (!this.#hasPaused) begin(this.#received);
+        });
       });
     } finally {
       stopWatching();
     }
   }
 
-  /** Reads from `from`, an offset in this chunk, to the end. */
+  /** Reads from `from` to the end. */
   async #pull(from: number): Promise<void> {
     const { store, info } = this.#parts;
-    const isWhole = this.start + from === 0 && this.end === info.size;
+    const { signal } = this.#abort;
+    const isWhole = from === 0 && this.end === info.size;
     const { body } = await store.get(info.key, {
       // Without a range S3's checksum comes along, and is compared.
-      ...(isWhole ? {} : { range: { start: this.start + from, end: this.end } }),
+      ...(isWhole ? {} : { range: { start: from, end: this.end } }),
       ifMatch: info.etag,
-      signal: this.#abort.signal,
+      signal,
     });
     let at = from;
     for await (const piece of body) {
-      // A rival was faster: the memory may be another chunk's by now.
-      if (this.#abort.signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
-      if (at + piece.length > this.#bytes.length) throw new FsError('EIO', 'a body is too long');
-      this.#bytes.set(piece, at);
       at += piece.length;
-      if (at <= this.#received) continue;
-      this.#received = at;
-      this.#wake();
+      if (at > this.end) throw new FsError('EIO', 'a body is too long');
+      // What a rival has brought already is passed over.
+      while (this.#received < at) {
+        if (signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
+        const { segment, from } = this.#segmentAt(this.#received);
+        if (segment === undefined) await this.#makeRoom();
+        else
+          this.#add(
+            piece.subarray(this.#received - at).subarray(0, segment.length - from),
+            segment,
+            from,
+          );
+      }
     }
-    if (at !== this.#bytes.length) throw new FsError('EIO', 'a body ended early');
+    if (at !== this.end) throw new FsError('EIO', 'a body ended early');
+  }
+
+  #add(bytes: Uint8Array, segment: Segment, at: number): void {
+    segment.write(bytes, at);
+    if (this.#parts.isSummed) this.#crc = crc32(bytes, this.#crc);
+    this.#received += bytes.length;
+    this.#wake();
+  }
+
+  /** Memory for the bytes that come next, or, where there is none, a wait until that may have changed. */
+  async #makeRoom(): Promise<void> {
+    const { pool } = this.#parts;
+    const length = Math.min(segmentBytes, this.end - this.#received);
+    const charge = this.#charge(length);
+    if (charge !== undefined) {
+      this.#segments.push(new Segment(length, charge, pool.buffers));
+      return;
+    }
+    this.#hasPaused = true;
+    const forget = pool.onRoom(() => this.#wake());
+    await this.#progress();
+    forget();
+  }
+
+  /**
+   * Takes memory for the next segment.
+   * @returns bytes taken; 0 where one who waits cannot go on without, and nothing else is held for it;
+   *   undefined where it has to wait
+   */
+  #charge(length: number): number | undefined {
+    if (this.#reserved >= length) {
+      this.#reserved -= length;
+      return length;
+    }
+    const { pool } = this.#parts;
+    if (pool.tryTake(length)) return length;
+    const taker = this.#firstWaiting();
+    if (taker === undefined || taker.start >= this.#received + length) return undefined;
+    // What lies before it makes room, unless somebody is about to take that.
+    this.trim(({ end }) => end > taker.start);
+    if (pool.tryTake(length)) return length;
+    return this.#start + segmentBytes > taker.start ? 0 : undefined;
+  }
+
+  /** The taker that waits for the first of the bytes that are not here yet. */
+  #firstWaiting(): ByteRange | undefined {
+    let first: ByteRange | undefined;
+    for (const taker of this.#takers) {
+      if (taker.end <= this.#received) continue;
+      if (first === undefined || taker.start < first.start) first = taker;
+    }
+    return first;
   }
 
   async #progress(signal?: AbortSignal): Promise<void> {

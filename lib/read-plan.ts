@@ -11,10 +11,10 @@ import type { ByteRange } from './store.js';
 
 /** The kernel's read-ahead may arrive this far out of order (a request is at most 1 MiB). */
 export const tolerance = 2 * 1024 * 1024;
+/** What was fetched and not handed out is kept this far behind, twice the kernel's read-ahead. */
+const lateTolerance = 8 * 1024 * 1024;
 /** Ahead of a short run no less is fetched at a time: the kernel's own read-ahead. */
 export const smallestAhead = 128 * 1024;
-/** Parts are not cut smaller than this for lack of memory. */
-const smallestPart = 256 * 1024;
 /** The window ahead, in lengths of the run: full speed is reached within the first few parts. */
 const growth = 4;
 
@@ -64,10 +64,11 @@ export function planRead(input: PlanInput): ReadPlan {
   const { wanted, size, concurrency, share, present } = input;
   const isPresent = missing(wanted, present, { part: size, size, atLeast: 0 }).length === 0;
   const run = follow(input.run, wanted, isPresent);
-  const part = affordablePart(input.partSize, share);
-  // Beside the window: a passed part, the one being read, and what rounding up to a part takes.
-  const furthest = Math.max(0, Math.min(concurrency * part, share - 3 * part));
-  const window = Math.min(growth * run.length, furthest);
+  const part = input.partSize;
+  const behind = Math.min(tolerance, part, share / 4);
+  const furthest = Math.min(growth * run.length, concurrency * part);
+  // Beside the window: what was passed, and what rounding up to a part takes.
+  const window = Math.max(0, Math.min(furthest, share - behind - part));
   const grid = { part, size, atLeast: run.isFromStart ? part : run.length };
   const demand = missing(withNeighbours(wanted, run, { part, present }), present, grid);
   const ahead = missing(
@@ -76,10 +77,11 @@ export function planRead(input: PlanInput): ReadPlan {
     { ...grid, atLeast: Math.max(smallestAhead, grid.atLeast) },
   );
   const keep = {
-    start: Math.min(wanted.start, run.position - Math.min(tolerance, part)),
+    start: Math.min(wanted.start, run.position - behind),
+    // What is on its way already is not given up because the share has become smaller.
     end: run.position + Math.max(furthest, part),
   };
-  const late = run.length > 0 ? run.position - Math.max(tolerance, share / 4) : keep.start;
+  const late = run.length > 0 ? run.position - lateTolerance : keep.start;
   return { run, demand, ahead, keep, late };
 }
 
@@ -96,13 +98,6 @@ export function follow(run: ReadRun, { start, end }: ByteRange, isPresent = fals
     length: run.length + Math.max(0, end - run.position),
     isFromStart: run.isFromStart,
   };
-}
-
-/** Parts are halved until four of them fit into the share, so that some can come while one is read. */
-function affordablePart(partSize: number, share: number): number {
-  let part = partSize;
-  while (part * 4 > share && part / 2 >= smallestPart) part = Math.floor(part / 2);
-  return part;
 }
 
 /** A read that came before its neighbours asks for their bytes too, so that a part is one fetch. */

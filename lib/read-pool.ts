@@ -32,6 +32,7 @@ export class ReadPool {
   readonly #active = new Map<PoolMember, number>();
   /** readers that rest and may hold bytes */
   readonly #resting = new Set<PoolMember>();
+  readonly #wantRoom = new Set<() => void>();
 
   /** @param capacity bytes that all readers together may hold */
   constructor(capacity: number) {
@@ -102,5 +103,15 @@ export class ReadPool {
 
   give(bytes: number): void {
     this.#memory.give(bytes);
+    for (const tryAgain of this.#wantRoom) tryAgain();
+  }
+
+  /**
+   * @param tryAgain called whenever memory is given back
+   * @returns ends that
+   */
+  onRoom(tryAgain: () => void): () => void {
+    this.#wantRoom.add(tryAgain);
+    return () => this.#wantRoom.delete(tryAgain);
   }
 }

@@ -66,7 +66,7 @@ export class Reader implements Keeper, PoolMember {
         ),
       );
       if (end === this.info.size && this.#run.isFromStart) await object.verify();
-      return pieces;
+      return pieces.flat();
     } catch (error) {
       object.sweep();
       throw readFailure(error, this.info.key);
@@ -113,18 +113,12 @@ export class Reader implements Keeper, PoolMember {
     this.#keepsLate = plan.late;
     // What the reader has passed, or left behind by a jump, makes room first.
     object.sweep();
-    for (const range of plan.demand) demand(object, range, wanted);
+    for (const range of plan.demand) if (!object.tryFetch(range)) object.fetchSlowly(range);
     for (const range of plan.ahead) {
       if (!object.tryFetch(range)) break;
     }
     return chunksOf(object, wanted);
   }
-}
-
-/** Memory may be short: then as little as will do, since the caller cannot go on without. */
-function demand(object: SharedObject, range: ByteRange, wanted: ByteRange): void {
-  if (object.tryFetch(range)) return;
-  object.fetchUncharged({ start: range.start, end: Math.min(range.end, wanted.end) });
 }
 
 function chunksOf(object: SharedObject, wanted: ByteRange): Chunk[] {

@@ -1,11 +1,10 @@
 /**
  * The bytes of one version of an object that are in memory or on their way, for all its readers.
  *
- * Chunks never overlap. One stays as long as a reader keeps its range or waits for it, and is ended
- * the moment nobody does. A chunk's checksum outlives it, so that when the whole object has passed,
+ * Chunks never overlap. What of one a reader keeps or waits for stays, and it is ended the moment
+ * nobody does. A chunk's checksum outlives it, so that when the whole object has passed,
  * in whatever order, it can be compared with the one S3 keeps of it: ranged GETs carry none.
  */
-import { crc32 } from 'node:zlib';
 import { combineCrc32 } from './crc32.js';
 import { FsError } from './errors.js';
 import type { ReadPool } from './read-pool.js';
@@ -79,8 +78,8 @@ export class SharedObject {
     return true;
   }
 
-  /** The same without memory, for few bytes that somebody cannot go on without. */
-  fetchUncharged(range: ByteRange): void {
+  /** The same where there is none: its bytes come as there is room, or as somebody waits for them. */
+  fetchSlowly(range: ByteRange): void {
     this.#begin(range, 0);
   }
 
@@ -88,8 +87,12 @@ export class SharedObject {
   sweep(): void {
     const kept: Chunk[] = [];
     for (const chunk of this.#chunks) {
-      if (!chunk.hasFailed && this.#isWorthKeeping(chunk)) kept.push(chunk);
-      else this.#drop(chunk);
+      if (!chunk.hasFailed) chunk.trim((segment) => this.#isWanted(segment));
+      // A read that failed for one chunk may still wait for another; with its reader it ends.
+      const isAwaited = chunk.isAwaited && this.#keepers.size > 0;
+      const isLeft = chunk.start < chunk.end && !chunk.hasFailed;
+      if (isLeft && (isAwaited || this.#isWanted(chunk))) kept.push(chunk);
+      else chunk.drop();
     }
     this.#chunks = kept;
   }
@@ -116,30 +119,23 @@ export class SharedObject {
 
   #begin(range: ByteRange, charge: number): void {
     const { store, pool } = this.#parts;
-    const { lag, buffers } = pool;
-    const chunk = new Chunk({ store, info: this.info, range, charge, lag, buffers });
+    const { info } = this;
+    // What one GET brings as a whole is compared by the store.
+    const isWhole = range.start === 0 && range.end === info.size;
+    const isSummed = info.crc32 !== undefined && !isWhole && this.#sums.size < mostSums;
+    const chunk = new Chunk({ store, info, range, charge, pool, isSummed });
     const before = this.#chunks.findIndex(({ start }) => start > chunk.start);
     this.#chunks.splice(before < 0 ? this.#chunks.length : before, 0, chunk);
-    // What one GET brought as a whole was compared by the store.
-    const isWhole = chunk.start === 0 && chunk.end === this.info.size;
-    if (this.info.crc32 === undefined || isWhole) return;
+    if (!isSummed) return;
     void chunk.settled.then(() => {
-      if (!chunk.isComplete || this.#sums.size >= mostSums) return;
-      this.#sums.set(chunk.start, { end: chunk.end, crc: crc32(chunk.bytes) });
+      if (chunk.isComplete) this.#sums.set(chunk.origin, { end: chunk.end, crc: chunk.crc });
     });
   }
 
-  #drop(chunk: Chunk): void {
-    chunk.drop();
-    if (chunk.charge > 0) this.#parts.pool.give(chunk.charge);
-  }
-
-  #isWorthKeeping(chunk: Chunk): boolean {
-    // A read that failed for one chunk may still wait for another; with its reader it ends.
-    if (chunk.isAwaited && this.#keepers.size > 0) return true;
+  #isWanted({ start, end, isServed }: ByteRange & { readonly isServed: boolean }): boolean {
     for (const { keeps, keepsLate } of this.#keepers) {
-      const from = chunk.isServed ? keeps.start : Math.min(keeps.start, keepsLate);
-      if (chunk.start < keeps.end && chunk.end > from) return true;
+      const from = isServed ? keeps.start : Math.min(keeps.start, keepsLate);
+      if (start < keeps.end && end > from) return true;
     }
     return false;
   }
@@ -148,7 +144,7 @@ export class SharedObject {
     let sum = 0;
     for (let at = 0; at < this.info.size;) {
       // Only a chunk that begins here can close the gap.
-      if (!this.#sums.has(at)) await this.#chunks.find(({ start }) => start === at)?.settled;
+      if (!this.#sums.has(at)) await this.#chunks.find(({ origin }) => origin === at)?.settled;
       const next = this.#sums.get(at);
       if (next === undefined) return undefined;
       sum = combineCrc32(sum, next.crc, next.end - at);

@@ -1,6 +1,6 @@
 /**
- * 64 readers of large files at once: each gets the true bytes, and the mount's memory stays under
- * --memory-limit and what the process needs without any file. S3JAIL_READERS_MIB says how large the
+ * 64 readers of large files at once: each gets the true bytes by one GET for each part, and the mount's
+ * memory stays under --memory-limit and what the process needs without any file. S3JAIL_READERS_MIB says how large the
  * files are; scripts/soak-readers says 64 MiB.
  */
 import { spawn } from 'node:child_process';
@@ -11,15 +11,18 @@ import { CopyObjectCommand } from '@aws-sdk/client-s3';
 import t from 'tap';
 import { inParallel, sha256 } from './support/bucket.js';
 import { environment } from './support/command.js';
+import { startFaultProxy } from './support/fault-proxy.js';
 import { mountForTest } from './support/mounted.js';
 import { peakMemory } from './support/peak-memory.js';
 import { makePlace } from './support/place.js';
 import { useServer } from './support/servers.js';
 
 const mebibyte = 1024 * 1024;
-const size = Number(process.env['S3JAIL_READERS_MIB'] ?? 3) * mebibyte;
+const size = Number(process.env['S3JAIL_READERS_MIB'] ?? 10) * mebibyte;
 const readers = 64;
 const memoryLimit = 32 * mebibyte;
+/** the default */
+const partSize = 8 * mebibyte;
 /** Node.js itself, the SDK, what V8 has not collected yet, and for each reader a request and a socket. */
 const memoryFloor = 256 * mebibyte;
 
@@ -56,8 +59,11 @@ void t.test(`${readers} readers of ${size / mebibyte} MiB each`, async (t) => {
     const CopySource = `${bucket.name}/0`;
     await bucket.client.send(new CopyObjectCommand({ Bucket: bucket.name, Key, CopySource }));
   });
+  const proxy = await startFaultProxy({ target: server.url });
+  t.teardown(() => proxy.close());
   const mounted = await mountForTest(t, {
     server,
+    url: proxy.url,
     place: await makePlace(t),
     driver: 'kernel',
     options: ['--memory-limit', String(memoryLimit), '--access', 'any'],
@@ -69,6 +75,14 @@ void t.test(`${readers} readers of ${size / mebibyte} MiB each`, async (t) => {
   const exited = once(child, 'exit');
   t.equal((await text(child.stdout)).trim(), sha256(content), 'all got the same, true bytes');
   await exited;
+  const parts = readers * Math.ceil(size / partSize);
+  const gets = proxy.counts().GetObject ?? 0;
+  t.ok(
+    gets >= parts && gets <= 1.05 * parts,
+    `one GET for each part, and a few that lag twice: ${gets}`,
+  );
+  const bytes = proxy.bytes().toClient;
+  t.ok(bytes < 1.05 * readers * size, `hardly a byte twice: ${bytes}`);
   const memory = await peakMemory(mounted.child.pid);
   t.comment(`peak of memory: ${Math.round(memory / mebibyte)} MiB`);
   t.ok(memory <= memoryLimit + memoryFloor, 'memory does not grow with the files');

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { FsError } from '../../lib/errors.js';
+import type { FilesystemSettings } from '../../lib/filesystem.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { Fault, ProxyAction } from '../support/faults.js';
@@ -17,6 +18,7 @@ const names = Array.from({ length: 1500 }, (_, index) => `n${String(index).padSt
 interface Scenario {
   readonly name: string;
   readonly actions: readonly ProxyAction[];
+  readonly settings?: Partial<FilesystemSettings>;
   /** @throws Error where what came is not the truth */
   readonly work: (program: Program) => Promise<void>;
 }
@@ -30,6 +32,12 @@ const scenarios: Scenario[] = [
   {
     name: 'a file of several parts',
     actions: ['GetObject', 'HeadObject', 'ListObjectsV2'],
+    work: async (program) => mustBe((await program.get('/large')).equals(large)),
+  },
+  {
+    name: 'a file of several parts, with memory for half of one',
+    actions: ['GetObject'],
+    settings: { memoryLimit: 100 * KiB },
     work: async (program) => mustBe((await program.get('/large')).equals(large)),
   },
   {
@@ -76,7 +84,7 @@ function mustBe(isTrue: boolean): void {
 for (const scenario of scenarios) {
   void t.test(`${scenario.name}, with every fault in every request`, async (t) => {
     const core = await useCore(t, {
-      settings: { partSize: 100 * KiB, metadataTtlMs: 0 },
+      settings: { partSize: 100 * KiB, metadataTtlMs: 0, ...scenario.settings },
       requestTimeoutMs: 1500,
       maxAttempts: 2,
     });

@@ -41,8 +41,12 @@ import { batchForget, forget } from './serve-names.js';
 
 /** Replies up to this size are copied to the kernel on the main thread. */
 const smallReplyBytes = 64 * 1024;
-/** Read-ahead and releases that the kernel may have under way; each up to 1 MiB. */
-const maxBackground = 64;
+/**
+ * Read-ahead and releases that the kernel may have under way; each up to 1 MiB. Near this number it
+ * leaves out pages of the read-ahead (fuse_readahead in fs/fuse/file.c), and asks for them after those
+ * that follow: many files read side by side would look like random reads.
+ */
+const maxBackground = 512;
 /** Request buffers kept for reuse. */
 const spareBuffersMax = 8;
 /** With more buffers than this lent to writes under way, a write's data moves to a place of its size. */

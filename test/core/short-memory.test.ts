@@ -1,0 +1,104 @@
+/** Reading where there is less memory than parts: still one GET for each, of which S3 sends what fits. */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { Program, useCore } from '../support/core.js';
+import type { Core, CoreOptions } from '../support/core.js';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** Objects with the same bytes, listed. */
+async function useObjects(
+  t: Parameters<typeof useCore>[0],
+  options: { size: number; names: readonly string[] } & CoreOptions,
+): Promise<{ core: Core; program: Program; content: Buffer }> {
+  const core = await useCore(t, options);
+  const content = randomBytes(options.size);
+  for (const name of options.names) await core.bucket.put(`alice${name}`, content);
+  const program = new Program(core.fs);
+  await program.list('/');
+  core.proxy.reset();
+  return { core, program, content };
+}
+
+/** Waits until no more bytes come. @returns bytes that came from S3 so far */
+async function bytesAtRest({ proxy }: Core): Promise<number> {
+  for (let before = -1; ;) {
+    const now = proxy.bytes().toClient;
+    if (now === before) return now;
+    before = now;
+    await sleep(300);
+  }
+}
+
+void t.test('readers side by side fetch each part once, whatever their share', async (t) => {
+  const names = Array.from({ length: 16 }, (_, index) => `/${index}`);
+  for (const memoryLimit of [64 * MiB, 16 * MiB, 2 * MiB]) {
+    const settings = { memoryLimit, partSize: MiB };
+    const { core, program, content } = await useObjects(t, { size: 4 * MiB, names, settings });
+    const got = await Promise.all(names.map((name) => program.get(name)));
+    t.ok(got.every((bytes) => bytes.equals(content)));
+    t.same(core.proxy.counts(), { GetObject: 64 });
+    t.equal(core.proxy.bytes().toClient, 64 * MiB, 'no byte twice');
+    const { downloadMemory, downloadMemoryPeak } = core.fs.status;
+    t.ok(downloadMemoryPeak <= memoryLimit / 2, `${downloadMemoryPeak} of ${memoryLimit}`);
+    t.equal(downloadMemory, 0);
+  }
+});
+
+void t.test(
+  'a reader that stops keeps no memory from others, and reads on by its GET',
+  async (t) => {
+    const settings = { memoryLimit: 2 * MiB, partSize: 64 * MiB };
+    const size = 48 * MiB;
+    const { core, program, content } = await useObjects(t, { size, names: ['/f', '/g'], settings });
+    const handle = await program.open('/f', { access: 'read' });
+    const first = Buffer.concat(await core.fs.read(handle, 0, 128 * KiB, {}));
+    t.ok(first.equals(content.subarray(0, 128 * KiB)));
+    const came = await bytesAtRest(core);
+    // What the sockets on the way hold comes on top.
+    t.ok(came < size / 2, `${came} bytes came`);
+    t.ok(core.fs.status.downloadMemory <= MiB);
+    t.ok((await program.get('/g')).equals(content), 'another file is read meanwhile');
+    const rest: Buffer[] = [first];
+    for (let at = 128 * KiB; at < size; at += MiB) {
+      rest.push(Buffer.concat(await core.fs.read(handle, at, MiB, {})));
+    }
+    t.ok(Buffer.concat(rest).equals(content));
+    await program.close(handle);
+    t.same(core.proxy.counts(), { GetObject: 2 });
+    t.equal(core.fs.status.downloadMemory, 0);
+  },
+);
+
+void t.test('closing ends a GET that waits for memory', async (t) => {
+  const settings = { memoryLimit: 2 * MiB, partSize: 64 * MiB };
+  const { core, program } = await useObjects(t, { size: 48 * MiB, names: ['/f'], settings });
+  const handle = await program.open('/f', { access: 'read' });
+  await core.fs.read(handle, 0, 128 * KiB, {});
+  const came = await bytesAtRest(core);
+  await program.close(handle);
+  t.equal(core.fs.status.downloadMemory, 0);
+  t.ok((await bytesAtRest(core)) < came + 8 * MiB);
+});
+
+void t.test('a connection lost while nobody read is made up for', async (t) => {
+  const settings = { memoryLimit: 2 * MiB, partSize: 64 * MiB };
+  const size = 48 * MiB;
+  const { core, program, content } = await useObjects(t, {
+    ...{ size, names: ['/f'], settings },
+    requestTimeoutMs: 1000,
+  });
+  const handle = await program.open('/f', { access: 'read' });
+  const got = [Buffer.concat(await core.fs.read(handle, 0, MiB, {}))];
+  await bytesAtRest(core);
+  // Silence for longer than the timeout: to the library the connection is as good as dead.
+  await sleep(2500);
+  for (let at = MiB; at < size; at += MiB) {
+    got.push(Buffer.concat(await core.fs.read(handle, at, MiB, {})));
+  }
+  t.ok(Buffer.concat(got).equals(content));
+  await program.close(handle);
+  t.same(core.proxy.counts(), { GetObject: 2 });
+});
