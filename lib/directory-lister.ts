@@ -69,12 +69,13 @@ export class DirectoryLister {
     return long ?? listing;
   }
 
-  /** A page of a directory, from `child` on. @throws StoreError */
-  async page(path: Path, child: Path): Promise<DirectoryPage> {
+  /** A page of a directory, from `child` or its beginning on. @throws StoreError */
+  async page(path: Path, child?: Path): Promise<DirectoryPage> {
     const { store, now } = this.#settings;
     const listing = new Listing(now());
-    const after = startBefore(child);
-    const page = await store.list({ prefix: markerOf(path), oneLevel: true, after });
+    const after = child === undefined ? '' : startBefore(child);
+    const from = child === undefined ? {} : { after };
+    const page = await store.list({ prefix: markerOf(path), oneLevel: true, ...from });
     this.#take(page, path, listing);
     return new DirectoryPage(path, listing, { page, after });
   }

@@ -51,6 +51,11 @@ export class DirectoryPage {
     }
   }
 
+  /** Whether the directory ends with it. */
+  get isLast(): boolean {
+    return this.#end === undefined;
+  }
+
   /** What is at `path`, which may be nothing; undefined where the page does not tell. */
   tell(path: Path): { entry: Entry | undefined } | undefined {
     const entry = this.listing.entries.get(nameOf(path));

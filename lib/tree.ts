@@ -17,6 +17,7 @@ import type { Log } from './log.js';
 import { LongListing } from './long-listing.js';
 import { NameLookup } from './name-lookup.js';
 import { PageLookups } from './page-lookups.js';
+import type { Told } from './page-lookups.js';
 import { childPath, isWithin, markerOf, nameOf, parentOf, rootPath } from './path.js';
 import type { Path } from './path.js';
 import { QuestionTrace } from './question-trace.js';
@@ -285,6 +286,9 @@ export class Tree {
   }
 
   #record(path: Path, entry: Entry | undefined): void {
+    const before = this.#entries.peek(path);
+    const isCreated = entry?.kind === 'file' && before !== undefined && before.entry === undefined;
+    this.#byPage.noteChange(path, isCreated);
     this.#entries.set(path, { entry, fetchedAt: this.#settings.now() });
     const lookup = this.#pendingLookups.get(path);
     if (lookup !== undefined) lookup.isOutdated = true;
@@ -334,10 +338,10 @@ export class Tree {
       waiters: 0,
       abort,
       promise: this.#ask(path, abort.signal)
-        .then((entry) => {
+        .then(({ entry, fetchedAt = startedAt }) => {
           if (pending.isOutdated) return this.#lookupAgain(path, pending);
           this.#compare(path, this.#entries.peek(path), entry);
-          this.#entries.set(path, { entry, fetchedAt: startedAt });
+          this.#entries.set(path, { entry, fetchedAt });
           return entry;
         })
         .finally(() => {
@@ -355,15 +359,15 @@ export class Tree {
   }
 
   /** By a page of the directory where lookups follow each other, else by name. */
-  async #ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
+  async #ask(path: Path, signal: AbortSignal): Promise<Partial<Told>> {
     const { needsHead, partSize } = this.#settings;
     const told = needsHead ? undefined : await this.#byPage.ask(path);
-    if (told === undefined) return await this.#byName.ask(path, signal);
+    if (told === undefined) return { entry: await this.#byName.ask(path, signal) };
     const { entry } = told;
-    if (entry?.kind !== 'file' || entry.info.size <= partSize) return entry;
+    if (entry?.kind !== 'file' || entry.info.size <= partSize) return told;
     // One GET brings the checksum of all it brings; of what takes several, only HEAD tells it.
     const headed = await this.#byName.file(path, signal);
-    return headed === 'denied' ? entry : headed;
+    return headed === 'denied' ? told : { entry: headed };
   }
 
   /** Beside what somebody asked for. */
