@@ -259,21 +259,18 @@ export class Chunk implements ByteRange {
         if (signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
         const { segment, from } = this.#segmentAt(this.#received);
         if (segment === undefined) await this.#makeRoom();
-        else
-          this.#add(
-            piece.subarray(this.#received - at).subarray(0, segment.length - from),
-            segment,
-            from,
-          );
+        else this.#add(piece.subarray(this.#received - at), { segment, from });
       }
     }
     if (at !== this.end) throw new FsError('EIO', 'a body ended early');
   }
 
-  #add(bytes: Uint8Array, segment: Segment, at: number): void {
-    segment.write(bytes, at);
-    if (this.#parts.isSummed) this.#crc = crc32(bytes, this.#crc);
-    this.#received += bytes.length;
+  /** As many of `bytes`, which are those that come next, as fit into the segment. */
+  #add(bytes: Uint8Array, { segment, from }: { segment: Segment; from: number }): void {
+    const added = bytes.subarray(0, segment.length - from);
+    segment.write(added, from);
+    if (this.#parts.isSummed) this.#crc = crc32(added, this.#crc);
+    this.#received += added.length;
     this.#wake();
   }
 
@@ -283,6 +280,11 @@ export class Chunk implements ByteRange {
     const length = Math.min(segmentBytes, this.end - this.#received);
     const charge = this.#charge(length);
     if (charge !== undefined) {
+      if (this.#abort.signal.aborted) {
+        // The memory came from this very chunk, whose reader rests.
+        this.#giveBack(charge);
+        return;
+      }
       this.#segments.push(new Segment(length, charge, pool.buffers));
       return;
     }

@@ -72,6 +72,30 @@ void t.test(
   },
 );
 
+void t.test('who rests gives up what it holds for others, and all of it', async (t) => {
+  // Less than a segment is left over.
+  const settings = { memoryLimit: 2 * MiB + 200 * KiB, partSize: 64 * MiB };
+  const size = 16 * MiB;
+  const { core, program, content } = await useObjects(t, { size, names: ['/f', '/g'], settings });
+  const resting = await program.open('/f', { access: 'read' });
+  const first = Buffer.concat(await core.fs.read(resting, 0, 128 * KiB, {}));
+  await sleep(5500);
+  const handle = await program.open('/g', { access: 'read' });
+  for (const at of [5, 12, 3, 9, 14].map((mib) => mib * MiB)) {
+    const got = Buffer.concat(await core.fs.read(handle, at, 4 * KiB, {}));
+    t.ok(got.equals(content.subarray(at, at + 4 * KiB)));
+    await sleep(50);
+  }
+  const rest: Buffer[] = [first];
+  for (let at = 128 * KiB; at < size; at += MiB) {
+    rest.push(Buffer.concat(await core.fs.read(resting, at, MiB, {})));
+  }
+  t.ok(Buffer.concat(rest).equals(content));
+  await program.close(handle);
+  await program.close(resting);
+  t.equal(core.fs.status.downloadMemory, 0);
+});
+
 void t.test('closing ends a GET that waits for memory', async (t) => {
   const settings = { memoryLimit: 2 * MiB, partSize: 64 * MiB };
   const { core, program } = await useObjects(t, { size: 48 * MiB, names: ['/f'], settings });
