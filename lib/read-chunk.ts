@@ -55,8 +55,8 @@ export class Chunk implements ByteRange {
   /** bytes were handed out, or are not in memory any more */
   #wasSeen = false;
   readonly #takers = new Set<ByteRange>();
-  /** it waited for memory, so how long it takes says nothing of S3 */
-  #hasPaused = false;
+  /** it may have to wait for memory, so how long it takes says nothing of S3 */
+  readonly #isHeldUp: boolean;
   #failure: { error: unknown } | undefined;
   #waiting: (() => void)[] = [];
 
@@ -69,6 +69,7 @@ export class Chunk implements ByteRange {
     this.#start = start;
     this.#received = start;
     this.#reserved = parts.charge;
+    this.#isHeldUp = parts.charge < end - start;
     this.settled = this.#run();
   }
 
@@ -122,7 +123,7 @@ export class Chunk implements ByteRange {
       return this.#hand(start, end, lend);
     } finally {
       this.#takers.delete(taker);
-      if (this.#hasPaused && !this.isComplete) this.#wake();
+      if (this.#isHeldUp && !this.isComplete) this.#wake();
     }
   }
 
@@ -191,7 +192,7 @@ export class Chunk implements ByteRange {
     try {
       await this.#fetch();
       const { lag } = this.#parts.pool;
-      if (!this.#hasPaused) lag.note(this.end - this.origin, performance.now() - beganMs);
+      if (!this.#isHeldUp) lag.note(this.end - this.origin, performance.now() - beganMs);
     } catch (error) {
       this.#failure ??= { error };
     } finally {
@@ -229,10 +230,9 @@ export class Chunk implements ByteRange {
           });
         };
         begin(this.origin);
+        if (this.#isHeldUp) return;
         const { lag } = this.#parts.pool;
-        stopWatching = lag.watch(this.end - this.origin, () => {
-          if (!this.#hasPaused) begin(this.#received);
-        });
+        stopWatching = lag.watch(this.end - this.origin, () => begin(this.#received));
       });
     } finally {
       stopWatching();
@@ -288,7 +288,6 @@ export class Chunk implements ByteRange {
       this.#segments.push(new Segment(length, charge, pool.buffers));
       return;
     }
-    this.#hasPaused = true;
     const forget = pool.onRoom(() => this.#wake());
     await this.#progress();
     forget();
