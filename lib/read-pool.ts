@@ -17,8 +17,11 @@ export interface PoolMember {
   rest(): void;
 }
 
-/** Who has not read for this long rests. */
-const restMs = 5000;
+/**
+ * Who has not read for this long rests. One who reads at 300 KB/s asks every 13 seconds, because the
+ * kernel has read 4 MiB ahead for him, and what he would give up he would fetch again.
+ */
+const restMs = 15_000;
 
 /** Of the memory, so much is kept beside it for buffers to come. */
 const spareShare = 8;

@@ -79,7 +79,7 @@ void t.test('who rests gives up what it holds for others, and all of it', async 
   const { core, program, content } = await useObjects(t, { size, names: ['/f', '/g'], settings });
   const resting = await program.open('/f', { access: 'read' });
   const first = Buffer.concat(await core.fs.read(resting, 0, 128 * KiB, {}));
-  await sleep(5500);
+  await sleep(15_500);
   const handle = await program.open('/g', { access: 'read' });
   for (const at of [5, 12, 3, 9, 14].map((mib) => mib * MiB)) {
     const got = Buffer.concat(await core.fs.read(handle, at, 4 * KiB, {}));
