@@ -9,8 +9,8 @@
  */
 import type { ByteRange } from './store.js';
 
-/** The kernel's read-ahead may arrive this far out of order (a request is at most 1 MiB). */
-export const tolerance = 2 * 1024 * 1024;
+/** The kernel reads so far ahead, by requests of 1 MiB, and several threads take them: in any order. */
+export const tolerance = 4 * 1024 * 1024;
 /** What was fetched and not handed out is kept this far behind, twice the kernel's read-ahead. */
 const lateTolerance = 8 * 1024 * 1024;
 /** Ahead of a short run no less is fetched at a time: the kernel's own read-ahead. */

@@ -209,9 +209,9 @@ void t.test('a whole file is fetched in its parts, whatever the reads', (t) => {
 void t.test('reads are told apart from jumps by the tolerance', (t) => {
   const run = at(10 * MiB, 10 * MiB, true);
   const read = (start: number): ReadRun => follow(run, { start, end: start + 10 });
-  t.same(read(10 * MiB + tolerance), at(12 * MiB + 10, 12 * MiB + 10, true));
+  t.same(read(10 * MiB + tolerance), at(14 * MiB + 10, 14 * MiB + 10, true));
   t.same(read(10 * MiB - tolerance), at(10 * MiB, 10 * MiB, true), 'the position stays');
-  t.same(read(10 * MiB + tolerance + 1), at(12 * MiB + 11, 0, false));
+  t.same(read(10 * MiB + tolerance + 1), at(14 * MiB + 11, 0, false));
   t.same(read(0), at(10, 0, true), 'back to the beginning');
   t.end();
 });
