@@ -49,8 +49,7 @@ export class Lag {
    */
   watch(bytes: number, rival: () => void): () => void {
     this.#watched++;
-    const beganMs = performance.now();
-    const watched = { beganMs };
+    const watched = { beganMs: performance.now() };
     const siblings = this.#underWay.get(sizeClass(bytes)) ?? new Set();
     this.#underWay.set(sizeClass(bytes), siblings.add(watched));
     let timer: NodeJS.Timeout;
@@ -59,7 +58,7 @@ export class Lag {
       timer = setTimeout(() => {
         const nowMs = performance.now();
         // Its siblings may have begun when it did, so that nothing was known of them then.
-        const leftMs = this.#patienceMs(bytes) - (nowMs - beganMs);
+        const leftMs = this.#patienceMs(bytes) - (nowMs - watched.beganMs);
         if (leftMs > 0 || nowMs > dueMs + tardyMs) {
           lookAfter(Math.min(Math.max(leftMs, tardyMs), shortestLagMs));
         } else if (this.#rivals < freeRivals + rivalShare * this.#watched) {

@@ -11,7 +11,7 @@ import type { DirectoryPage } from './directory-page.js';
 import type { Entry, Listing } from './listing.js';
 import { childPath, isWithin, parentOf, sortsAfter } from './path.js';
 import type { Path } from './path.js';
-import { QuestionTrace } from './question-trace.js';
+import { QuestionTrace, uselessMs } from './question-trace.js';
 import { Walk } from './underway.js';
 import type { Underway } from './underway.js';
 
@@ -30,8 +30,6 @@ const maxRecentPages = 8;
 const isUploadFrom = 4;
 /** A page that said less often that a name is free was not worth its bytes. */
 const fewestAnswers = 2;
-/** How long then names are asked for one by one. */
-const uselessMs = 60_000;
 
 interface PageUnderway {
   readonly from: Path;

@@ -8,7 +8,7 @@ import type { Path } from './path.js';
 /** Directories watched. */
 const maxDirectories = 1000;
 /** How long a directory whose common answer did not help is asked about child by child. */
-const uselessMs = 60_000;
+export const uselessMs = 60_000;
 
 interface Trace {
   /** the last child that was asked for */

@@ -1,7 +1,7 @@
 /**
  * 64 readers of large files at once: each gets the true bytes by one GET for each part, and the mount's
- * memory stays under --memory-limit and what the process needs without any file. S3JAIL_READERS_MIB says how large the
- * files are; scripts/soak-readers says 64 MiB.
+ * memory stays under --memory-limit and what the process needs without any file. S3JAIL_READERS_MIB
+ * says how large the files are; scripts/soak-readers says 64 MiB.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
