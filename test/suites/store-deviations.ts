@@ -87,6 +87,33 @@ export function cephDeviations(): Deviations {
   return version >= 18 ? ceph18Deviations : ceph16Deviations;
 }
 
+/** MinIO of February 2026. */
+const minioDeviations: Deviations = {
+  ...embeddedDeviations,
+  conditions: { put: kept, complete: kept, copy: ignored },
+  deletesAnyway: true,
+  ignoresRegion: true,
+  archives: false,
+};
+
+/** versitygw 1.8 on a directory. */
+const versitygwDeviations: Deviations = { ...minioDeviations };
+
+/** SeaweedFS 4.48. */
+const seaweedfsDeviations: Deviations = { ...minioDeviations };
+
+/** Garage 1.2. */
+const garageDeviations: Deviations = { ...minioDeviations };
+
+const deviations: Readonly<Record<ServerName, () => Deviations>> = {
+  embedded: () => embeddedDeviations,
+  minio: () => minioDeviations,
+  versitygw: () => versitygwDeviations,
+  seaweedfs: () => seaweedfsDeviations,
+  garage: () => garageDeviations,
+  ceph: cephDeviations,
+};
+
 export function deviationsOf(server: ServerName): Deviations {
-  return server === 'ceph' ? cephDeviations() : embeddedDeviations;
+  return deviations[server]();
 }

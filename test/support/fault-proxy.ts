@@ -217,8 +217,12 @@ class Interceptor implements FaultProxy {
     this.#log.push(entry);
     const patience = this.#patience.signal;
     const exchange = { request, response, faults, entry, expectsContinue, patience };
-    // Whatever breaks on one side ends the other, as a broken wire would.
-    this.#handle(exchange).catch(() => request.socket.destroy());
+    // Whatever breaks on one side ends the other, as a broken wire would. Not by the socket: a request
+    // whose answer has gone out already has none any more.
+    this.#handle(exchange).catch(() => {
+      request.destroy();
+      response.destroy();
+    });
   }
 
   async #handle(exchange: Exchange): Promise<void> {

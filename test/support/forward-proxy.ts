@@ -57,9 +57,9 @@ export async function startForwardProxy(
     const upstream = startRequest({ host: '127.0.0.1', port, method, path, headers });
     upstream.on('response', (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
-      pipeline(answer, response).catch(() => request.socket.destroy());
+      pipeline(answer, response).catch(() => response.destroy());
     });
-    pipeline(request, upstream).catch(() => request.socket.destroy());
+    pipeline(request, upstream).catch(() => request.destroy());
   });
   server.on('connection', (socket) => sockets.add(socket));
   server.on('connect', (request: IncomingMessage, client: Socket) => {

@@ -1,6 +1,6 @@
 /**
- * The S3 servers that tests run against: the embedded endpoint, made for each test, and Ceph where
- * the environment names one (scripts/ceph prints these variables).
+ * The S3 servers that tests run against: the embedded endpoint, made for each test, and those that
+ * nobody here wrote, where the environment names them (scripts/servers prints these variables).
  */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,11 @@ import { startEndpoint } from '../../lib/endpoint/endpoint.js';
 import { Bucket } from './bucket.js';
 import { makeDirectory, makePlace } from './place.js';
 
-export type ServerName = 'embedded' | 'ceph';
+/** Servers that nobody here wrote, in the order of scripts/servers. */
+export const realServers = ['minio', 'versitygw', 'seaweedfs', 'garage', 'ceph'] as const;
+
+export type RealServer = (typeof realServers)[number];
+export type ServerName = 'embedded' | RealServer;
 
 export interface Credentials {
   readonly accessKeyId: string;
@@ -40,26 +44,32 @@ export interface TestServer extends Running {
   readonly bucket: Bucket;
 }
 
-/** The servers at hand. */
+/**
+ * The embedded endpoint, and Ceph where it is there: the two whose keys can be revoked in the middle
+ * of a test.
+ */
 export function serverNames(): ServerName[] {
-  return process.env['S3JAIL_TEST_CEPH_URL'] === undefined ? ['embedded'] : ['embedded', 'ceph'];
+  return isThere('ceph') ? ['embedded', 'ceph'] : ['embedded'];
 }
 
-/** A test on Ceph; skipped where there is none, and its name says so. */
-export function testOnCeph(
+/** Whether the environment names one. */
+export function isThere(server: RealServer): boolean {
+  return process.env[variableOf(server, 'URL')] !== undefined;
+}
+
+/** A test on a server that nobody here wrote; skipped where there is none, and its name says so. */
+export function testOnServer(
   t: Test,
-  name: string,
+  { server, name }: { server: RealServer; name: string },
   body: (t: Test, server: TestServer) => Promise<void>,
 ): Promise<unknown> {
-  const isThere = serverNames().includes('ceph');
-  const why = isThere ? '' : ': not run, S3JAIL_TEST_CEPH_URL is not set (scripts/ceph start)';
-  return t.test(`${name}${why}`, { skip: !isThere }, async (t) =>
-    body(t, await useServer(t, 'ceph')),
-  );
+  const skip = !isThere(server);
+  const why = skip ? `: not run, ${variableOf(server, 'URL')} is not set (scripts/servers)` : '';
+  return t.test(`${name}${why}`, { skip }, async (t) => body(t, await useServer(t, server)));
 }
 
 export async function useServer(t: Test, name: ServerName): Promise<TestServer> {
-  const running = name === 'embedded' ? await startEmbedded(t) : ceph();
+  const running = name === 'embedded' ? await startEmbedded(t) : realServer(name);
   const client = makeClient(running.url, running.credentials);
   const bucket = new Bucket(client, `s3jail-${randomBytes(6).toString('hex')}`);
   await client.send(new CreateBucketCommand({ Bucket: bucket.name }));
@@ -102,27 +112,34 @@ async function startEmbedded(t: Test): Promise<Running> {
   return { url: endpoint.url, credentials, lendKey };
 }
 
+function realServer(server: RealServer): Running {
+  return {
+    url: variable(server, 'URL'),
+    credentials: {
+      accessKeyId: variable(server, 'ACCESS_KEY'),
+      secretAccessKey: variable(server, 'SECRET_KEY'),
+    },
+    lendKey: () => {
+      if (server === 'ceph') return lendCephKey();
+      return Promise.reject(new Error(`no test takes a key of ${server} away`));
+    },
+  };
+}
+
 /** Ceph's keys are made and revoked by its own tool, which talks to the cluster, not to the gateway. */
-function ceph(): Running {
-  const credentials = {
-    accessKeyId: variable('S3JAIL_TEST_CEPH_ACCESS_KEY'),
-    secretAccessKey: variable('S3JAIL_TEST_CEPH_SECRET_KEY'),
-  };
-  const lendKey = async (): Promise<LentKey> => {
-    const lent = newCredentials();
-    const key = ['--uid=test', `--access-key=${lent.accessKeyId}`];
-    const revoke = (): Promise<void> => cephAdmin('key', 'rm', ...key);
-    const restore = (): Promise<void> =>
-      cephAdmin('key', 'create', ...key, `--secret-key=${lent.secretAccessKey}`);
-    await restore();
-    return { credentials: lent, revoke, restore };
-  };
-  return { url: variable('S3JAIL_TEST_CEPH_URL'), credentials, lendKey };
+async function lendCephKey(): Promise<LentKey> {
+  const lent = newCredentials();
+  const key = ['--uid=test', `--access-key=${lent.accessKeyId}`];
+  const revoke = (): Promise<void> => cephAdmin('key', 'rm', ...key);
+  const restore = (): Promise<void> =>
+    cephAdmin('key', 'create', ...key, `--secret-key=${lent.secretAccessKey}`);
+  await restore();
+  return { credentials: lent, revoke, restore };
 }
 
 async function cephAdmin(...args: string[]): Promise<void> {
   const script = fileURLToPath(new URL('../../../scripts/ceph', import.meta.url));
-  await mustRun(script, ['admin', '--dir', variable('S3JAIL_TEST_CEPH_DIR'), '--', ...args]);
+  await mustRun(script, ['admin', '--dir', variable('ceph', 'DIR'), '--', ...args]);
 }
 
 function newCredentials(): Credentials {
@@ -132,8 +149,13 @@ function newCredentials(): Credentials {
   };
 }
 
-function variable(name: string): string {
+function variable(server: RealServer, what: string): string {
+  const name = variableOf(server, what);
   const value = process.env[name];
-  if (value === undefined) throw new Error(`${name} is not set; scripts/ceph start prints it`);
+  if (value === undefined) throw new Error(`${name} is not set; scripts/servers prints it`);
   return value;
+}
+
+function variableOf(server: RealServer, what: string): string {
+  return `S3JAIL_TEST_${server.toUpperCase()}_${what}`;
 }
