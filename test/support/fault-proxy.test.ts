@@ -250,6 +250,27 @@ void t.test('an ETag header is replaced', async (t) => {
   t.equal(answer.ETag, '"other"');
 });
 
+void t.test('an answer is rewritten', async (t) => {
+  const { proxy, client } = await rig(t);
+  await put(client, 'k', 'v');
+  const injection = proxy.inject({
+    count: 2,
+    fault: {
+      kind: 'rewrite',
+      rewrite: (answer, query) => ({
+        ...answer,
+        headers: { ...answer.headers, etag: '"other"' },
+        body: `${answer.body}${query === '' ? '' : ' and more'}`,
+      }),
+    },
+  });
+  const head = await client.send(new HeadObjectCommand({ Bucket, Key: 'k' }));
+  t.match(head, { ETag: '"other"', ContentLength: 1 });
+  t.equal((await read(client, 'k')).toString(), 'v and more');
+  t.equal(injection.fired, 2);
+  t.equal((await read(client, 'k')).toString(), 'v');
+});
+
 void t.test('latency and bandwidth slow requests down by no less than they say', async (t) => {
   const { proxy, client } = await rig(t);
   await put(client, 'k', mebibyte);

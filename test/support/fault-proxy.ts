@@ -15,6 +15,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { classifyAction } from '../../lib/endpoint/actions.js';
@@ -303,6 +304,10 @@ class Interceptor implements FaultProxy {
       request.socket.resetAndDestroy();
       return;
     }
+    if (fault?.kind === 'rewrite') {
+      await rewriteAnswer(exchange, answer, fault);
+      return;
+    }
     entry.status = answer.statusCode;
     response.sendDate = false;
     response.writeHead(answer.statusCode ?? 502, answerHeaders(answer, fault));
@@ -315,6 +320,21 @@ class Interceptor implements FaultProxy {
       response,
     );
   }
+}
+
+/** The length is what the new body comes to; that of an answer to HEAD is the object's. */
+async function rewriteAnswer(
+  { request, response, entry }: Exchange,
+  answer: IncomingMessage,
+  fault: Extract<Fault, { kind: 'rewrite' }>,
+): Promise<void> {
+  const { headers, statusCode = 502 } = answer;
+  const whole = { status: statusCode, headers, body: await text(answer) };
+  const { status, headers: told, body } = fault.rewrite(whole, entry.query);
+  entry.status = status;
+  entry.bytesOut = Buffer.byteLength(body);
+  const length = request.method === 'HEAD' ? {} : { 'content-length': entry.bytesOut };
+  response.writeHead(status, { ...told, ...length }).end(body);
 }
 
 interface Classified {

@@ -40,10 +40,24 @@ export type Fault =
   | { readonly kind: 'range' }
   /** the answer has this ETag header, quotes included */
   | { readonly kind: 'etag'; readonly etag: string }
+  /** the server does all it was asked, and what is made of its answer is told instead */
+  | {
+      readonly kind: 'rewrite';
+      /** @param query of the request, as sent */
+      readonly rewrite: (answer: WholeAnswer, query: string) => WholeAnswer;
+    }
   /** the request waits before it goes on */
   | { readonly kind: 'latency'; readonly ms: number }
   /** all requests of the injection share so much, in each direction */
   | { readonly kind: 'bandwidth'; readonly bytesPerSecond: number };
+
+/** An answer with its body, which is text. */
+export interface WholeAnswer {
+  readonly status: number;
+  /** names in lower case */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
 
 export interface InjectionOptions {
   /** any if absent */
