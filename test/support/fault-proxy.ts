@@ -333,8 +333,11 @@ async function rewriteAnswer(
   const { status, headers: told, body } = fault.rewrite(whole, entry.query);
   entry.status = status;
   entry.bytesOut = Buffer.byteLength(body);
-  const length = request.method === 'HEAD' ? {} : { 'content-length': entry.bytesOut };
-  response.writeHead(status, { ...told, ...length }).end(body);
+  for (const [name, value] of Object.entries(told)) {
+    if (value !== undefined) response.setHeader(name, value);
+  }
+  if (request.method !== 'HEAD') response.setHeader('content-length', entry.bytesOut);
+  response.writeHead(status).end(body);
 }
 
 interface Classified {
