@@ -15,6 +15,7 @@
 import { copyPartSize, planEqualParts, planParts } from './commit-plan.js';
 import type { PlannedPart } from './commit-plan.js';
 import { FsError, isStoreError, toFsError } from './errors.js';
+import { inParallel } from './in-parallel.js';
 import { PartSender } from './part-sender.js';
 import { PartStream } from './part-stream.js';
 import { keyOf } from './path.js';
@@ -305,24 +306,10 @@ export class Publication {
     upload: MultipartUpload,
     plan: readonly PlannedPart[],
   ): Promise<UploadedPart[]> {
-    const abort = new AbortController();
-    const queue = [...plan.entries()];
-    const parts: UploadedPart[] = [];
-    const worker = async (): Promise<void> => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        const [index, part] = next;
-        parts[index] = await this.#makePart(upload, { ...part, number: index + 1 }, abort.signal);
-      }
-    };
-    const workers = Array.from({ length: this.#area.uploadConcurrency }, worker);
-    try {
-      await Promise.all(workers);
-    } catch (error) {
-      abort.abort();
-      await Promise.allSettled(workers);
-      throw error;
-    }
-    return parts;
+    const { uploadConcurrency } = this.#area;
+    return await inParallel(uploadConcurrency, plan, (part, index, signal) =>
+      this.#makePart(upload, { ...part, number: index + 1 }, signal),
+    );
   }
 
   async #makePart(

@@ -18,9 +18,10 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import { StoreError, isStoreError } from '../errors.js';
+import { inParallel } from '../in-parallel.js';
 import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
-import type { CopySource, ETag, Stored, UploadedPart, WriteOptions } from '../store.js';
+import type { CopySource, ETag, Stored, WriteOptions } from '../store.js';
 import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
 import type { Connection } from './connection.js';
@@ -164,7 +165,8 @@ export class Copier {
       signal,
     );
     try {
-      const parts = await inParallel(copyRanges(source.size, this.#threshold), async (range, n) =>
+      const ranges = copyRanges(source.size, this.#threshold);
+      const parts = await inParallel(copyConcurrency, ranges, async (range, n) =>
         this.#multipart.copyPart(upload, n + 1, source, { range, signal }),
       );
       return await this.#multipart.complete(upload, parts, { condition: job.condition, signal });
@@ -302,29 +304,4 @@ function copyRanges(size: number, threshold: number): { start: number; end: numb
     ranges.push({ start, end: Math.min(size, start + part) });
   }
   return ranges;
-}
-
-/** Results in the order of the items. After a failure, rejects once nothing is in flight any more. */
-async function inParallel<Item>(
-  items: readonly Item[],
-  work: (item: Item, index: number) => Promise<UploadedPart>,
-): Promise<UploadedPart[]> {
-  const results: UploadedPart[] = [];
-  const queue = items.entries();
-  let failed = false;
-  const worker = async (): Promise<void> => {
-    for (const [index, item] of queue) {
-      if (failed) return;
-      try {
-        results[index] = await work(item, index);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const workers = Array.from({ length: Math.min(copyConcurrency, items.length) }, worker);
-  const ends = await Promise.allSettled(workers);
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  return results;
 }
