@@ -1,10 +1,17 @@
 /** Starts the program. CommonJS, so that the size of the thread pool is set before any ES module. */
+
+// First of all: SIGUSR1, which has a mount change its log level, would else open Node's inspector
+// (Node.js, "Signal events"), where every user of this machine could run code in this process.
+process.on('SIGUSR1', () => undefined);
+
+import inspector = require('node:inspector');
 import threadPool = require('../lib/thread-pool.cjs');
 
 /** Oldest Node.js that has zlib.crc32, which uploads are checked with. */
 const oldestNode = [20, 15] as const;
 
 function launch(program: 's3jail' | 'mount.s3jail'): void {
+  closeInspector();
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
     refuse(
@@ -17,7 +24,10 @@ function launch(program: 's3jail' | 'mount.s3jail'): void {
   // stand in front of every message.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   import('../lib/cli.js')
-    .then((cli) => cli.main(program, process.argv.slice(2)))
+    .then((cli) => {
+      closeInspector();
+      return cli.main(program, process.argv.slice(2));
+    })
     .catch((error: unknown) => {
       const code = error instanceof Error && 'code' in error ? error.code : undefined;
       const isIncomplete = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
@@ -27,6 +37,13 @@ function launch(program: 's3jail' | 'mount.s3jail'): void {
         : '';
       refuse(`cannot start: ${reason ?? ''}${cure}`);
     });
+}
+
+/** Takes back what a signal has done that came before the first statement; its thread may be late. */
+function closeInspector(): void {
+  const preloads = [process.env['NODE_OPTIONS'] ?? '', ...process.execArgv].join(' ');
+  const isAskedFor = /--inspect(?!-p)/.test(preloads);
+  if (inspector.url() !== undefined && !isAskedFor) inspector.close();
 }
 
 function refuse(reason: string): void {
