@@ -4,6 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { bareEnvironment } from './bare-environment.js';
 import { Failure, messageOf } from './failure.js';
 
 /** FUSE_SUPER_MAGIC (linux/magic.h), as stat(1) prints it. */
@@ -27,8 +28,8 @@ export async function probeMount(settings: ProbeSettings, timeoutMs: number): Pr
   const options = {
     ...owner,
     cwd: '/',
-    // Nothing of ours: a process of the owner's can be looked into by the owner, keys and all.
-    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    // A process of the owner's can be looked into by the owner.
+    env: bareEnvironment,
     timeout: timeoutMs,
     killSignal: 'SIGKILL' as const,
   };

@@ -5,12 +5,15 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { bareEnvironment } from './bare-environment.js';
 import { systemErrorCode } from './errors.js';
 import { Failure } from './failure.js';
 
 /** A line of /proc/self/mountinfo (proc(5)). */
 export interface MountEntry {
   readonly mountPoint: string;
+  /** of the mount alone, such as `nosuid`; those of the file system are `superOptions` */
+  readonly options: readonly string[];
   /** `ext4`, `fuse.s3jail`, … */
   readonly type: string;
   /** what was mounted, as mount(8) shows it */
@@ -28,11 +31,12 @@ export function parseMountInfo(text: string): MountEntry[] {
   const entries: MountEntry[] = [];
   for (const line of text.split('\n')) {
     const [left = '', right = ''] = line.split(' - ', 2);
-    const mountPoint = left.split(' ')[4];
+    const [, , , , mountPoint, options = ''] = left.split(' ');
     const [type, source, superOptions] = right.split(' ');
     if (mountPoint === undefined || type === undefined || source === undefined) continue;
     entries.push({
       mountPoint: unescapeOctal(mountPoint),
+      options: options.split(','),
       type,
       source: unescapeOctal(source),
       superOptions: superOptions?.split(',') ?? [],
@@ -82,7 +86,7 @@ export async function detach(
   const failures: string[] = [];
   for (const [program, args] of detachCommands(mountPoint, options)) {
     try {
-      await promisify(execFile)(program, args);
+      await promisify(execFile)(program, args, { env: bareEnvironment });
       return;
     } catch (error) {
       // Each helper may be missing or may not be allowed to; the next one is tried.

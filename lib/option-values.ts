@@ -8,6 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { bareEnvironment } from './bare-environment.js';
 import { systemErrorCode } from './errors.js';
 import { nearest } from './nearest.js';
 
@@ -265,8 +266,7 @@ function lookUp(database: Database, key: string): string[] | undefined {
       encoding: 'utf8',
       timeout: 10_000,
       stdio: ['ignore', 'pipe', 'ignore'],
-      // Not ours, which may hold keys.
-      env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+      env: bareEnvironment,
     });
     return parseRecords(answer)[0];
   } catch (error) {

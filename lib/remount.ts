@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { bareEnvironment } from './bare-environment.js';
 import { Failure, messageOf } from './failure.js';
 import { realMountPoint } from './mount-point.js';
 import { findMount, isOurs } from './mount-table.js';
@@ -38,10 +39,13 @@ export async function runRemount(mountPoint: string, lists: readonly string[]): 
         'unmount and mount again',
     ]);
   }
+  // What is not named again is gone after a remount (mount(2), MS_REMOUNT).
+  const kept = entry.options.filter((word) => word !== 'ro' && word !== 'rw');
+  const options = ['remount', how, 'nosuid', 'nodev', ...kept].join(',');
   // With source and place given, mount(8) adds nothing from fstab; -i keeps it from calling us.
-  const args = ['-i', '-n', '-o', `remount,${how}`, '--', entry.source, place];
+  const args = ['-i', '-n', '-o', options, '--', entry.source, place];
   try {
-    await promisify(execFile)('mount', args);
+    await promisify(execFile)('mount', args, { env: bareEnvironment });
   } catch (error) {
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
     throw new Failure(32, `remount: ${said || messageOf(error)}`, { cause: error });

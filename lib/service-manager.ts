@@ -9,6 +9,7 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { bareEnvironment } from './bare-environment.js';
 import { messageOf } from './failure.js';
 import type { Log } from './log.js';
 
@@ -102,7 +103,7 @@ export class ServiceManager {
   async #sendNow(assignments: string[]): Promise<void> {
     if (this.#environment === undefined) return;
     const { NOTIFY_SOCKET } = this.#environment;
-    const options = { env: { PATH: '/usr/bin:/bin', NOTIFY_SOCKET }, timeout: notifyMs };
+    const options = { env: { ...bareEnvironment, NOTIFY_SOCKET }, timeout: notifyMs };
     try {
       await promisify(execFile)('systemd-notify', assignments, options);
     } catch (error) {

@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { chmod, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -235,6 +235,37 @@ void t.test('mount.s3jail mounts with the options of an fstab line', async (t) =
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
 });
 
+void t.test('programs of the system see nothing of the environment', async (t) => {
+  const place = await Place.make(t);
+  const programs = join(place.base, 'programs');
+  await mkdir(programs);
+  const seen = join(place.base, 'seen');
+  for (const name of ['mount', 'umount', 'stat']) {
+    const lines = ['#!/bin/sh', `{ echo "program=${name}"; env; } >>${seen}`];
+    const script = [...lines, `exec /usr/bin/${name} "$@"`, ''].join('\n');
+    await writeFile(join(programs, name), script, { mode: 0o755 });
+  }
+  const env = { PATH: `${programs}:${process.env['PATH'] ?? ''}`, NOTIFY_SOCKET: '/run/none' };
+  const args = ['mount', 'bucket', place.mountPoint, ...place.options, '--log-file', place.log];
+  const source = 's3://bucket/';
+  t.match(await run(s3jail, args, env), { status: 0 });
+  const remount = [source, place.mountPoint, '-o', 'remount,ro'];
+  t.match(await run(helper, remount, env), { status: 0, stderr: '' });
+  const pid = place.pid ?? 0;
+  process.kill(pid, 'SIGKILL');
+  await until(() => hasEnded(pid));
+  t.match(await run(s3jail, ['unmount', place.mountPoint], env), { status: 0 });
+  t.match(await run(s3jail, args, env), { status: 0 });
+  t.match(await run(s3jail, ['unmount', place.mountPoint], env), { status: 0 });
+  const lines = (await fs.readFile(seen, 'utf8')).trim().split('\n');
+  const names = new Set(lines.map((line) => line.replace(/=.*/s, '')));
+  // The last two are the shell's own.
+  for (const name of ['program', 'PATH', 'LC_ALL', 'PWD', '_']) names.delete(name);
+  t.same([...names], []);
+  const ran = new Set(lines.filter((line) => line.startsWith('program=')));
+  t.same([...ran].sort(), ['program=mount', 'program=stat', 'program=umount']);
+});
+
 void t.test(
   'remount changes ro and rw of a living mount, and says that nothing else can',
   async (t) => {
@@ -245,9 +276,13 @@ void t.test(
       const list = `${how},nosuid,nodev,remount,user_id=0,group_id=0,allow_other${more}`;
       return run(helper, ['s3://bucket/alice/', place.mountPoint, '-o', list]);
     };
+    const flags = findMount(place.mountPoint)?.options.slice(1);
+    t.match(flags, ['nosuid', 'nodev', 'noatime']);
     t.match(await remount('ro'), { status: 0, stderr: '' });
+    t.same(findMount(place.mountPoint)?.options.slice(1), flags, 'what closes it stays');
     await t.rejects(fs.writeFile(place.path('a'), 'x'), { code: 'EROFS' });
     t.match(await remount('rw'), { status: 0, stderr: '' });
+    t.same(findMount(place.mountPoint)?.options.slice(1), flags);
     await fs.writeFile(place.path('a'), 'x');
     t.same(place.endpoint.keys('bucket'), ['alice/a']);
     t.match(await remount('rw', ',metadata-ttl=1s'), {

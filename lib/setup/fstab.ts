@@ -22,7 +22,8 @@ export async function makeFstab(wanted: Wanted, conduct: Conduct): Promise<void>
         !isChanged && findMount(mountPoint) !== undefined && !(await isDead(mountPoint)),
       run: async () => {
         if (findMount(mountPoint) !== undefined) await mustRun('umount', [mountPoint]);
-        await mustRun('mount', [mountPoint]);
+        // It starts our own helper, which takes credentials from the environment.
+        await mustRun('mount', [mountPoint], process.env);
       },
     },
     conduct,

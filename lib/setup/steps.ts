@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { bareEnvironment } from '../bare-environment.js';
 import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from '../failure.js';
 
@@ -40,14 +41,22 @@ export function isSystemdRunning(): boolean {
 }
 
 /** Runs a program that has to succeed. @throws Failure with exit code 2 and its last words */
-export async function mustRun(program: string, args: readonly string[]): Promise<void> {
-  await outputOf(program, args);
+export async function mustRun(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = bareEnvironment,
+): Promise<void> {
+  await outputOf(program, args, env);
 }
 
 /** What a program prints that has to succeed. @throws Failure as mustRun */
-export async function outputOf(program: string, args: readonly string[]): Promise<string> {
+export async function outputOf(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = bareEnvironment,
+): Promise<string> {
   try {
-    return (await promisify(execFile)(program, args)).stdout;
+    return (await promisify(execFile)(program, args, { env })).stdout;
   } catch (error) {
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
     const reason = said === '' ? messageOf(error) : said.replace(/\s*\n\s*/g, ' ');
@@ -57,7 +66,7 @@ export async function outputOf(program: string, args: readonly string[]): Promis
 
 export async function succeeds(program: string, args: readonly string[]): Promise<boolean> {
   try {
-    await promisify(execFile)(program, args);
+    await promisify(execFile)(program, args, { env: bareEnvironment });
     return true;
   } catch (error) {
     // A status other than 0 is an answer here; a program that cannot be started is not.

@@ -10,13 +10,13 @@ import { accessSync, constants, openSync, readFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { bareEnvironment } from '../../bare-environment.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
 import type { Driver, Mounted, MountSettings, RootHelper } from '../driver.js';
 import { deviceOn } from './device.js';
 import {
   clearDeadMount,
-  helperEnvironment,
   mountAt,
   mountOptions,
   mountType,
@@ -115,7 +115,7 @@ function cutAtExit(mountPoint: string, helper: RootHelper | undefined): () => vo
   const cut = (): void => {
     // The helper takes the mount away then.
     if (helper !== undefined) process.kill(process.pid, 'SIGKILL');
-    const options = { timeout: 10_000, stdio: 'ignore' as const, env: helperEnvironment };
+    const options = { timeout: 10_000, stdio: 'ignore' as const, env: bareEnvironment };
     const { status } = spawnSync(
       'umount',
       ['-i', '-n', '-c', '-f', '-l', '--', mountPoint],

@@ -9,6 +9,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { bareEnvironment } from '../../bare-environment.js';
 import { FsError, systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { RootHelper } from '../driver.js';
@@ -18,10 +19,6 @@ const execFileAsync = promisify(execFile);
 /** What `findmnt -t` and the type column show; the kernel knows `fuse`, the rest is our mark. */
 export const mountType = 'fuse.s3jail';
 
-/** Where mount(8) lives, also for a service that starts with an empty PATH. */
-const helperPath = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/bin:/sbin:/bin`;
-/** Nothing of our own environment: it may hold credentials, which are no business of mount(8). */
-export const helperEnvironment = { PATH: helperPath, LC_ALL: 'C' };
 const deadCheckMs = 5000;
 
 /** One line of /proc/self/mountinfo. */
@@ -111,7 +108,7 @@ export function runMount(request: {
       ['-i', '-n', '-t', mountType, '-o', options, '--', source, mountPoint],
       {
         stdio: ['ignore', 'ignore', 'pipe', descriptor],
-        env: helperEnvironment,
+        env: bareEnvironment,
       },
     );
     let said = '';
@@ -142,7 +139,7 @@ export async function runUnmount(
   const flags = options.lazy ? ['-i', '-n', '-c', '-l'] : ['-i', '-n', '-c'];
   try {
     if (helper !== undefined) await helper.unmount(options);
-    else await execFileAsync('umount', [...flags, '--', mountPoint], { env: helperEnvironment });
+    else await execFileAsync('umount', [...flags, '--', mountPoint], { env: bareEnvironment });
   } catch (error) {
     const still = await mountAt(mountPoint);
     if (still?.type !== mountType) return;

@@ -7,8 +7,9 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
+import { bareEnvironment } from '../../bare-environment.js';
 import type { RootHelper } from '../driver.js';
-import { helperEnvironment, mountType } from './mount-point.js';
+import { mountType } from './mount-point.js';
 
 /**
  * $1 mount point, $2 source, $3 options of mount(8), $4 the mount point as mountinfo writes it, $5 KiB of
@@ -71,7 +72,7 @@ export function spawnRootHelper(devicePath: string, settings: RootHelperSettings
   try {
     const child = spawn('/bin/sh', ['-c', script, 's3jail-root-helper', ...args], {
       cwd: '/',
-      env: helperEnvironment,
+      env: bareEnvironment,
       stdio: ['pipe', 'pipe', 'ignore', device],
     });
     return new ShellHelper(device, child as Shell);
