@@ -20,8 +20,9 @@ export interface ListerSettings {
   readonly space: TempSpace;
   /** bytes of a listing in memory */
   readonly longestBytes: number;
-  /** milliseconds; of directories without a time of their own */
+  /** the date shown for directories without one of their own, ms */
   readonly startedAt: number;
+  /** as Clock.nowMs */
   readonly now: () => number;
   readonly log: Log;
   /** nobody holds this listing any more */

@@ -26,7 +26,7 @@ export async function drain(work: {
     if (dirty.length === 0) return [...failed];
     if (signal.aborted) return [...failed, ...dirty.map((file) => file.path)];
     work.onProgress();
-    const resting = dirty.filter((file) => Date.now() - file.mtimeMs > restMs);
+    const resting = dirty.filter((file) => file.restedMs > restMs);
     const stored = Promise.allSettled(
       resting.map(async (file) => {
         try {

@@ -3,6 +3,7 @@
  * by name, with who did it, how long it took and why it failed.
  */
 import type { AuditEvent, AuditTrail } from './audit.js';
+import type { Clock } from './clock.js';
 import { toFsError } from './errors.js';
 import { pathOf } from './open-handles.js';
 import type { OpenFile, Use } from './open-handles.js';
@@ -10,11 +11,13 @@ import type { StagedFile } from './staged-file.js';
 
 export class FileAudit {
   readonly #trail: AuditTrail;
+  readonly #clock: Clock;
   /** files whose failure the trail has: they answer the same to every later call, and are one event */
   readonly #failed = new WeakSet<StagedFile>();
 
-  constructor(trail: AuditTrail) {
+  constructor(trail: AuditTrail, clock: Clock) {
     this.#trail = trail;
+    this.#clock = clock;
   }
 
   /** Runs what `event` tells of. */
@@ -22,13 +25,13 @@ export class FileAudit {
     event: Omit<AuditEvent, 'durationMs' | 'failure'>,
     work: () => Promise<void>,
   ): Promise<void> {
-    const startMs = Date.now();
+    const startMs = this.#clock.nowMs();
     try {
       await work();
-      this.#trail.record({ ...event, durationMs: Date.now() - startMs });
+      this.#trail.record({ ...event, durationMs: this.#clock.nowMs() - startMs });
     } catch (error) {
       const failure = toFsError(error);
-      this.#trail.record({ ...event, durationMs: Date.now() - startMs, failure });
+      this.#trail.record({ ...event, durationMs: this.#clock.nowMs() - startMs, failure });
       throw error;
     }
   }
@@ -40,13 +43,17 @@ export class FileAudit {
     try {
       const info = await file.commit();
       if (info === undefined) return false;
-      this.#trail.record({ ...event, bytes: info.size, durationMs: Date.now() - use.sinceMs });
-      use.sinceMs = Date.now();
+      this.#trail.record({
+        ...event,
+        bytes: info.size,
+        durationMs: this.#clock.nowMs() - use.sinceMs,
+      });
+      use.sinceMs = this.#clock.nowMs();
       return true;
     } catch (error) {
       if (!this.#failed.has(file)) {
         this.#failed.add(file);
-        const durationMs = Date.now() - use.sinceMs;
+        const durationMs = this.#clock.nowMs() - use.sinceMs;
         this.#trail.record({ ...event, bytes: size, durationMs, failure: toFsError(error) });
       }
       throw error;
@@ -57,7 +64,7 @@ export class FileAudit {
   async discard(file: StagedFile, { caller, sinceMs }: Use): Promise<void> {
     const { path, size: bytes } = file;
     await file.discard();
-    const durationMs = Date.now() - sinceMs;
+    const durationMs = this.#clock.nowMs() - sinceMs;
     this.#trail.record({ action: 'discard', path, bytes, durationMs, caller });
   }
 
@@ -65,7 +72,7 @@ export class FileAudit {
   closed(open: OpenFile): void {
     const { caller, sinceMs, bytesRead: bytes, readFailure: failure } = open.use;
     if (open.kind === 'staged' && bytes === 0 && failure === undefined) return;
-    const durationMs = Date.now() - sinceMs;
+    const durationMs = this.#clock.nowMs() - sinceMs;
     this.#trail.record({ action: 'read', path: pathOf(open), bytes, durationMs, caller, failure });
   }
 }

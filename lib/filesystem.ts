@@ -8,6 +8,7 @@
 import { noAudit } from './audit.js';
 import type { AuditTrail } from './audit.js';
 import { Budget } from './budget.js';
+import { systemClock, type Clock } from './clock.js';
 import { contentTypeOf } from './content-type.js';
 import { drain } from './drain.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
@@ -111,6 +112,7 @@ export class Filesystem implements Operations {
   readonly #store: ObjectStore;
   readonly #settings: FilesystemSettings;
   readonly #log: Log;
+  readonly #clock: Clock;
   readonly #audit: FileAudit;
   readonly #tree: Tree;
   readonly #staged = new StagedFiles();
@@ -130,14 +132,17 @@ export class Filesystem implements Operations {
     settings: FilesystemSettings;
     log: Log;
     audit?: AuditTrail;
+    clock?: Clock;
   }) {
-    const { store, settings, log } = parts;
-    this.#audit = new FileAudit(parts.audit ?? noAudit);
+    const { store, settings, log, audit = noAudit, clock = systemClock } = parts;
+    this.#clock = clock;
+    this.#audit = new FileAudit(audit, clock);
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
-    this.#looks = new Presentation(settings, Date.now());
-    this.#space = new TempSpace(settings.tempDir, settings.tempLimit, settings.timeoutMs);
+    this.#looks = new Presentation(settings, clock.dateMs());
+    const { tempDir, tempLimit, timeoutMs } = settings;
+    this.#space = new TempSpace(tempDir, tempLimit, timeoutMs, clock);
     this.#tree = new Tree(store, {
       space: this.#space,
       longestListing: settings.longestListing,
@@ -145,7 +150,7 @@ export class Filesystem implements Operations {
       partSize: settings.partSize,
       // Times in the metadata are in no listing.
       needsHead: settings.utimens === 'store',
-      now: Date.now,
+      clock,
       log,
       onForeignChange: (path, what) => this.#listener({ path, what }),
     });
@@ -153,7 +158,7 @@ export class Filesystem implements Operations {
     this.#reading = {
       partSize: settings.partSize,
       concurrency: settings.downloadConcurrency,
-      pool: new ReadPool(half),
+      pool: new ReadPool(half, clock),
     };
     this.#ahead = new FilesAhead({
       ...this.#reading,
@@ -164,6 +169,7 @@ export class Filesystem implements Operations {
     this.#area = {
       store,
       log,
+      clock,
       space: this.#space,
       memory: new Budget(half),
       reading: this.#reading,
@@ -182,6 +188,7 @@ export class Filesystem implements Operations {
     this.#names = new Namespace({
       store,
       log,
+      clock,
       settings,
       tree: this.#tree,
       staged: this.#staged,
@@ -429,7 +436,7 @@ export class Filesystem implements Operations {
     this.#isDraining = true;
     return await drain({
       dirty: () => this.#staged.all.filter((file) => file.isDirty && file.isAttached),
-      store: (file) => this.#commit(file, useOf({})),
+      store: (file) => this.#commit(file, this.#useOf({})),
       onProgress: () => {
         onProgress(this.status);
       },
@@ -486,7 +493,7 @@ export class Filesystem implements Operations {
       if (found.info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
       await this.#refuseArchived(path, found.info);
       const reader = new Reader(this.#store, found.info, this.#reading);
-      return this.#handles.add({ kind: 'reader', reader, use: useOf(context) });
+      return this.#handles.add({ kind: 'reader', reader, use: this.#useOf(context) });
     }
     this.#refuseReadOnly();
     if (found.file !== undefined) {
@@ -504,7 +511,7 @@ export class Filesystem implements Operations {
 
   #shareStaged(file: StagedFile, { flags, context }: OpenRequest): HandleId {
     this.#staged.acquire(file);
-    return this.#handles.add({ kind: 'staged', file, flags, use: useOf(context) });
+    return this.#handles.add({ kind: 'staged', file, flags, use: this.#useOf(context) });
   }
 
   async #findExisting(path: Path, signal?: AbortSignal): Promise<Found> {
@@ -543,6 +550,10 @@ export class Filesystem implements Operations {
       open.use.readFailure = toFsError(error);
       throw error;
     }
+  }
+
+  #useOf(context: RequestContext): Use {
+    return useOf(context, this.#clock.nowMs());
   }
 
   async #commit(file: StagedFile, use: Use): Promise<void> {

@@ -4,6 +4,7 @@
  * Staged files stand in front of what S3 has. Names are changed under locks of all paths involved, so
  * two changes of one name come one after the other; S3 is told first, then the tree, then the caller.
  */
+import type { Clock } from './clock.js';
 import { FsError, isStoreError } from './errors.js';
 import type { Locks } from './locks.js';
 import type { DirectoryEntry } from './listing.js';
@@ -29,6 +30,7 @@ export interface NamespaceParts {
   readonly staged: StagedFiles;
   readonly locks: Locks;
   readonly settings: NamespaceSettings;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -231,10 +233,11 @@ export class Namespace {
 
   async #copy(source: ObjectInfo, to: Path): Promise<{ source: ObjectInfo; copy: ObjectInfo }> {
     const key = keyOf(to);
-    const { etag } = await this.#parts.store.copy(source, key, {
+    const { store, clock } = this.#parts;
+    const { etag } = await store.copy(source, key, {
       storageClass: source.storageClass,
     });
-    return { source, copy: { ...source, key, etag, mtimeMs: Date.now() } };
+    return { source, copy: { ...source, key, etag, mtimeMs: clock.dateMs() } };
   }
 
   /**

@@ -24,14 +24,14 @@ export type Handle = OpenFile | OpenDirectory;
 /** What the audit trail wants to know of an open file. */
 export interface Use {
   readonly caller: Caller | undefined;
-  /** when it was opened, or last stored */
+  /** when it was opened, or last stored, as Clock.nowMs */
   sinceMs: number;
   bytesRead: number;
   readFailure: FsError | undefined;
 }
 
-export function useOf({ caller }: RequestContext): Use {
-  return { caller, sinceMs: Date.now(), bytesRead: 0, readFailure: undefined };
+export function useOf({ caller }: RequestContext, sinceMs: number): Use {
+  return { caller, sinceMs, bytesRead: 0, readFailure: undefined };
 }
 
 export function pathOf(open: OpenFile): Path {

@@ -20,6 +20,7 @@ export interface PageLookupsParts {
   readonly underway: Underway;
   /** lookups further apart than this do not belong together */
   readonly memoryMs: number;
+  /** as Clock.nowMs */
   readonly now: () => number;
   /** told what a page shows, beside what was asked for */
   readonly onEntry: (path: Path, entry: Entry, fetchedAt: number) => void;

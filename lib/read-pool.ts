@@ -6,6 +6,7 @@
  * as soon as somebody else needs it.
  */
 import { Budget } from './budget.js';
+import type { Clock } from './clock.js';
 import { Lag } from './lag.js';
 import { SharedObject } from './shared-object.js';
 import { SpareBuffers } from './spare-buffers.js';
@@ -30,6 +31,7 @@ export class ReadPool {
   readonly lag = new Lag();
   readonly buffers: SpareBuffers;
   readonly #memory: Budget;
+  readonly #clock: Clock;
   readonly #objects = new Map<string, SharedObject>();
   /** readers at work with the time of their last read, the longest ago first */
   readonly #active = new Map<PoolMember, number>();
@@ -38,7 +40,8 @@ export class ReadPool {
   readonly #wantRoom = new Set<() => void>();
 
   /** @param capacity bytes that all readers together may hold */
-  constructor(capacity: number) {
+  constructor(capacity: number, clock: Clock) {
+    this.#clock = clock;
     this.#memory = new Budget(capacity);
     this.buffers = new SpareBuffers(capacity / spareShare);
   }
@@ -77,7 +80,7 @@ export class ReadPool {
 
   /** A reader reads. */
   note(member: PoolMember): void {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     this.#resting.delete(member);
     this.#active.delete(member);
     this.#active.set(member, nowMs);

@@ -56,6 +56,8 @@ export class StagedFile implements SpaceHolder {
   #path: Path;
   #state: State;
   #mtimeMs: number;
+  /** of the content, as Clock.nowMs */
+  #changedMs: number;
   #condition: Condition | undefined;
   #metadata: Record<string, string> = {};
   #failure: FsError | undefined;
@@ -70,7 +72,8 @@ export class StagedFile implements SpaceHolder {
       terms: () => ({ condition: this.#condition, metadata: { ...this.#metadata } }),
       onFailure: (error) => void this.#exclusively(() => this.#failQuietly(error)),
     });
-    this.#mtimeMs = base?.mtimeMs ?? Date.now();
+    this.#mtimeMs = base?.mtimeMs ?? area.clock.dateMs();
+    this.#changedMs = area.clock.nowMs();
     // A file without a base is new: closing it publishes it even if nothing was ever written.
     this.#state = base === undefined ? 'dirty' : 'clean';
     if (base !== undefined) this.#condition = { etag: base.etag };
@@ -94,6 +97,11 @@ export class StagedFile implements SpaceHolder {
 
   get mtimeMs(): number {
     return this.#mtimeMs;
+  }
+
+  /** For how long nobody has written to it. */
+  get restedMs(): number {
+    return this.#area.clock.nowMs() - this.#changedMs;
   }
 
   /** The version of the object as it was last committed or opened; undefined for a new file. */
@@ -248,7 +256,8 @@ export class StagedFile implements SpaceHolder {
 
   #noteChange(start: number, end: number): void {
     this.#publication.touch(start, end);
-    this.#mtimeMs = Date.now();
+    this.#mtimeMs = this.#area.clock.dateMs();
+    this.#changedMs = this.#area.clock.nowMs();
     delete this.#metadata['mtime'];
     if (this.#state === 'clean') this.#state = 'dirty';
   }
@@ -261,7 +270,8 @@ export class StagedFile implements SpaceHolder {
   }
 
   #infoOf({ etag, crc32 }: Stored): ObjectInfo {
-    const mtimeMs = this.#metadata['mtime'] === undefined ? Date.now() : this.#mtimeMs;
+    const isGiven = this.#metadata['mtime'] !== undefined;
+    const mtimeMs = isGiven ? this.#mtimeMs : this.#area.clock.dateMs();
     const info = { key: keyOf(this.#path), size: this.size, etag, mtimeMs };
     return crc32 === undefined ? info : { ...info, crc32 };
   }

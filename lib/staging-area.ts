@@ -1,5 +1,6 @@
 /** What all staged files of a mount share. */
 import type { Budget } from './budget.js';
+import type { Clock } from './clock.js';
 import type { Log } from './log.js';
 import type { Path } from './path.js';
 import type { ReaderSettings } from './reader.js';
@@ -21,5 +22,6 @@ export interface StagingArea {
   readonly contentTypeOf: (path: Path) => string | undefined;
   /** called under the file's lock the moment S3 has it */
   readonly onStored: (path: Path, info: ObjectInfo) => void;
+  readonly clock: Clock;
   readonly log: Log;
 }

@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { promises as fs } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock, type Clock } from './clock.js';
 import { FsError } from './errors.js';
 
 /** Somebody who can give local bytes back. */
@@ -32,6 +33,7 @@ export class TempSpace {
   readonly limit: number;
   readonly #holders = new Set<SpaceHolder>();
   readonly #waitMs: number;
+  readonly #clock: Clock;
   #used = 0;
   #peak = 0;
   #diskFree = 0;
@@ -43,10 +45,11 @@ export class TempSpace {
    * @param limit bytes
    * @param waitMs how long a writer waits for space before ENOSPC
    */
-  constructor(directory: string, limit: number, waitMs: number) {
+  constructor(directory: string, limit: number, waitMs: number, clock = systemClock) {
     this.directory = directory;
     this.limit = limit;
     this.#waitMs = waitMs;
+    this.#clock = clock;
   }
 
   get used(): number {
@@ -79,9 +82,9 @@ export class TempSpace {
    */
   async reserve(bytes: number): Promise<void> {
     if (bytes <= 0) return;
-    const deadline = Date.now() + this.#waitMs;
+    const deadline = this.#clock.nowMs() + this.#waitMs;
     while (!(await this.#fitsAfter('spare', bytes))) {
-      const left = deadline - Date.now();
+      const left = deadline - this.#clock.nowMs();
       const hope = [...this.#holders].some((holder) => holder.expectsRelease);
       if (!hope || left <= 0) {
         if (await this.#fitsAfter('all', bytes)) break;

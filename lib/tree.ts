@@ -10,6 +10,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from './abort.js';
+import type { Clock } from './clock.js';
 import { DirectoryLister } from './directory-lister.js';
 import { Listing } from './listing.js';
 import type { Entry, Snapshot } from './listing.js';
@@ -63,7 +64,7 @@ export interface TreeSettings {
   readonly partSize: number;
   /** what stat(2) shows is told by HEAD alone */
   readonly needsHead: boolean;
-  readonly now: () => number;
+  readonly clock: Clock;
   readonly log: Log;
   /** S3 says something else of a path than it said before: somebody else changed it */
   readonly onForeignChange: (path: Path, what: 'entry' | 'attributes') => void;
@@ -79,6 +80,7 @@ const maxPinnedMs = 60_000;
 export class Tree {
   readonly #store: ObjectStore;
   readonly #settings: TreeSettings;
+  /** the date shown for directories that have none */
   readonly #startedAt: number;
   readonly #listings: LRUCache<Path, Listing>;
   readonly #long = new Set<LongListing>();
@@ -99,10 +101,11 @@ export class Tree {
   constructor(store: ObjectStore, settings: TreeSettings) {
     this.#store = store;
     this.#settings = settings;
-    this.#startedAt = settings.now();
+    this.#startedAt = settings.clock.dateMs();
     this.#byName = new NameLookup(store, this.#startedAt);
     this.#listed = new QuestionTrace(settings.ttlMs);
-    const { now, log, space } = settings;
+    const { clock, log, space } = settings;
+    const now = (): number => clock.nowMs();
     const longestBytes = settings.longestListing ?? longestListing;
     this.#listings = new LRUCache({
       maxSize: maxListed,
@@ -168,7 +171,7 @@ export class Tree {
     const listing = known ?? (await this.#answerOf(pending ?? this.#startListing(path), signal));
     if (listing instanceof Listing) return listing.open();
     return listing.open((name, entry) => {
-      const fetchedAt = this.#settings.now();
+      const fetchedAt = this.#nowMs;
       this.#entries.set(childPath(path, name), { entry, fetchedAt, listing });
     });
   }
@@ -199,7 +202,12 @@ export class Tree {
   }
 
   recordDirectory(path: Path, hasMarker: boolean, child?: string): void {
-    this.#record(path, { kind: 'directory', mtimeMs: this.#settings.now(), hasMarker, child });
+    this.#record(path, {
+      kind: 'directory',
+      mtimeMs: this.#settings.clock.dateMs(),
+      hasMarker,
+      child,
+    });
     const listing = this.#listings.get(path);
     if (listing !== undefined) listing.hasMarker = hasMarker;
     const pending = this.#pendingListings.get(path);
@@ -209,7 +217,7 @@ export class Tree {
   /** This mount made a directory: nobody has put anything into it yet. */
   recordNewDirectory(path: Path): void {
     this.recordDirectory(path, true);
-    const listing = new Listing(this.#settings.now());
+    const listing = new Listing(this.#nowMs);
     listing.hasMarker = true;
     this.#listings.set(path, listing);
   }
@@ -258,6 +266,10 @@ export class Tree {
     return undefined;
   }
 
+  get #nowMs(): number {
+    return this.#settings.clock.nowMs();
+  }
+
   #count(isHit: boolean): void {
     if (isHit) this.#hits += 1;
     else this.#misses += 1;
@@ -268,7 +280,7 @@ export class Tree {
   }
 
   #leftMs(fetchedAt: number): number {
-    return Math.max(0, fetchedAt + this.#settings.ttlMs - this.#settings.now());
+    return Math.max(0, fetchedAt + this.#settings.ttlMs - this.#nowMs);
   }
 
   #freshListing(path: Path): Listing | LongListing | undefined {
@@ -282,14 +294,14 @@ export class Tree {
   #mayAnswer(known: Listing | CachedEntry): boolean {
     if (this.#isFresh(known.fetchedAt)) return true;
     const isRead = known instanceof Listing ? known.isRead : known.listing?.isRead === true;
-    return isRead && this.#settings.now() - known.fetchedAt < maxPinnedMs;
+    return isRead && this.#nowMs - known.fetchedAt < maxPinnedMs;
   }
 
   #record(path: Path, entry: Entry | undefined): void {
     const before = this.#entries.peek(path);
     const isCreated = entry?.kind === 'file' && before !== undefined && before.entry === undefined;
     this.#byPage.noteChange(path, isCreated);
-    this.#entries.set(path, { entry, fetchedAt: this.#settings.now() });
+    this.#entries.set(path, { entry, fetchedAt: this.#nowMs });
     const lookup = this.#pendingLookups.get(path);
     if (lookup !== undefined) lookup.isOutdated = true;
     const parent = parentOf(path);
@@ -327,7 +339,7 @@ export class Tree {
   }
 
   #startLookup(path: Path): PendingLookup {
-    const startedAt = this.#settings.now();
+    const startedAt = this.#nowMs;
     const abort = new AbortController();
     abort.signal.addEventListener('abort', () => {
       // Whoever comes now asks anew.
@@ -415,8 +427,7 @@ export class Tree {
     listing.isOutdated = isOutdated;
     this.#listings.delete(listing.path);
     this.#long.add(listing);
-    const { now, ttlMs } = this.#settings;
-    const leftMs = isOutdated ? 0 : Math.max(0, listing.fetchedAt + ttlMs - now());
+    const leftMs = isOutdated ? 0 : this.#leftMs(listing.fetchedAt);
     setTimeout(() => listing.release(), leftMs).unref();
   }
 
@@ -458,7 +469,7 @@ export class Tree {
   /** Whether children of `parent` are listed one after another. */
   #isWalk(parent: Path, child: Path): boolean {
     if (child === rootPath) return false;
-    return this.#listed.note(parent, child, this.#settings.now());
+    return this.#listed.note(parent, child, this.#nowMs);
   }
 
   /**
@@ -468,7 +479,7 @@ export class Tree {
    */
   async #fetchSubtree(parent: Path, path: Path): Promise<Listing | undefined> {
     const walk = new Walk();
-    const fetchedAt = this.#settings.now();
+    const fetchedAt = this.#nowMs;
     const prefix = markerOf(parent);
     const asking = this.#store.list({ prefix, oneLevel: false, after: startOf(path) });
     const ended = asking.catch(() => undefined);
@@ -485,7 +496,7 @@ export class Tree {
         return found.get(path);
       });
       if (own !== undefined) return this.#lister.listingOf(own, fetchedAt);
-      this.#listed.noteUseless(parent, path, this.#settings.now());
+      this.#listed.noteUseless(parent, path, this.#nowMs);
       return undefined;
     } finally {
       if (this.#walks.get(parent) === ended) this.#walks.delete(parent);

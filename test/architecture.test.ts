@@ -167,9 +167,7 @@ void t.test('each package has its place', (t) => {
 });
 
 void t.test('the environment is read at the edges only', (t) => {
-  const readers = [...sources].flatMap(([name, source]) =>
-    readsEnvironment(source) ? [name] : [],
-  );
+  const readers = mentioning('process.env');
   const core = reachOf(['filesystem.ts']);
   t.strictSame(
     readers.filter((name) => core.has(name)),
@@ -179,14 +177,17 @@ void t.test('the environment is read at the edges only', (t) => {
   t.end();
 });
 
-function readsEnvironment(source: ts.SourceFile): boolean {
-  let found = false;
-  const visit = (node: ts.Node): void => {
-    if (ts.isPropertyAccessExpression(node) && node.getText() === 'process.env') found = true;
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  return found;
+void t.test('the date is no measure of time: only what shows or signs it asks for it', (t) => {
+  t.strictSame(mentioning('Date.now'), ['clock.ts', 'endpoint/endpoint.ts']);
+  t.end();
+});
+
+/** Files that have a property access of this text. */
+function mentioning(text: string): string[] {
+  const has = (node: ts.Node): boolean =>
+    (ts.isPropertyAccessExpression(node) && node.getText() === text) ||
+    ts.forEachChild(node, (child) => has(child) || undefined) === true;
+  return [...sources].flatMap(([name, source]) => (has(source) ? [name] : [])).sort();
 }
 
 void t.test('no two files need each other to load', (t) => {

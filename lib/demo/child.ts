@@ -177,9 +177,9 @@ function childrenOf(pid: number): number[] {
 export async function endProcesses(pids: readonly number[], graceMs = 2000): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     for (const pid of pids) sendSignal(pid, signal);
-    const deadline = Date.now() + graceMs;
+    const deadline = performance.now() + graceMs;
     while (pids.some(isAlive)) {
-      if (Date.now() > deadline) break;
+      if (performance.now() > deadline) break;
       await sleep(20);
     }
   }

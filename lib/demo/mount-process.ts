@@ -49,7 +49,7 @@ export async function startMount(
     output: settings.output,
   });
   const mount = { child, stop: (graceMs = 30_000) => stopMount(child, settings, graceMs) };
-  const deadline = Date.now() + startLimitMs;
+  const deadline = performance.now() + startLimitMs;
   while (!(await isServed(settings.mountPoint))) {
     const fault = faultOf(child, deadline, signal);
     if (fault !== undefined) {
@@ -79,7 +79,9 @@ async function isServed(mountPoint: string): Promise<boolean> {
 function faultOf(child: Child, deadline: number, signal?: AbortSignal): string | undefined {
   if (signal?.aborted === true) return 'stopped while it was being mounted';
   if (!child.isRunning) return child.stderr.trim() || 'the mount ended before it was there';
-  return Date.now() > deadline ? `no mount within ${startLimitMs / 1000} seconds` : undefined;
+  return performance.now() > deadline
+    ? `no mount within ${startLimitMs / 1000} seconds`
+    : undefined;
 }
 
 async function stopMount(

@@ -9,6 +9,7 @@
  *
  * Buffers of read and write are libfuse's own memory and are gone with the reply.
  */
+import { systemClock } from '../clock.js';
 import { FsError, StoreError, errnoNumber, systemErrorCode, toFsError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { DirectoryEntry, FileTime, HandleId, OpenFlags, Operations } from '../operations.js';
@@ -71,7 +72,7 @@ class NativeHandlers {
         this.#change('chown', path, reply, (name) => this.#core.chown(name, uid, gid, unknown)),
       utimens: (path, atimeMs, _sameAtime, reply) =>
         this.#change('utimens', path, reply, (name) => {
-          const isNow = isPresent(atimeMs, Date.now());
+          const isNow = isPresent(atimeMs, systemClock.dateMs());
           const mtime: FileTime = isNow ? 'now' : 'unknown';
           return this.#core.utimens(name, isNow ? 'now' : atimeMs, mtime, unknown);
         }),

@@ -20,7 +20,7 @@ const wholeSecondWindowMs = 50;
  * is almost the present: refusing `touch` would break programs, accepting a stray explicit time
  * loses a time that S3 would not have kept.
  * @param timeMs as the binding hands it over
- * @param presentMs Date.now()
+ * @param presentMs the date
  */
 export function isPresent(timeMs: number, presentMs: number): boolean {
   const ageMs = presentMs - timeMs;

@@ -11,6 +11,7 @@ import { isIP } from 'node:net';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 
+import type { Clock } from '../clock.js';
 import type { CredentialOptions, CredentialSource } from './credentials.js';
 import type { UploadRecord } from '../upload-journal.js';
 import type { HttpHandler } from './http.js';
@@ -54,6 +55,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly uploadRecord?: UploadRecord | undefined;
   /** told of every request */
   readonly observer?: RequestObserver | undefined;
+  /** absent: the system's */
+  readonly clock?: Clock | undefined;
 }
 
 export const defaultMaxAttempts = 5;

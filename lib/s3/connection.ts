@@ -14,6 +14,7 @@ import type {
 } from '@aws-sdk/client-s3';
 import type { Command, FinalizeRequestMiddleware, HttpRequest } from '@smithy/types';
 
+import { systemClock, type Clock } from '../clock.js';
 import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -90,6 +91,7 @@ export class Connection {
   /** for bytes received */
   readonly downloads: TransferRate;
   readonly #uploads: TransferRate;
+  readonly #clock: Clock;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
   readonly #readChecksums = new ReadChecksums();
@@ -103,6 +105,7 @@ export class Connection {
   constructor(options: StoreOptions, log: Log) {
     this.options = options;
     this.log = log;
+    this.#clock = options.clock ?? systemClock;
     this.#region = options.region;
     this.#uploads = new TransferRate(options.maxUploadRate);
     this.downloads = new TransferRate(options.maxDownloadRate);
@@ -111,6 +114,7 @@ export class Connection {
       region: () => this.region(),
       stsEndpoint: stsEndpoint(options),
       requestHandler: handler,
+      clock: this.#clock,
       log,
     });
     this.client = this.#newClient(options, handler, true);
@@ -219,7 +223,7 @@ export class Connection {
       this.#noted(await this.client.send(command, http), { action, key });
     try {
       await this.#uploads.take(bodyBytes, signal);
-      const sinceMs = Date.now();
+      const sinceMs = this.#clock.nowMs();
       try {
         return await sendOnce();
       } catch (error) {
@@ -321,7 +325,7 @@ export class Connection {
 
   #noteClock(answer: unknown): void {
     const dateMs = answerDateMs(answer);
-    if (dateMs !== undefined) this.#clockAheadMs = Date.now() - dateMs;
+    if (dateMs !== undefined) this.#clockAheadMs = this.#clock.dateMs() - dateMs;
   }
 
   async #observed<T extends { output: ServiceOutputTypes }>(

@@ -16,6 +16,7 @@ import {
 } from '@aws-sdk/credential-providers';
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smithy/types';
 
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { HttpHandler } from './http.js';
 import { RefreshedCredentials } from './refreshed-credentials.js';
@@ -41,6 +42,7 @@ export interface CredentialContext {
   /** where STS is, for services that serve it beside S3; absent for AWS */
   readonly stsEndpoint?: string | undefined;
   readonly requestHandler: HttpHandler;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -52,7 +54,7 @@ export interface CredentialSource {
   answeredBy(): string;
   /**
    * Tells that S3 does not know the credentials any more that a request was signed with.
-   * @param sinceMs when that request was sent
+   * @param sinceMs when that request was sent, as Clock.nowMs
    * @returns whether there are others now
    */
   renew(sinceMs: number): Promise<boolean>;
@@ -89,7 +91,7 @@ function baseSource(options: CredentialOptions, context: CredentialContext): Cre
     answered = sourceName(identity, profile);
     return identity;
   };
-  return refreshed(fetch, () => answered, context.log);
+  return refreshed(fetch, () => answered, context);
 }
 
 type Chain = (
@@ -129,13 +131,14 @@ function instanceRoleOnly({ imdsV1 }: CredentialOptions, { log }: CredentialCont
 function refreshed(
   fetch: AwsCredentialIdentityProvider,
   answeredBy: () => string,
-  log: Log,
+  { log, clock }: CredentialContext,
 ): CredentialSource {
-  const credentials = new RefreshedCredentials(fetch, (error) => {
+  const noteFailure = (error: unknown): void => {
     const { code, system } = errorFacts(error);
     const fields = { provider: answeredBy(), code, system };
     log.warn(fields, 'credentials could not be renewed; those at hand are used while they last');
-  });
+  };
+  const credentials = new RefreshedCredentials(fetch, noteFailure, clock);
   return {
     provider: (properties) => credentials.get(properties),
     answeredBy,
@@ -166,7 +169,7 @@ function roleSource(
   });
   return refreshed(
     async (properties) => {
-      const sinceMs = Date.now();
+      const sinceMs = context.clock.nowMs();
       try {
         return await fetch(properties);
       } catch (error) {
@@ -177,7 +180,7 @@ function roleSource(
       }
     },
     () => `role ${roleArn}, assumed with ${base.answeredBy()}`,
-    context.log,
+    context,
   );
 }
 

@@ -7,10 +7,15 @@
  * the provider does. Credentials that S3 itself refuses, such as rotated keys, are asked for anew as
  * well, but not more often than every few seconds.
  *
- * The SDK caches credentials on its own terms, by their expiration: it is told one that is near, and
+ * Their end is a date. What is left until then is counted down, because the date may be set back; and
+ * the date counts too, because a host that sleeps counts nothing down.
+ *
+ * The SDK caches credentials on its own terms, by their expiration: it is told one that is over, and
  * so asks here for every request.
  */
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from '@smithy/types';
+
+import type { Clock } from '../clock.js';
 
 /** Newer credentials are looked for this long before the end, or half of a shorter life. */
 const refreshBeforeMs = 5 * 60_000;
@@ -18,26 +23,32 @@ const refreshBeforeMs = 5 * 60_000;
 const marginMs = 10_000;
 /** After a fetch that brought nothing new, while valid credentials are at hand. */
 const pauseMs = 5_000;
-/** What the SDK takes for "about to expire" is five minutes. */
-const nearMs = 60_000;
+/** What the SDK is told, whatever it takes the date for. */
+const expiredForSdk = new Date(0);
 
 type Properties = Parameters<AwsCredentialIdentityProvider>[0];
 
 export class RefreshedCredentials {
   readonly #fetch: AwsCredentialIdentityProvider;
   readonly #noteFailure: (error: unknown) => void;
+  readonly #clock: Clock;
   #held: Held | undefined;
   #pending: Promise<Held> | undefined;
   /** when a fetch last brought nothing new */
-  #fruitlessMs = 0;
+  #fruitlessMs = Number.NEGATIVE_INFINITY;
 
   /**
    * @param fetch asks the provider, without a cache in between
    * @param noteFailure told of a failed fetch that nobody waited for
    */
-  constructor(fetch: AwsCredentialIdentityProvider, noteFailure: (error: unknown) => void) {
+  constructor(
+    fetch: AwsCredentialIdentityProvider,
+    noteFailure: (error: unknown) => void,
+    clock: Clock,
+  ) {
     this.#fetch = fetch;
     this.#noteFailure = noteFailure;
+    this.#clock = clock;
   }
 
   /**
@@ -47,10 +58,10 @@ export class RefreshedCredentials {
   async get(properties?: Properties): Promise<AwsCredentialIdentity> {
     const held = this.#held;
     if (held === undefined) return forSdk(await this.#refresh(properties));
-    if (held.endMs <= Date.now()) {
+    if (this.#hasCome(held.end)) {
       return forSdk(await this.#refresh(properties).catch((error: unknown) => throwOutage(error)));
     }
-    if (held.refreshMs <= Date.now() && this.#isDue) {
+    if (this.#hasCome(held.refresh) && this.#isDue) {
       this.#refresh(properties).catch((error: unknown) => this.#noteFailure(error));
     }
     return forSdk(held);
@@ -58,7 +69,7 @@ export class RefreshedCredentials {
 
   /**
    * Credentials that S3 refused are not trusted any more.
-   * @param sinceMs when the request was sent that was refused
+   * @param sinceMs when the request was sent that was refused, as Clock.nowMs
    * @returns whether there are others now, so that sending it again makes sense
    */
   async renew(sinceMs: number): Promise<boolean> {
@@ -76,7 +87,11 @@ export class RefreshedCredentials {
   }
 
   get #isDue(): boolean {
-    return Date.now() - this.#fruitlessMs >= pauseMs;
+    return this.#clock.nowMs() - this.#fruitlessMs >= pauseMs;
+  }
+
+  #hasCome({ nowMs, dateMs }: Moment): boolean {
+    return this.#clock.nowMs() >= nowMs || this.#clock.dateMs() >= dateMs;
   }
 
   /** One fetch at a time, whoever asks. */
@@ -91,10 +106,10 @@ export class RefreshedCredentials {
     try {
       const identity = await this.#fetch(properties);
       isNew = before === undefined || !isSame(identity, before);
-      this.#held = hold(identity);
+      this.#held = hold(identity, this.#clock);
       return this.#held;
     } finally {
-      if (!isNew) this.#fruitlessMs = Date.now();
+      if (!isNew) this.#fruitlessMs = this.#clock.nowMs();
     }
   }
 }
@@ -108,17 +123,29 @@ function throwOutage(error: unknown): never {
 
 interface Held {
   readonly identity: AwsCredentialIdentity;
+  /** as Clock.nowMs */
   readonly fetchedMs: number;
-  readonly refreshMs: number;
-  readonly endMs: number;
+  readonly refresh: Moment;
+  readonly end: Moment;
 }
 
-function hold(identity: AwsCredentialIdentity): Held {
-  const fetchedMs = Date.now();
+/** By both of a clock's times. */
+interface Moment {
+  readonly nowMs: number;
+  readonly dateMs: number;
+}
+
+function hold(identity: AwsCredentialIdentity, clock: Clock): Held {
+  const fetchedMs = clock.nowMs();
+  const dateMs = clock.dateMs();
   const lastMs = endOf(identity)?.getTime() ?? Number.POSITIVE_INFINITY;
-  const left = Math.max(0, lastMs - fetchedMs);
-  const endMs = lastMs - Math.min(marginMs, left / 10);
-  return { identity, fetchedMs, endMs, refreshMs: lastMs - Math.min(refreshBeforeMs, left / 2) };
+  const left = Math.max(0, lastMs - dateMs);
+  const before = (ms: number): Moment => ({
+    nowMs: fetchedMs + left - ms,
+    dateMs: dateMs + left - ms,
+  });
+  const refresh = before(Math.min(refreshBeforeMs, left / 2));
+  return { identity, fetchedMs, refresh, end: before(Math.min(marginMs, left / 10)) };
 }
 
 /** The SDK moves the end of what the metadata service no longer renews; S3 does not. */
@@ -130,7 +157,7 @@ function endOf(identity: AwsCredentialIdentity): Date | undefined {
 }
 
 function forSdk({ identity }: Held): AwsCredentialIdentity {
-  return { ...identity, expiration: new Date(Date.now() + nearMs) };
+  return { ...identity, expiration: expiredForSdk };
 }
 
 function isSame(one: AwsCredentialIdentity, other: AwsCredentialIdentity): boolean {

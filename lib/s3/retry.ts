@@ -15,6 +15,7 @@ import type {
   StandardRetryToken,
 } from '@smithy/types';
 
+import { systemClock } from '../clock.js';
 import { backoffMs } from './retry-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 import { errorFacts, kindOf } from './s3-errors.js';
@@ -122,6 +123,6 @@ function retryDelayMs(attempt: number, info: RetryErrorInfo, random?: () => numb
   const baseMs = info.errorType === 'THROTTLING' ? throttledDelayMs : baseDelayMs;
   const backoff = { baseMs, longestMs: longestDelayMs, ...(random && { random }) };
   const advised =
-    info.retryAfterHint === undefined ? 0 : info.retryAfterHint.getTime() - Date.now();
+    info.retryAfterHint === undefined ? 0 : info.retryAfterHint.getTime() - systemClock.dateMs();
   return Math.max(backoffMs(attempt, backoff), Math.min(advised, longestDelayMs));
 }

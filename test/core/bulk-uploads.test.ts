@@ -1,12 +1,14 @@
 /** Many files created one after another: whether each name is free is not asked of S3 each time. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { inParallel } from '../support/bucket.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
+import { ManualClock } from '../support/manual-clock.js';
 
 const ttlMs = 400;
 const files = 60;
+const betweenMs = 60;
+const lifetimes = Math.ceil((files * betweenMs) / ttlMs);
 
 /** As sftp-server does it. */
 async function upload(program: Program, path: string): Promise<void> {
@@ -15,21 +17,26 @@ async function upload(program: Program, path: string): Promise<void> {
 }
 
 /** A directory with a file in it that somebody else put there. */
-async function useDirectory(t: Parameters<typeof useCore>[0]): Promise<Core> {
-  const core = await useCore(t, { settings: { metadataTtlMs: ttlMs } });
+async function useDirectory(
+  t: Parameters<typeof useCore>[0],
+): Promise<Core & { clock: ManualClock }> {
+  const clock = new ManualClock();
+  const core = await useCore(t, { settings: { metadataTtlMs: ttlMs }, clock });
   await core.bucket.put('alice/d/other', 'x');
   core.proxy.reset();
-  return core;
+  return { ...core, clock };
 }
 
-/** Long enough for several lifetimes of what is known. */
-async function uploadMany(program: Program, names: readonly string[]): Promise<number> {
-  const beganMs = performance.now();
+/** As long as several lifetimes of what is known, however long it takes here. */
+async function uploadMany(
+  { fs, clock }: { fs: Core['fs']; clock: ManualClock },
+  names: readonly string[],
+): Promise<void> {
+  const program = new Program(fs);
   for (const name of names) {
     await upload(program, `/d/${name}`);
-    await sleep(20);
+    clock.pass(betweenMs);
   }
-  return Math.ceil((performance.now() - beganMs) / ttlMs);
 }
 
 const inOrder = Array.from({ length: files }, (_, index) => `f${String(index).padStart(3, '0')}`);
@@ -45,7 +52,7 @@ for (const [title, names] of [
     async (t) => {
       const core = await useDirectory(t);
       const program = new Program(core.fs);
-      const lifetimes = await uploadMany(program, names);
+      await uploadMany(core, names);
       const { PutObject, HeadObject = 0, ListObjectsV2 = 0, ...rest } = core.proxy.counts();
       t.equal(PutObject, files);
       t.same(rest, {});
@@ -69,7 +76,7 @@ void t.test('in a directory of more than a page too, if they come in order', asy
   const before = Array.from({ length: 1100 }, (_, index) => `alice/d/a${index}`);
   await inParallel(16, before, (key) => core.bucket.put(key, ''));
   core.proxy.reset();
-  const lifetimes = await uploadMany(new Program(core.fs), inOrder);
+  await uploadMany(core, inOrder);
   const { PutObject, HeadObject = 0, ListObjectsV2 = 0 } = core.proxy.counts();
   t.equal(PutObject, files);
   t.ok(HeadObject <= 6, `${HeadObject} HEADs`);
@@ -97,9 +104,9 @@ void t.test('what others put there shows within the lifetime', async (t) => {
   const program = new Program(core.fs);
   for (const name of inOrder.slice(0, 20)) await upload(program, `/d/${name}`);
   await core.bucket.put('alice/d/f999', 'foreign');
-  const endMs = performance.now() + ttlMs;
-  while (performance.now() < endMs) {
-    await upload(program, `/d/g${Math.round(performance.now() * 1000)}`);
+  for (let passedMs = 0; passedMs <= ttlMs; passedMs += betweenMs) {
+    await upload(program, `/d/g${passedMs}`);
+    core.clock.pass(betweenMs);
   }
   t.equal((await program.stat('/d/f999')).size, 7);
   // Nor is it overwritten by who wants to create it.

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
+import { systemClock, type Clock } from '../../lib/clock.js';
 import type { Endpoint, EndpointOptions } from '../../lib/endpoint/endpoint.js';
 import { Filesystem } from '../../lib/filesystem.js';
 import type { FilesystemSettings } from '../../lib/filesystem.js';
@@ -47,6 +48,7 @@ export interface CoreOptions {
   /** bytes; larger objects are copied by parts */
   readonly copyThreshold?: number;
   readonly log?: Log;
+  readonly clock?: Clock;
 }
 
 export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
@@ -71,7 +73,7 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
 
 export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core> {
   const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
-  const { log = silentLog } = options;
+  const { log = silentLog, clock = systemClock } = options;
   const { refuse, misread, buckets, copyThreshold } = options;
   const endpoint = await useEndpoint(t, {
     ...(minPart === undefined ? {} : { limits: { minPart } }),
@@ -104,6 +106,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
       maxAttempts,
       copyThreshold,
       credentials: testKey,
+      clock,
     },
     log,
   );
@@ -111,7 +114,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
   await store.learnConditions();
   proxy.reset();
   const client = useClient(t, endpoint.url);
-  const fs = new Filesystem({ store, settings, log });
+  const fs = new Filesystem({ store, settings, log, clock });
   return { fs, store, proxy, endpoint, client, bucket: new Bucket(client, testBucket), tempDir };
 }
 
