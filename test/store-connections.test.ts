@@ -27,6 +27,8 @@ interface Habits {
   /** what a client hears that waits for `100 Continue` */
   readonly onAsked?: (response: ServerResponse) => void;
   readonly onAnswered?: (socket: Socket) => void;
+  /** whether a request on it is never answered */
+  readonly isHung?: (socket: Socket) => boolean;
   readonly maxRequestsPerSocket?: number;
   readonly tls?: Certificate | undefined;
 }
@@ -41,6 +43,7 @@ async function serve(t: Test, habits: Habits): Promise<Scene> {
     habits.onRequest?.(socket, nth);
     response.on('finish', () => habits.onAnswered?.(socket));
     request.resume().on('end', () => {
+      if (habits.isHung?.(socket) === true) return;
       response.writeHead(200, { etag: '"0123456789abcdef0123456789abcdef"', 'content-length': 0 });
       response.end();
     });
@@ -103,6 +106,38 @@ for (const name of ['plain', 'over TLS, of a private authority']) {
     t.ok(scene.connections() >= atATime * rounds, `${scene.connections()} connections`);
   });
 }
+
+void t.test('connections that lead to a hung server behind the same name', async (t) => {
+  const hung = new Set<Socket>();
+  const known = new Set<Socket>();
+  let silences = 0;
+  const scene = await serve(t, {
+    onRequest: (socket) => known.add(socket),
+    isHung: (socket) => {
+      if (hung.has(socket)) silences += 1;
+      return hung.has(socket);
+    },
+  });
+  const timeoutMs = 500;
+  const store = useStore(t, scene.url, { credentials: testKey, timeoutMs, maxAttempts: 2 });
+  const body = [Buffer.alloc(1000)];
+  const names = Array.from({ length: atATime }, (_, index) => String(index) as Key);
+  await Promise.all(names.map((name) => store.head(name)));
+  t.equal(known.size, atATime);
+  for (const socket of known) hung.add(socket);
+  await store.head('x' as Key);
+  t.equal(silences, 1, 'cost one request a timeout');
+  for (const name of names) await store.head(name);
+  for (const name of names) await store.put(name, body);
+  t.equal(silences, 1, 'and no other');
+
+  hung.clear();
+  await Promise.all(names.map((name) => store.head(name)));
+  for (const socket of known) hung.add(socket);
+  await store.put('x' as Key, body);
+  await store.head('x' as Key);
+  t.equal(silences, 2, 'whether it had a body or not');
+});
 
 void t.test('a refusal before the body was taken is heard', async (t) => {
   const scene = await serve(t, {

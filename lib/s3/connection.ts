@@ -35,7 +35,13 @@ import { HttpHandler, uploadTimeoutMs } from './http.js';
 import { ReadChecksums } from './read-checksums.js';
 import type { NotedRetry } from './retry.js';
 import { RetryBudget } from './retry-budget.js';
-import { answerDateMs, errorFacts, staleCredentialCodes, toStoreError } from './s3-errors.js';
+import {
+  answerDateMs,
+  errorFacts,
+  isSilence,
+  staleCredentialCodes,
+  toStoreError,
+} from './s3-errors.js';
 import { TransferRate } from './transfer-rate.js';
 
 /** What went over the wire since the start. */
@@ -356,7 +362,7 @@ export class Connection {
   }
 }
 
-/** See http.ts: after a reset the next attempt goes by a connection of its own. */
+/** See http.ts: after a reset or silence the next attempt goes by a connection of its own. */
 const askFirst: FinalizeRequestMiddleware<ServiceInputTypes, ServiceOutputTypes> =
   (next) => async (args) => {
     try {
@@ -364,7 +370,8 @@ const askFirst: FinalizeRequestMiddleware<ServiceInputTypes, ServiceOutputTypes>
     } catch (error) {
       const { system } = errorFacts(error);
       const { headers } = args.request as HttpRequest;
-      if (system === 'EPIPE' || system === 'ECONNRESET') headers['expect'] = '100-continue';
+      const isGone = system === 'EPIPE' || system === 'ECONNRESET' || isSilence(error);
+      if (isGone) headers['expect'] = '100-continue';
       throw error;
     }
   };

@@ -3,7 +3,9 @@
  *
  * Connections are kept and reused, as many at a time as requests are in flight: the layers above
  * bound those. A kept connection may be gone without a word, and then all of them may, as after a
- * firewall has forgotten them; so what was reset goes by a connection of its own the next time.
+ * firewall has forgotten them; so what was reset goes by a connection of its own the next time. So
+ * does what was met with silence, and the idle connections to that host are closed then: they may
+ * lead to the same hung server behind the name, and the next requests would all wait for it in turn.
  *
  * A body is sent without asking first, because waiting for `100 Continue` costs a round trip per part.
  * A server that refuses such a request early may close the connection before its answer is read,
@@ -20,8 +22,10 @@ import { rootCertificates } from 'node:tls';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 
+import { takeBody } from './bounded-answer.js';
 import { proxyAgents, proxyFor } from './proxy.js';
 import type { Proxy } from './proxy.js';
+import { isSilence } from './s3-errors.js';
 import { unreadable } from './streamed-body.js';
 
 type HandlerRequest = Parameters<NodeHttpHandler['handle']>[0];
@@ -42,6 +46,8 @@ const longestConnectMs = 10_000;
 interface Way {
   /** keeps its connections */
   readonly sending: NodeHttpHandler;
+  /** those of `sending` */
+  readonly agents: readonly HttpAgent[];
   /** opens one for each request, and waits for `100 Continue` */
   readonly asking: NodeHttpHandler;
 }
@@ -49,6 +55,7 @@ interface Way {
 /** Sends requests; one for each client, to be destroyed with it. */
 export class HttpHandler extends NodeHttpHandler {
   readonly #common: NodeHttpHandlerOptions;
+  readonly #timeoutMs: number;
   readonly #ca: readonly string[] | undefined;
   /** by the proxy's URL, empty for none */
   readonly #ways = new Map<string, Way>();
@@ -58,6 +65,7 @@ export class HttpHandler extends NodeHttpHandler {
   /** @throws Error (system error) if the CA bundle cannot be read */
   constructor(settings: HttpSettings) {
     super();
+    this.#timeoutMs = settings.timeoutMs;
     this.#ca =
       settings.caBundle === undefined
         ? undefined
@@ -72,17 +80,31 @@ export class HttpHandler extends NodeHttpHandler {
   }
 
   override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
-    const { sending, asking } = this.#way(this.proxyOf(request));
+    const way = this.#way(this.proxyOf(request));
     const isAgain = 'expect' in request.headers;
     // Without a body there is nothing to ask for.
     if (Number(request.headers['content-length'] ?? 0) === 0) {
       Reflect.deleteProperty(request.headers, 'expect');
     }
-    const handler = isAgain ? asking : sending;
+    const handler = isAgain ? way.asking : way.sending;
+    const closeIdleIfSilent = (error: unknown): void => {
+      if (isSilence(error)) closeIdle(way.agents, request);
+    };
     const body: unknown = request.body;
-    return await (body instanceof Readable
-      ? handleStream(handler, { request, body, options })
-      : handler.handle(request, options));
+    try {
+      const { response } = await (body instanceof Readable
+        ? handleStream(handler, { request, body, options })
+        : handler.handle(request, options));
+      if (!isContent(request, response.statusCode)) {
+        await takeBody(response, { method: request.method, timeoutMs: this.#timeoutMs });
+      } else if (response.body instanceof Readable) {
+        response.body.once('error', closeIdleIfSilent);
+      }
+      return { response };
+    } catch (error) {
+      closeIdleIfSilent(error);
+      throw error;
+    }
   }
 
   /** The proxy that requests to this host go through. @throws Error where it cannot be used */
@@ -112,12 +134,11 @@ export class HttpHandler extends NodeHttpHandler {
 
   #straight(): Way {
     const trust = this.#ca === undefined ? {} : { ca: [...this.#ca] };
+    const httpAgent = new HttpAgent({ keepAlive: true, scheduling: 'lifo' });
+    const httpsAgent = new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...trust });
     return {
-      sending: new NodeHttpHandler({
-        ...this.#common,
-        httpAgent: new HttpAgent({ keepAlive: true, scheduling: 'lifo' }),
-        httpsAgent: new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...trust }),
-      }),
+      sending: new NodeHttpHandler({ ...this.#common, httpAgent, httpsAgent }),
+      agents: [httpAgent, httpsAgent],
       asking: new NodeHttpHandler({
         ...this.#common,
         httpAgent: { keepAlive: false },
@@ -131,11 +152,13 @@ export class HttpHandler extends NodeHttpHandler {
   }
 
   #through(proxy: Proxy): Way {
-    const agents = (keepAlive: boolean): Pick<NodeHttpHandlerOptions, 'httpAgent' | 'httpsAgent'> =>
-      proxyAgents(proxy, { keepAlive, ...(this.#ca === undefined ? {} : { ca: this.#ca }) });
+    const trust = this.#ca === undefined ? {} : { ca: this.#ca };
+    const kept = proxyAgents(proxy, { keepAlive: true, ...trust });
+    const single = proxyAgents(proxy, { keepAlive: false, ...trust });
     return {
-      sending: new NodeHttpHandler({ ...this.#common, ...agents(true) }),
-      asking: new NodeHttpHandler({ ...this.#common, ...agents(false) }),
+      sending: new NodeHttpHandler({ ...this.#common, ...kept }),
+      agents: [kept.httpAgent, kept.httpsAgent],
+      asking: new NodeHttpHandler({ ...this.#common, ...single }),
     };
   }
 }
@@ -157,6 +180,23 @@ async function handleStream(
 }
 
 type Target = Pick<HandlerRequest, 'protocol' | 'hostname' | 'port'>;
+
+/** Whether an answer is the content of an object, which its reader takes as it comes. */
+function isContent({ query }: HandlerRequest, status: number): boolean {
+  // The SDK names the operation in the query of those that share method and path with others.
+  return query['x-id'] === 'GetObject' && status < 300;
+}
+
+/** Agents keep idle sockets by names that begin with host and port (Node, agent.getName). */
+function closeIdle(agents: readonly HttpAgent[], { protocol, hostname, port }: Target): void {
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const peer = `${host}:${port ?? (protocol === 'https:' ? 443 : 80)}:`;
+  for (const { freeSockets } of agents) {
+    for (const [name, sockets = []] of Object.entries(freeSockets)) {
+      if (name.startsWith(peer)) for (const socket of [...sockets]) socket.destroy();
+    }
+  }
+}
 
 /**
  * How long a request with a body may take until its answer begins: the usual timeout, and the time

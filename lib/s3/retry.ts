@@ -18,7 +18,7 @@ import type {
 import { systemClock } from '../clock.js';
 import { backoffMs } from './retry-budget.js';
 import type { RetryBudget } from './retry-budget.js';
-import { errorFacts, kindOf } from './s3-errors.js';
+import { errorFacts, isSilence, kindOf } from './s3-errors.js';
 
 export interface RetrySettings {
   /** requests sent for one call, the first included; at least 1 */
@@ -101,12 +101,6 @@ export class Retry implements RetryStrategyV2 {
 
 /** Damaged on the way: the bytes are still here, so sending them again may help. */
 const damagedCodes = new Set(['BadDigest', 'IncompleteBody', 'XAmzContentSHA256Mismatch']);
-
-/** The SDK gives connections that were reset the name of a timeout too; those carry an errno. */
-function isSilence(error: unknown): boolean {
-  const { code, system } = errorFacts(error);
-  return code === 'TimeoutError' && (system === undefined || system === 'ETIMEDOUT');
-}
 
 function mayPass(info: RetryErrorInfo): boolean {
   const facts = errorFacts(info.error);

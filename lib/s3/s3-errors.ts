@@ -66,6 +66,7 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   InvalidPart: 'corrupt',
   XAmzContentChecksumMismatch: 'corrupt',
   XAmzContentSHA256Mismatch: 'corrupt',
+  AnswerOverrun: 'corrupt',
   BandwidthLimitExceeded: 'throttled',
   RequestLimitExceeded: 'throttled',
   SlowDown: 'throttled',
@@ -142,6 +143,15 @@ export function errorFacts(error: unknown): ErrorFacts {
     attempts: integer(metadata['attempts']) ?? 1,
     region: regionName(headers['x-amz-bucket-region']) ?? regionName(thrown['Region']),
   };
+}
+
+/**
+ * Whether nothing came of a request until its timeout. The SDK gives connections that were reset the
+ * name of a timeout too; those carry an errno.
+ */
+export function isSilence(error: unknown): boolean {
+  const { code, system } = errorFacts(error);
+  return code === 'TimeoutError' && (system === undefined || system === 'ETIMEDOUT');
 }
 
 /** The server's clock in an HTTP answer of the SDK's, in whole seconds. */

@@ -234,7 +234,8 @@ class Interceptor implements FaultProxy {
       return;
     }
     if (latencyMs > 0) await sleep(latencyMs);
-    if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
+    if (breaking?.kind === 'pieces') await answerInPieces(exchange, breaking);
+    else if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
     else if (breaking?.kind === 'status' || breaking?.kind === 'error-in-200') {
       await this.#answerItself(exchange, breaking);
     } else await this.#forward(exchange);
@@ -320,6 +321,23 @@ class Interceptor implements FaultProxy {
       response,
     );
   }
+}
+
+async function answerInPieces(
+  { request, response, entry }: Exchange,
+  { status, piece, count, everyMs }: Extract<Fault, { kind: 'pieces' }>,
+): Promise<void> {
+  for await (const bytes of request as AsyncIterable<Buffer>) entry.bytesIn += bytes.length;
+  entry.status = status;
+  response.writeHead(status, { 'content-type': 'application/xml' });
+  const pieces = async function* (): AsyncGenerator<string | Buffer> {
+    for (let sent = 0; sent < count; sent++) {
+      entry.bytesOut += piece.length;
+      yield piece;
+      if (everyMs > 0) await sleep(everyMs);
+    }
+  };
+  await pipeline(pieces, response);
 }
 
 /** The length is what the new body comes to; that of an answer to HEAD is the object's. */

@@ -20,6 +20,15 @@ export type Fault =
     }
   /** 200 with an error document, as CompleteMultipartUpload and CopyObject may; not forwarded */
   | { readonly kind: 'error-in-200'; readonly code: string }
+  /** the proxy answers in S3's place with so many pieces; nothing is forwarded */
+  | {
+      readonly kind: 'pieces';
+      readonly status: number;
+      readonly piece: string | Buffer;
+      readonly count: number;
+      /** between them; 0: as fast as the client takes them */
+      readonly everyMs: number;
+    }
   /** the connection is reset and the server never sees the request */
   | { readonly kind: 'reset-before' }
   /** the server does all it was asked, and the connection is reset instead of its answer */
