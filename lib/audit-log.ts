@@ -10,6 +10,7 @@ import type { AuditEvent, AuditTrail } from './audit.js';
 import { isStoreError } from './errors.js';
 import { openAppender, type Appender, type Log } from './log.js';
 import { keyOf } from './path.js';
+import { printable } from './printable.js';
 import type { RequestObserver } from './s3/request-observer.js';
 
 /** The S3 actions whose answer decides an event. */
@@ -71,7 +72,7 @@ export class AuditLog implements AuditTrail {
       durationMs: Math.round(durationMs),
       ...this.#requestFacts(event),
     };
-    this.#appender.write(`${JSON.stringify(line)}\n`);
+    this.#appender.write(`${printable(JSON.stringify(line))}\n`);
   }
 
   reopen(): void {

@@ -8,7 +8,7 @@
  */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
-import { printable } from './printable.js';
+import { printable, printableLines } from './printable.js';
 import { redactor } from './redact.js';
 
 export const logLevels = ['error', 'warn', 'info', 'debug', 'trace'] as const;
@@ -133,7 +133,7 @@ class Lines {
   }
 
   write(line: string): void {
-    const text = this.#redact(this.#format(line));
+    const text = printableLines(this.#redact(this.#format(line)));
     this.#appender.write(this.#isJournal ? this.#prioritised(text) : text);
   }
 

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { Failure, type ExitCode } from './failure.js';
 import { realMountPoint } from './mount-point.js';
 import { findMount } from './mount-table.js';
+import { printableLines } from './printable.js';
 import { askAll, askOne, type MountStatus } from './status/ask.js';
 import { showLive } from './status/live.js';
 import { statusLines } from './status/view.js';
@@ -28,7 +29,7 @@ export async function runStatus(request: StatusRequest): Promise<ExitCode> {
     throw new Failure(32, `${mountPoint} is not mounted`);
   }
   if (request.json) {
-    process.stdout.write(`${JSON.stringify(statuses, undefined, 2)}\n`);
+    process.stdout.write(`${printableLines(JSON.stringify(statuses, undefined, 2))}\n`);
   } else if (process.stdout.isTTY) {
     await showLive(async () => {
       statuses = await ask(mountPoint);

@@ -61,6 +61,37 @@ void t.test('what could not be stored is in the audit log once, with the reason'
   t.equal(linesOf(file).length, 1);
 });
 
+for (const format of ['text', 'json']) {
+  void t.test(`no name steers the terminal of who reads it (--log-format ${format})`, async (t) => {
+    const place = await Place.make(t);
+    const audit = join(place.base, 'audit.log');
+    const more = ['--audit-log', audit, '--timeout', '1s', '--drain-timeout', '1s'];
+    await place.mount(t, '--log-format', format, '--log-level', 'debug', ...more);
+    // One of each kind: ESC, DEL, CSI of C1, a mark of direction, a separator of lines.
+    const evil = 'evil\x1b[2J\x7f\x9b2J\u202etxt.exe\u2028x\n<0>forged';
+    await writeFile(place.path(`${evil}-stored`), 'x');
+    await rename(place.path(`${evil}-stored`), place.path(`${evil}-renamed`));
+    const writer = await Writer.start(t, place.path(evil), 'half');
+    const open = await Writer.start(t, place.path(`${evil}-open`), 'half');
+    await place.endpoint.close();
+    t.equal(await writer.close(), 'EIO');
+    const shown = [
+      await run(s3jail, ['status', place.mountPoint]),
+      await run(s3jail, ['status', '--json', place.mountPoint]),
+      await run(s3jail, ['unmount', place.mountPoint]),
+    ].map(({ stdout, stderr }) => stdout + stderr);
+    await open.kill();
+    const texts = [...shown, await readFile(place.log, 'utf8'), await readFile(audit, 'utf8')];
+    for (const text of texts) {
+      t.match(text, /\\u009b2J/, 'the name is there');
+      t.notMatch(text, /[^\P{Cc}\n]|[\u2028\u2029\p{Bidi_Control}]/u);
+      t.notMatch(text, /^(<\d>)*forged/m);
+    }
+    const [event] = linesOf(audit);
+    t.equal(event?.['path'], `/${evil}-stored`, 'programs read the name as it is');
+  });
+}
+
 void t.test(
   'a mount goes on when its logs are full, and without them it does not begin',
   async (t) => {

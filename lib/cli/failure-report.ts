@@ -8,7 +8,7 @@ import { Failure, messageOf, type ExitCode } from '../failure.js';
 import type { LogLevel } from '../log.js';
 import { UsageError } from '../options.js';
 import { reportToParent } from '../parent-channel.js';
-import { printable } from '../printable.js';
+import { printable, printableLines } from '../printable.js';
 
 /** Set once options are read: at debug level failures show where they arose. */
 let showsStacks = false;
@@ -23,7 +23,8 @@ export async function reportFailure(error: unknown): Promise<number> {
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const { lines, exitCode } = explain(error);
   for (const line of lines) complain(line);
-  if (showsStacks && error instanceof Error) process.stderr.write(`${withCauses(error)}\n`);
+  if (showsStacks && error instanceof Error)
+    process.stderr.write(`${printableLines(withCauses(error))}\n`);
   await reportToParent({ kind: 'failed', lines, exitCode });
   return exitCode;
 }

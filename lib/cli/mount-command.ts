@@ -7,6 +7,7 @@ import { planMount, planService, type MountPlan, type MountRequest } from '../mo
 import { optionGroups, optionRows, type Ambient } from '../option-table.js';
 import { isSwitch, oppositeName, type WrittenOption } from '../options.js';
 import { baseCommand, separate, withOperands, type Done } from './command-words.js';
+import { printableLines } from '../printable.js';
 import { complain, showStacksAt } from './failure-report.js';
 
 /** `mount` with one commander option for each row of the table and its opposite. */
@@ -47,7 +48,7 @@ export function serviceCommand(name: keyof typeof serviceHelp, done: Done): Comm
 async function runService(name: keyof typeof serviceHelp, request: MountRequest): Promise<number> {
   const planned = planService(name, request, { environment: process.env, ambient: ambient() });
   showStacksAt(planned.options.logLevel);
-  const print = (text: string) => void process.stdout.write(`${text}\n`);
+  const print = (text: string) => void process.stdout.write(`${printableLines(text)}\n`);
   if (name === 'policy') {
     const { leastPolicy } = await import('../policy.js');
     print(JSON.stringify(leastPolicy(planned.source, planned.options), null, 2));

@@ -1,6 +1,7 @@
 /** `setup`: its words, and the request they make. */
 import { Option, type Command } from 'commander';
 import { UsageError } from '../options.js';
+import { printable } from '../printable.js';
 import { baseCommand, listOption, type Done } from './command-words.js';
 
 interface SetupFlags {
@@ -55,5 +56,5 @@ async function setup(
     overlap: options.overlap === true,
     dryRun: options.dryRun === true,
   };
-  return runSetup(request, (line) => process.stdout.write(`${line}\n`));
+  return runSetup(request, (line) => process.stdout.write(`${printable(line)}\n`));
 }

@@ -1,4 +1,5 @@
 /** What a preflight found: one line for each thing looked at. */
+import { printable } from '../printable.js';
 
 export type Verdict = 'ok' | 'warn' | 'FAIL';
 
@@ -34,6 +35,6 @@ export class Findings {
 
   #add(verdict: Verdict, what: string, found: string): void {
     // Parts of a line may come from a server.
-    this.#print(`${verdict.padEnd(4)}  ${what}: ${found.replace(/\p{Cc}+/gu, ' ')}`);
+    this.#print(`${verdict.padEnd(4)}  ${what}: ${printable(found.replace(/\p{Cc}+/gu, ' '))}`);
   }
 }
