@@ -5,7 +5,6 @@
  * Doing it again changes only what differs. What it finds and did not make (a user, lines of the
  * administrator in its files) stays. Nothing in S3 is touched.
  */
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { findChrootFaults } from './chroot-path.js';
 import { Failure, type ExitCode } from './failure.js';
@@ -14,6 +13,7 @@ import { checkUserName, isUserOurs, userRemovalStep, userStep } from './setup/ac
 import { makeFstab, removeFstab } from './setup/fstab.js';
 import { makeHelperLinks, removeHelperLinks } from './setup/helper-links.js';
 import { endpointIn, environmentFile, findNeighbours, refuseOverlap } from './setup/neighbours.js';
+import { readPublicKeys } from './setup/public-keys.js';
 import { blockPath, blockStep, keysDirectory, reloadSshd, requireSshd } from './setup/sshd.js';
 import {
   directoryRemovalStep,
@@ -43,21 +43,23 @@ export async function runSetup(
   if (request.source === undefined) return remove(request, conduct);
   requireSshd();
   const wanted = checkWanted(request);
+  const keys = request.authorizedKeys && (await readPublicKeys(request.authorizedKeys));
   if (!request.overlap) {
     const endpointUrl = endpointIn(wanted.options.join(','));
     refuseOverlap({ ...wanted, endpointUrl }, await findNeighbours());
   }
-  return make(wanted, request, conduct);
+  return make(wanted, keys, conduct);
 }
 
-async function make(wanted: Wanted, request: SetupRequest, conduct: Conduct): Promise<ExitCode> {
+/** @param keys text of the file of public keys that was named */
+async function make(wanted: Wanted, keys: string | undefined, conduct: Conduct): Promise<ExitCode> {
   const { user, mountPoint } = wanted;
-  const hasOwnKeys = isUserOurs(user) || request.authorizedKeys !== undefined;
+  const hasOwnKeys = isUserOurs(user) || keys !== undefined;
   await take(userStep(user), conduct);
   if (findMount(mountPoint) === undefined) await take(directoryStep(mountPoint, 0o755), conduct);
   await makeHelperLinks(conduct);
   await (wanted.init === 'systemd' ? makeUnit(wanted, conduct) : makeFstab(wanted, conduct));
-  if (hasOwnKeys) await makeKeys(user, request.authorizedKeys, conduct);
+  if (hasOwnKeys) await makeKeys(user, keys, conduct);
   await tellSshd({ name: user, mountPoint, hasOwnKeys }, conduct);
   if (conduct.dryRun) return 0;
   const faults = await findChrootFaults(mountPoint);
@@ -67,11 +69,10 @@ async function make(wanted: Wanted, request: SetupRequest, conduct: Conduct): Pr
   return faults.length === 0 ? 0 : 2;
 }
 
-async function makeKeys(user: string, from: string | undefined, conduct: Conduct): Promise<void> {
+async function makeKeys(user: string, keys: string | undefined, conduct: Conduct): Promise<void> {
   await take(directoryStep(keysDirectory, 0o755), conduct);
   const path = join(keysDirectory, user);
-  const before = await readIfThere(path);
-  const content = from === undefined ? (before ?? '') : await readFile(from, 'utf8');
+  const content = keys ?? (await readIfThere(path)) ?? '';
   await take(fileStep(`write the public keys ${path}`, { path, content, mode: 0o644 }), conduct);
   if (content === '') conduct.print(`${user} cannot log in yet: add public keys to ${path}`);
 }

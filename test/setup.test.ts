@@ -176,6 +176,48 @@ void t.test('what cannot be is refused before anything is made', async (t) => {
   t.strictSame(await readSystem(), before);
 });
 
+void t.test('--authorized-keys takes public keys alone', async (t) => {
+  const { place, users } = await stage(t);
+  const [user] = users;
+  const before = await readSystem();
+  const key = (...kind: string[]) => {
+    const path = join(place, kind.join('-'));
+    return mustRun('ssh-keygen', ['-q', '-N', '', '-f', path, ...kind]).then(() => path);
+  };
+  const kinds = ['-ted25519', '-tecdsa', '-trsa', '-trsa -mPEM', '-trsa -mPKCS8'];
+  const paths = await Promise.all(kinds.map((kind) => key(...kind.split(' '))));
+  const [ed25519 = ''] = paths;
+  const write = async (name: string, text: string) => {
+    await writeFile(join(place, name), text);
+    return join(place, name);
+  };
+  const encoded = (await readFile(ed25519, 'utf8')).replace(/^-.*\n/gm, '');
+  const publicKeys = await Promise.all(paths.map((path) => readFile(`${path}.pub`, 'utf8')));
+  const refused = [
+    ...paths,
+    await write('putty', 'PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\nAAAA\n'),
+    await write('without its frame', encoded),
+    await write('both', (publicKeys[0] ?? '') + (await readFile(ed25519, 'utf8'))),
+    await write('in a comment', `# ${await readFile(ed25519, 'utf8')}`),
+    await write('of another type', (publicKeys[0] ?? '').replace('ed25519', 'rsa')),
+    '/etc/shadow',
+    join(place, 'absent'),
+  ];
+  const args = [user, 'bucket/x', '--init', 'systemd', '--mount-point', join(place, user)];
+  for (const path of refused) {
+    const ending = await setup([...args, '--authorized-keys', path]);
+    t.match(ending, { status: 1, stderr: /^s3jail: --authorized-keys: / }, path);
+    t.notOk(ending.stderr.includes(encoded.slice(0, 20)), 'nothing of it is shown');
+  }
+  t.strictSame(await readSystem(), before);
+  const texts = ['# all of them', '', ...publicKeys.map((line) => line.trim())];
+  texts.push(`restrict,from="10.0.0.0/8, ::1" ${publicKeys[0] ?? ''}`);
+  const good = await write('good', texts.join('\r\n'));
+  const made = await setup([...args, '--authorized-keys', good]);
+  t.equal(made.status, 0, made.stderr);
+  t.equal(await readFile(`/etc/ssh/s3jail-keys/${user}`, 'utf8'), texts.join('\r\n'));
+});
+
 /** An sshd with the machine's configuration, so that what setup wrote is what counts. */
 async function startSshd(
   t: Test,
