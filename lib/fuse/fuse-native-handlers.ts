@@ -9,6 +9,7 @@
  *
  * Buffers of read and write are libfuse's own memory and are gone with the reply.
  */
+import { constants } from 'node:fs';
 import { systemClock } from '../clock.js';
 import { FsError, StoreError, errnoNumber, systemErrorCode, toFsError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -130,7 +131,7 @@ class NativeHandlers {
         this.#serve('open', reply, async () => {
           const name = await this.#settled(path);
           const handle = await this.#core.open(name, openFlags(flags), unknown);
-          this.#files.add(handle, name);
+          this.#files.add(handle, name, (flags & constants.O_DSYNC) !== 0);
           return [0, handle];
         }),
       create: (path, _mode, reply) =>
@@ -155,6 +156,7 @@ class NativeHandlers {
       write: (_path, handle, buffer, length, offset, reply) =>
         this.#serve('write', reply, async () => {
           await this.#core.write(handle, buffer, offset, unknown);
+          if (this.#files.isSynchronous(handle)) await this.#core.fsync(handle, unknown);
           return [length];
         }),
       flush: (_path, handle, reply) =>

@@ -21,15 +21,24 @@ export function isHiddenName(path: Path): boolean {
 
 export class OpenFiles {
   readonly #names = new Map<HandleId, Path>();
+  readonly #synchronous = new Set<HandleId>();
   /** libfuse's hidden name → the name the file had */
   readonly #removed = new Map<Path, Path>();
 
-  add(handle: HandleId, path: Path): void {
+  /** @param isSynchronous opened with O_SYNC or O_DSYNC */
+  add(handle: HandleId, path: Path, isSynchronous = false): void {
     this.#names.set(handle, path);
+    if (isSynchronous) this.#synchronous.add(handle);
   }
 
   delete(handle: HandleId): void {
     this.#names.delete(handle);
+    this.#synchronous.delete(handle);
+  }
+
+  /** Whether what is written through the handle is to be stored before write(2) returns. */
+  isSynchronous(handle: HandleId): boolean {
+    return this.#synchronous.has(handle);
   }
 
   /** The name of an open file as the core knew it last. */

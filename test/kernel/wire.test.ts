@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import t from 'tap';
 import { isFsError } from '../../lib/errors.js';
 import type { Attributes } from '../../lib/operations.js';
@@ -224,7 +225,11 @@ void t.test('requests are read as the kernel header lays them out', (t) => {
   t.same(decodeRead(read), { handle: 9, offset: 0x1_0000_0000, size: 4096 });
   const write = struct([8, 9], [8, 7], [4, 3], [4, 0], [8, 0], [4, 0], [4, 0]);
   const written = decodeWrite(Buffer.concat([write, Buffer.from('abc')]));
-  t.match(written, { handle: 9, offset: 7 });
+  t.match(written, { handle: 9, offset: 7, isSynchronous: false });
+  for (const flag of [constants.O_SYNC, constants.O_DSYNC]) {
+    write.writeUInt32LE(constants.O_RDWR | flag, 32);
+    t.match(decodeWrite(Buffer.concat([write, Buffer.from('abc')])), { isSynchronous: true });
+  }
   t.equal(written.data.toString(), 'abc');
   t.equal(decodeHandle(struct([8, 9], [8, 0], [8, 0])), 9);
   t.equal(decodeForget(struct([8, 3])), 3);

@@ -193,14 +193,27 @@ export function decodeRead(body: Buffer): { handle: number; offset: number; size
   return { handle: readU64(body, 0), offset: readU64(body, 8), size };
 }
 
-/** fuse_write_in; `data` is a view of the request's own bytes */
-export function decodeWrite(body: Buffer): { handle: number; offset: number; data: Buffer } {
+/**
+ * fuse_write_in; `data` is a view of the request's own bytes. O_DSYNC, a bit of O_SYNC too, is among the
+ * flags of an open(2) with either, and of a pwritev2(2) with RWF_DSYNC or RWF_SYNC (fuse_write_flags).
+ */
+export function decodeWrite(body: Buffer): {
+  handle: number;
+  offset: number;
+  data: Buffer;
+  isSynchronous: boolean;
+} {
   need(body, 40);
   const size = body.readUInt32LE(16);
   if (body.length !== 40 + size) {
     throw new MalformedRequest(`a WRITE of ${size} bytes carries ${body.length - 40}`);
   }
-  return { handle: readU64(body, 0), offset: readU64(body, 8), data: body.subarray(40) };
+  return {
+    handle: readU64(body, 0),
+    offset: readU64(body, 8),
+    data: body.subarray(40),
+    isSynchronous: (body.readUInt32LE(32) & constants.O_DSYNC) !== 0,
+  };
 }
 
 /** The handle that leads fuse_flush_in, fuse_fsync_in and fuse_release_in. */

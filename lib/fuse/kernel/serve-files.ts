@@ -153,11 +153,15 @@ export async function read(state: MountState, call: Call): Promise<Reply> {
   return { pieces: [emptyReply(), ...pieces] };
 }
 
-/** The data stays in the request's buffer, which the session keeps until this settles. */
+/**
+ * The data stays in the request's buffer, which the session keeps until this settles. With O_SYNC or
+ * O_DSYNC that is once S3 has it.
+ */
 export async function write(state: MountState, call: Call): Promise<Reply> {
-  const { handle, offset, data } = decodeWrite(call.body);
-  fileOf(state, handle);
+  const { handle, offset, data, isSynchronous } = decodeWrite(call.body);
+  const file = fileOf(state, handle);
   await state.operations.write(handle, data, offset, call.context);
+  if (isSynchronous) await sync(state, file, call.context);
   return { pieces: [writeReply(data.length)] };
 }
 
@@ -200,12 +204,12 @@ export async function flush(state: MountState, call: Call): Promise<Reply> {
   return done();
 }
 
+async function sync(state: MountState, file: OpenFile, context: RequestContext): Promise<void> {
+  await commit(state, file, { run: () => state.operations.fsync(file.handle, context), context });
+}
+
 export async function fsync(state: MountState, call: Call): Promise<Reply> {
-  const file = fileOf(state, decodeHandle(call.body));
-  await commit(state, file, {
-    run: () => state.operations.fsync(file.handle, call.context),
-    context: call.context,
-  });
+  await sync(state, fileOf(state, decodeHandle(call.body)), call.context);
   return done();
 }
 
