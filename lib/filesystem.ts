@@ -175,7 +175,10 @@ export class Filesystem implements Operations {
       reading: this.#reading,
       partSize: settings.partSize,
       get equalParts() {
-        return settings.equalParts === true || store.partRules.equalSizes;
+        return settings.equalParts === true || store.partRules.equalSizes.holds;
+      },
+      get equalStreams() {
+        return settings.equalParts === true || store.partRules.equalSizes.isSuspected;
       },
       minPart: settings.minPart ?? multipartLimits.minPart,
       uploadConcurrency: settings.uploadConcurrency,

@@ -14,9 +14,12 @@
  */
 import { copyPartSize, planEqualParts, planParts } from './commit-plan.js';
 import type { PlannedPart } from './commit-plan.js';
-import { FsError, isStoreError, toFsError } from './errors.js';
+import { FsError, toFsError } from './errors.js';
+import type { StoreError } from './errors.js';
 import { inParallel } from './in-parallel.js';
 import { PartSender } from './part-sender.js';
+import { PartsRefused } from './part-rules.js';
+import type { PartRemedy, PartRules } from './part-rules.js';
 import { PartStream } from './part-stream.js';
 import { keyOf } from './path.js';
 import type { Path } from './path.js';
@@ -28,7 +31,6 @@ import type {
   Condition,
   CopySource,
   MultipartUpload,
-  PartRules,
   Stored,
   UploadedPart,
   WriteOptions,
@@ -44,22 +46,11 @@ export interface Terms {
 /** Part numbers kept free in front of an appending stream for the copied parts of the base. */
 const prefixNumbers = 2000;
 
-interface PartRefusal {
-  readonly rule: keyof PartRules;
-  readonly notice: string;
-}
-
-/** What a refusal says about the endpoint, by S3 action. */
-const partRefusals: Readonly<Partial<Record<string, PartRefusal>>> = {
-  UploadPartCopy: {
-    rule: 'noCopies',
-    notice: 'the endpoint cannot copy parts: a file that is changed is sent as a whole',
-  },
-  CompleteMultipartUpload: {
-    rule: 'equalSizes',
-    notice:
-      'the endpoint wants parts of one size and gets them from now on; mount with --equal-parts',
-  },
+/** What is said once a rule was found to help. */
+const notices: Readonly<Record<keyof PartRules, string>> = {
+  noCopies: 'the endpoint cannot copy parts: a file that is changed is sent as a whole',
+  equalSizes:
+    'the endpoint wants parts of one size and gets them from now on; mount with --equal-parts',
 };
 
 export class Publication {
@@ -142,13 +133,13 @@ export class Publication {
 
   /** A stream, once the file is a run of new bytes longer than a part, alone or behind its base. */
   async #startStream(): Promise<PartStream | undefined> {
-    const { partSize, minPart, equalParts } = this.#area;
+    const { partSize, minPart, equalStreams } = this.#area;
     const content = this.#content;
     const { baseEnd } = content;
     const start = baseEnd >= minPart ? baseEnd : 0;
     if (content.size <= start + partSize) return undefined;
     // Parts of one size do not begin where a base happens to end: composed at the commit.
-    if (start > 0 && equalParts) return undefined;
+    if (start > 0 && equalStreams) return undefined;
     if (start > 0) {
       // Appending to a base long enough to be copied as it is.
       if (content.isChanged({ start: 0, end: start })) return undefined;
@@ -162,13 +153,13 @@ export class Publication {
   }
 
   #newStream(start: number): PartStream {
-    const { store, partSize, equalParts, uploadConcurrency, space } = this.#area;
+    const { store, partSize, equalStreams, uploadConcurrency, space } = this.#area;
     return new PartStream({
       store,
       start,
       firstNumber: start === 0 ? 1 : prefixNumbers + 1,
       partSize,
-      equalParts,
+      equalParts: equalStreams,
       concurrency: uploadConcurrency,
       sender: this.#sender,
       create: async () => {
@@ -183,26 +174,33 @@ export class Publication {
 
   /** Where the endpoint refuses how the parts are made, they are made otherwise, then and from then on. */
   async #withPartRules<T>(publish: () => Promise<T>): Promise<T> {
-    const tried = new Set<keyof PartRules>();
-    for (;;) {
-      try {
-        return await publish();
-      } catch (error) {
-        const refused = isStoreError(error, 'unsupported') ? partRefusals[error.action] : undefined;
-        if (refused === undefined || tried.has(refused.rule)) throw error;
-        tried.add(refused.rule);
-        this.#notePartRule(refused, error);
-        // Parts that left already are cut as the endpoint does not like them.
-        if (refused.rule === 'equalSizes') await this.drop();
+    const { partRules } = this.#area.store;
+    const tried = new Set<PartRemedy>();
+    const noted = new Map<keyof PartRules, { refusal: StoreError; isNew: boolean }>();
+    try {
+      for (;;) {
+        try {
+          return await publish();
+        } catch (error) {
+          if (!(error instanceof PartsRefused)) throw error;
+          // Kept, and refused all the same: not what it was about.
+          for (const rule of noted.keys()) partRules[rule].lift();
+          noted.clear();
+          const remedy = error.remedies.find((each) => !tried.has(each));
+          if (remedy === undefined) throw error;
+          tried.add(remedy);
+          if (remedy !== 'again')
+            noted.set(remedy, { refusal: error, isNew: partRules[remedy].note() });
+          // Parts that left already are made as the endpoint does not like them.
+          if (remedy !== 'noCopies') await this.drop();
+        }
+      }
+    } finally {
+      for (const [rule, { refusal, isNew }] of noted) {
+        const fields = { path: this.#path(), refused: refusal.message };
+        if (isNew) this.#area.log.warn(fields, notices[rule]);
       }
     }
-  }
-
-  #notePartRule({ rule, notice }: PartRefusal, error: unknown): void {
-    const { partRules } = this.#area.store;
-    if (partRules[rule]) return;
-    partRules[rule] = true;
-    this.#area.log.warn({ path: this.#path(), refused: toFsError(error).message }, notice);
   }
 
   async #choose(size: number): Promise<Stored> {
@@ -224,7 +222,7 @@ export class Publication {
       // A small file is not to wait for all the parts of large ones.
       return await memory.holdFirst(size, put);
     }
-    const copied = store.partRules.noCopies ? [] : unchanged;
+    const copied = store.partRules.noCopies.holds ? [] : unchanged;
     if (copied.length === 0 && this.#fitsLibStorage(size)) {
       return await memory.hold(this.#libStorageMemory, () =>
         store.upload(key, this.#content.source({ start: 0, end: size }), options),
@@ -278,7 +276,7 @@ export class Publication {
   #planPrefix(start: number): PlannedPart[] {
     if (start === 0) return [];
     const limits = { ...this.#planLimits(prefixNumbers), shortTail: false };
-    const copied = this.#area.store.partRules.noCopies ? [] : this.#content.unchanged(start);
+    const copied = this.#area.store.partRules.noCopies.holds ? [] : this.#content.unchanged(start);
     return planParts(start, copied, limits);
   }
 

@@ -247,7 +247,7 @@ export class StagedFile implements SpaceHolder {
   }
 
   #refuseIfTooLarge(size: number): void {
-    const { equalParts, partSize } = this.#area;
+    const { equalStreams: equalParts, partSize } = this.#area;
     const most = equalParts ? partSize * multipartLimits.maxParts : maxFileSize;
     if (size <= most) return;
     const cure = equalParts ? ' in parts of this size; raise --part-size' : '';

@@ -16,6 +16,8 @@ export interface StagingArea {
   readonly partSize: number;
   /** by option, or because the endpoint was found to want them */
   readonly equalParts: boolean;
+  /** the same for parts that leave before the commit, which cannot be cut anew */
+  readonly equalStreams: boolean;
   /** smallest part but the last that the endpoint takes, bytes */
   readonly minPart: number;
   readonly uploadConcurrency: number;

@@ -11,6 +11,7 @@
  *   throws; a connection that breaks half way is resumed inside.
  * - Keys that S3 returns outside the prefix are never handed on.
  */
+import type { PartRules } from './part-rules.js';
 import type { Key } from './path.js';
 
 declare const brand: unique symbol;
@@ -137,22 +138,12 @@ export interface CopySource {
   readonly size: number;
 }
 
-/**
- * What the endpoint demands of multipart uploads beyond S3's own rules; learnt, by whoever composes
- * parts, from the first refusal.
- */
-export interface PartRules {
-  /** it does not know UploadPartCopy */
-  noCopies: boolean;
-  /** all parts but the last have to be of one size */
-  equalSizes: boolean;
-}
-
 export interface ObjectStore {
   /** Where the objects are, for messages: `s3://bucket/prefix/`. */
   readonly url: string;
   /** Longest key relative to the prefix, in UTF-8 bytes. */
   readonly maxKeyBytes: number;
+  /** Kept by whoever composes parts. */
   readonly partRules: PartRules;
   /** Whether the endpoint is known to refuse bodies that differ from the CRC32 sent with them. */
   readonly comparesCrc32: boolean;
@@ -193,7 +184,7 @@ export interface ObjectStore {
     body: readonly Uint8Array[] | Source,
     options?: { crc32?: number; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart>;
-  /** UploadPartCopy of a range of an object. Rejects with `unsupported` where the endpoint cannot. */
+  /** UploadPartCopy of a range of an object. Rejects with PartsRefused where the endpoint cannot. */
   copyPart(
     upload: MultipartUpload,
     number: number,
@@ -202,8 +193,8 @@ export interface ObjectStore {
     signal?: AbortSignal,
   ): Promise<UploadedPart>;
   /**
-   * CompleteMultipartUpload. Parts ascending by number. Rejects with `unsupported` where the endpoint
-   * refuses them and they are not all of one size.
+   * CompleteMultipartUpload. Parts ascending by number. Rejects with PartsRefused where the endpoint
+   * refuses them and they could be made otherwise.
    */
   completeUpload(
     upload: MultipartUpload,

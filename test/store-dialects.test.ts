@@ -44,7 +44,6 @@ const dialects: Record<string, Refusal> = {
     ['HeadObject', 'GetObject'],
     whereHeader(/^x-amz-checksum-mode$/),
   ),
-  'no checksums of whole multipart objects': whereHeader(/^x-amz-(checksum-type|mp-object-size)$/),
   'no If-None-Match on writes': onlyFor(writes, whereHeader(/^if-none-match$/)),
   'no If-Match on writes': onlyFor(writes, whereHeader(/^if-match$/)),
   'no conditional deletes': onlyFor(['DeleteObject'], whereHeader(/^if-match$/)),
@@ -52,6 +51,14 @@ const dialects: Record<string, Refusal> = {
   'no conditions on the source of a copy': whereHeader(/^x-amz-copy-source-if-/),
   'no copies of parts': onlyFor(['UploadPartCopy'], () => notImplemented),
   'no copies of parts, said as an invalid argument': onlyFor(['UploadPartCopy'], () => invalid),
+  'no copies of parts, said as a missing length': onlyFor(['UploadPartCopy'], () => ({
+    status: 411,
+    code: 'MissingContentLength',
+  })),
+  'no copies of parts, said as what cannot be processed': onlyFor(['UploadPartCopy'], () => ({
+    status: 422,
+    code: 'UnprocessableEntity',
+  })),
   'no deleting in batches, no listing of uploads, no tags': onlyFor(
     ['DeleteObjects', 'ListMultipartUploads', 'ListParts', 'GetObjectTagging'],
     () => notImplemented,
@@ -71,6 +78,10 @@ for (const [name, refuse] of Object.entries(dialects)) {
     if (!name.includes('batches')) t.ok(refusals > 0, 'something was refused');
   });
 }
+
+void t.test('parts without a checksum in uploads without one, as AWS has it', async (t) => {
+  await liveADay(t, await useCore(t, { ...dayOptions, strictPartSums: true }));
+});
 
 void t.test('ListObjectsV2', async (t) => {
   const simple: Record<string, CoreOptions> = {

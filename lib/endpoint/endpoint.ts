@@ -40,6 +40,11 @@ export interface EndpointOptions {
   /** false: survives kill -9 but not a power cut */
   readonly fsync?: boolean;
   readonly limits?: Partial<SizeLimits>;
+  /**
+   * refuse parts with a checksum in uploads that were created without one, as AWS does; false, as
+   * other services: take and verify them
+   */
+  readonly strictPartSums?: boolean;
   /** roles that can be assumed; any if absent */
   readonly roles?: readonly Role[];
   /** how long sessions live, whatever the caller asks for */
@@ -96,6 +101,7 @@ export async function startEndpoint(options: EndpointOptions): Promise<Endpoint>
     domains: options.domains ?? ['s3.localhost', 's3.localtest', 'localhost'],
     limits: { ...defaultLimits, ...options.limits },
     etag: options.etag ?? 'md5',
+    strictPartSums: options.strictPartSums ?? false,
     roles: options.roles,
     sessionMs: options.sessionMs,
     now: options.now ?? Date.now,

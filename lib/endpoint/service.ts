@@ -32,6 +32,8 @@ export interface Service {
   readonly limits: SizeLimits;
   /** `md5`: as S3; `random`: no hashing, for measurements */
   readonly etag: 'md5' | 'random';
+  /** a part of an upload that was created without a checksum may not carry one */
+  readonly strictPartSums: boolean;
   /** undefined: any role */
   readonly roles: readonly Role[] | undefined;
   /** how long sessions live; undefined: as the caller asks */

@@ -87,7 +87,7 @@ export async function uploadPart(service: Service, call: Call, bucket: Bucket): 
   requirePermission(call, bucket, 'PutObject', call.key);
   const number = readPartNumber(call);
   const { record: upload } = requireUpload(service, call, bucket);
-  requireSameAlgorithm(call, upload);
+  requireSameAlgorithm(service, call, upload);
   const incoming = await receiveBytes(service, call);
   try {
     const part: PartRecord = {
@@ -114,14 +114,15 @@ export async function uploadPart(service: Service, call: Call, bucket: Bucket): 
 }
 
 /** A part brings the checksum its upload was created with; a composite one cannot do without. */
-function requireSameAlgorithm(call: Call, { checksum }: UploadRecord): void {
-  if (checksum === null) return;
+function requireSameAlgorithm(service: Service, call: Call, { checksum }: UploadRecord): void {
+  if (checksum === null && !service.strictPartSums) return;
   const sent = expectedChecksum(call)?.algorithm;
-  if (sent === checksum.algorithm) return;
-  if (sent === undefined && checksum.type === 'FULL_OBJECT') return;
+  if (sent === checksum?.algorithm) return;
+  if (sent === undefined && checksum?.type === 'FULL_OBJECT') return;
+  const expected = checksum?.algorithm.toLowerCase() ?? 'null';
   const actual = sent?.toLowerCase() ?? 'null';
   throw new S3Error('InvalidRequest', {
-    message: `Checksum Type mismatch occurred, expected checksum Type: ${checksum.algorithm.toLowerCase()}, actual checksum Type: ${actual}`,
+    message: `Checksum Type mismatch occurred, expected checksum Type: ${expected}, actual checksum Type: ${actual}`,
   });
 }
 

@@ -159,5 +159,5 @@ export function wantsPathStyle(endpointUrl: string | undefined): boolean {
 
 /** Whether a host is one of AWS's own. */
 export function isAwsHost(hostname: string): boolean {
-  return /\.amazonaws\.com(?:\.cn)?$|\.amazonaws\.(?:eu|scloud)$/.test(hostname);
+  return /\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.(?:eu|scloud)|api\.aws)$/.test(hostname);
 }

@@ -195,9 +195,9 @@ export class Connection {
     return this.#proxy;
   }
 
-  /** Whether the requests go to AWS itself; known from the first one on. */
+  /** Whether the requests go to AWS itself; before the first one, by what the options say. */
   get isAws(): boolean {
-    return this.#host !== undefined && isAwsHost(this.#host);
+    return isAwsHost(this.#host ?? hostOf(endpointOf(this.options)));
   }
 
   /** What was found out about it so far, in words, by what it is about. */
@@ -397,6 +397,12 @@ function abortError(): Error {
 function hasBodySum(command: unknown, request: HttpRequest): boolean {
   const isUpload = command === 'PutObjectCommand' || command === 'UploadPartCommand';
   return isUpload && 'x-amz-checksum-crc32' in request.headers;
+}
+
+/** Without an endpoint of somebody else's, requests go to AWS. */
+function hostOf(endpoint: string | undefined): string {
+  if (endpoint === undefined) return 's3.amazonaws.com';
+  return URL.canParse(endpoint) ? new URL(endpoint).hostname : '';
 }
 
 function stsEndpoint(options: StoreOptions): string | undefined {

@@ -19,6 +19,7 @@ import type {
 
 import { StoreError, isStoreError } from '../errors.js';
 import { inParallel } from '../in-parallel.js';
+import { PartsRefused } from '../part-rules.js';
 import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
 import type { CopySource, ETag, Stored, WriteOptions } from '../store.js';
@@ -75,12 +76,16 @@ export class Copier {
 
   async copy(job: CopyJob): Promise<Stored> {
     if (!this.isByParts(job.source.size)) return await this.#copyWhole(job);
-    try {
-      return await this.#copyByParts(job);
-    } catch (error) {
-      if (!isStoreError(error, 'unsupported')) throw error;
-      // Not every service that cannot copy parts has S3's limit of 5 GiB for whole copies.
-      return await this.#copyWhole(job);
+    for (let isAgain = false; ; isAgain = true) {
+      try {
+        return await this.#copyByParts(job);
+      } catch (error) {
+        if (!isStoreError(error, 'unsupported')) throw error;
+        const mayHelp = error instanceof PartsRefused && error.remedies.includes('again');
+        if (mayHelp && !isAgain) continue;
+        // Not every service that cannot copy parts has S3's limit of 5 GiB for whole copies.
+        return await this.#copyWhole(job);
+      }
     }
   }
 

@@ -1,9 +1,6 @@
 /**
- * Multipart uploads: S3's five actions, and what has to be remembered between them.
- *
- * An upload asks for a CRC32 of the whole object (checksum type FULL_OBJECT). Whether the endpoint
- * knows that shows in its answer to CreateMultipartUpload; only then are the checksum, combined from
- * those of the parts, and the total size sent along when it is completed, and verified by S3.
+ * Multipart uploads: S3's five actions, and what has to be remembered between them. How their bytes
+ * are verified is said in upload-ways.ts.
  *
  * Endpoints that are not AWS's may ignore the condition on the source of UploadPartCopy, so there
  * the sources copied from are looked at again right before the upload is completed: nothing has
@@ -23,8 +20,9 @@ import type {
   UploadPartCommandInput,
 } from '@aws-sdk/client-s3';
 
-import { combineCrc32 } from '../crc32.js';
 import { StoreError, isStoreError } from '../errors.js';
+import { PartsRefused } from '../part-rules.js';
+import type { PartRules } from '../part-rules.js';
 import type { Key } from '../path.js';
 import type {
   ByteRange,
@@ -39,18 +37,28 @@ import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
-import { base64Crc32 } from './stored-checksum.js';
 import type { Integrity } from './integrity.js';
 import { entityTag } from './object-info.js';
-import { refusalOfParts } from './part-rules.js';
+import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isInDoubt, settleComplete } from './settle.js';
+import { base64Crc32, crc32OfText } from './stored-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
 import { initiatedAt, removeTwins } from './twin-uploads.js';
+import { UploadWays, completedSums, isDeclared, partMd5s, wholeCrc32 } from './upload-ways.js';
+import type { UploadWay } from './upload-ways.js';
 
 /** What is known of an upload that this process made. */
 interface UploadState {
-  /** the endpoint keeps a checksum of the whole object */
-  readonly fullObject: boolean;
+  /** how it was created */
+  readonly way: UploadWay;
+  /** what its parts carry from now on */
+  partSum: UploadWay['partSum'];
+  /** the endpoint says that it keeps a checksum of the whole object */
+  readonly keepsWhole: boolean;
+  /** base64, of the parts that the endpoint has the CRC32 of, by number */
+  readonly sums: Map<number, string>;
+  /** numbers of the parts that were copied */
+  readonly copied: Set<number>;
   /** objects copied from under a condition that may not have been kept, by key */
   readonly sources: Map<Key, ETag>;
   /** where CreateMultipartUpload was sent more than once: see twin-uploads.ts */
@@ -60,20 +68,21 @@ interface UploadState {
 /** Fields of CreateMultipartUpload beyond bucket and key. */
 export type CreateInput = Omit<CreateMultipartUploadCommandInput, 'Bucket' | 'Key'>;
 
-/** The checksum fields of CreateMultipartUpload. */
-const fullObjectCrc32 = { ChecksumAlgorithm: 'CRC32', ChecksumType: 'FULL_OBJECT' } as const;
-
 export class Multipart {
   readonly #connection: Connection;
   readonly #integrity: Integrity;
+  readonly #rules: PartRules;
+  readonly #ways: UploadWays;
   readonly #states = new Map<string, UploadState>();
   readonly #abandoned: AbandonedUploads;
   /** Ceph before 18 takes the source key of UploadPartCopy literally, though not of CopyObject. */
   #literalSources = false;
 
-  constructor(connection: Connection, integrity: Integrity) {
+  constructor(connection: Connection, integrity: Integrity, rules: PartRules) {
     this.#connection = connection;
+    this.#rules = rules;
     this.#integrity = integrity;
+    this.#ways = new UploadWays(() => connection.isAws, connection.options.clock);
     this.#abandoned = new AbandonedUploads((upload) => this.#abort(upload), connection.log);
   }
 
@@ -81,35 +90,79 @@ export class Multipart {
     this.#abandoned.close();
   }
 
+  /** How uploads are verified, in words. */
+  describe(): string {
+    return this.#ways.current.name;
+  }
+
   async create(key: Key, input: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
     const startMs = performance.now();
-    const output = await this.#integrity.withFallback<
-      CreateInput,
-      CreateMultipartUploadCommandOutput
-    >(
-      { ...input, ...fullObjectCrc32 },
-      () => input,
-      async (fields) =>
-        await this.#connection.send(
-          new CreateMultipartUploadCommand({ ...this.#connection.at(key), ...fields }),
-          { key, signal },
-        ),
-    );
+    const { output, way } = await this.#create(key, input, signal);
     const uploadId = output.UploadId;
     if (uploadId === undefined || uploadId === '') {
       throw fault('CreateMultipartUpload', key, 'no upload id in the answer');
     }
     const upload = { key, uploadId };
     await this.#record(upload);
-    const fullObject = output.ChecksumType === 'FULL_OBJECT';
     const tookMs = performance.now() - startMs;
     const initiated =
       (output.$metadata.attempts ?? 1) > 1
         ? await initiatedAt(this.#connection, upload)
         : undefined;
     const begun = initiated === undefined ? undefined : { initiated, tookMs };
-    this.#states.set(uploadId, { fullObject, sources: new Map(), begun });
+    const keepsWhole = output.ChecksumType === 'FULL_OBJECT';
+    const { partSum } = way;
+    this.#states.set(uploadId, {
+      way,
+      partSum,
+      keepsWhole,
+      sums: new Map(),
+      copied: new Set(),
+      sources: new Map(),
+      begun,
+    });
     return upload;
+  }
+
+  async #create(
+    key: Key,
+    input: CreateInput,
+    signal: AbortSignal | undefined,
+  ): Promise<{ output: CreateMultipartUploadCommandOutput; way: UploadWay }> {
+    const send = async (way: UploadWay): Promise<CreateMultipartUploadCommandOutput> =>
+      await this.#connection.send(
+        new CreateMultipartUploadCommand({
+          ...this.#connection.at(key),
+          ...input,
+          ...way.created,
+        }),
+        { key, signal },
+      );
+    const way = this.#ways.current;
+    try {
+      return { output: await send(way), way };
+    } catch (error) {
+      if (!isDeclared(way) || !isStoreError(error, 'unsupported', 'invalid')) throw error;
+      const output = await send(partMd5s);
+      this.#noteRefused(way, error);
+      return { output, way: this.#ways.current };
+    }
+  }
+
+  /** What is to be done again is done in another way. */
+  #noted(state: UploadState | undefined, error: unknown): unknown {
+    if (error instanceof PartsRefused && error.remedies.includes('again') && state !== undefined)
+      this.#noteRefused(state.way, error);
+    return error;
+  }
+
+  /** The next uploads go another way. */
+  #noteRefused(way: UploadWay, { message: refused }: StoreError): void {
+    if (!this.#ways.noteRefused(way)) return;
+    this.#connection.log.info(
+      { refused },
+      `the endpoint takes no multipart uploads by ${way.name}; using ${this.describe()}`,
+    );
   }
 
   async uploadPart(
@@ -119,15 +172,25 @@ export class Multipart {
     options: { crc32: number; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart> {
     const { crc32, signal } = options;
-    const output = await this.#integrity.withBody(
-      body,
-      crc32,
+    const state = this.#states.get(upload.uploadId);
+    let sum = state?.partSum ?? this.#ways.current.partSum;
+    const output = await this.#integrity.send(
+      { body, crc32, sum },
       async (sums) =>
         await this.#connection.send(
           partCommand({ ...this.#at(upload), ...sums, PartNumber: number }, body),
           { key: upload.key, signal, bodyBytes: body.length },
         ),
+      (error) => {
+        sum = 'MD5';
+        if (state === undefined) return;
+        state.partSum = sum;
+        this.#noteRefused(state.way, error);
+      },
     );
+    if (sum === 'CRC32') state?.sums.set(number, base64Crc32(crc32));
+    else state?.sums.delete(number);
+    state?.copied.delete(number);
     const etag = entityTag(output.ETag);
     if (etag === undefined) throw fault('UploadPart', upload.key, 'no ETag in the answer');
     return { number, etag, size: body.length, crc32 };
@@ -140,6 +203,7 @@ export class Multipart {
     options: { range: ByteRange; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart> {
     const { range, signal } = options;
+    const state = this.#states.get(upload.uploadId);
     const { ExpectedBucketOwner: owner } = this.#connection.bucketInput;
     const copy = {
       ...this.#at(upload),
@@ -160,21 +224,21 @@ export class Multipart {
         ),
       )
       .catch((error: unknown) => {
-        // Not everybody has a code for what he does not know.
-        const isWrong = isStoreError(error, 'invalid') && error.status === 400;
-        throw isWrong && !this.#connection.isAws
-          ? this.#notCopied(source.key, error.message, error)
-          : error;
+        const { isAws } = this.#connection;
+        throw this.#noted(state, refusalOfCopy(error, { isAws, isSummed: isSummed(state) }));
       });
     const etag = entityTag(output.CopyPartResult?.ETag);
     // Taken for an UploadPart without a body.
     if (etag === undefined) throw this.#notCopied(source.key, 'no ETag in the answer');
-    this.#states.get(upload.uploadId)?.sources.set(source.key, source.etag);
-    const sum = output.CopyPartResult?.ChecksumCRC32;
-    const size = range.end - range.start;
-    return sum === undefined
-      ? { number, etag, size }
-      : { number, etag, size, crc32: Buffer.from(sum, 'base64').readUInt32BE(0) };
+    state?.sources.set(source.key, source.etag);
+    state?.copied.add(number);
+    const told = output.CopyPartResult?.ChecksumCRC32;
+    if (told === undefined) state?.sums.delete(number);
+    else state?.sums.set(number, told);
+    // Some tell that of the whole source for a range of it.
+    const crc32 = this.#connection.isAws ? crc32OfText(told) : undefined;
+    const part = { number, etag, size: range.end - range.start };
+    return crc32 === undefined ? part : { ...part, crc32 };
   }
 
   /**
@@ -193,22 +257,31 @@ export class Multipart {
         new CompleteMultipartUploadCommand({
           ...this.#at(upload),
           ...condition,
-          ...(state?.fullObject === true ? wholeSums(parts) : {}),
-          MultipartUpload: { Parts: parts.map(partInput) },
+          ...completedSums(parts, isSummed(state) ? state.sums : undefined, state?.keepsWhole),
         }),
         { key: upload.key, signal },
       );
       await this.#forget(upload);
+      this.#noteTaken(parts, state);
       const etag = entityTag(output.ETag) ?? (await this.#tagOf(upload.key));
-      return { etag, crc32: crc32Of(parts) };
+      return { etag, crc32: wholeCrc32(parts) };
     } catch (error) {
-      const failure = this.#connection.isAws ? error : refusalOfParts(error, parts);
+      const { isAws } = this.#connection;
+      const copied = state?.copied ?? new Set();
+      const refused = { isAws, isSummed: isSummed(state), parts, copied };
+      const failure = refusalOfParts(error, refused);
       if (!isInDoubt(failure) && !isStoreError(failure, 'noUpload'))
-        throw targetError(failure, condition);
+        throw targetError(this.#noted(state, failure), condition);
       const stored = await settleComplete(this.#connection, upload, parts, failure);
       await this.#forget(upload);
       return stored;
     }
+  }
+
+  /** What went through is not refused any more. */
+  #noteTaken(parts: readonly UploadedPart[], state: UploadState | undefined): void {
+    if (!areRegular(parts)) this.#rules.equalSizes.lift();
+    if (parts.some(({ number }) => state?.copied.has(number) === true)) this.#rules.noCopies.lift();
   }
 
   /** Tries now; where the endpoint is away, goes on trying in the background and rejects. */
@@ -291,10 +364,10 @@ export class Multipart {
     }
   }
 
-  #notCopied(key: Key, why: string, cause?: StoreError): StoreError {
+  #notCopied(key: Key, why: string, cause?: StoreError): PartsRefused {
     const action = 'UploadPartCopy';
     const what = `${action} ${JSON.stringify(key)}: ${why}`;
-    return new StoreError('unsupported', what, { action, key, cause });
+    return new PartsRefused(what, ['noCopies'], { action, key, cause });
   }
 
   /** The version at a key, for endpoints whose answer leaves it out (Ceph before 18). */
@@ -320,28 +393,9 @@ function partCommand(
   return body.sentBy(new UploadPartCommand({ ...input, ContentLength, Body: Buffer.alloc(0) }));
 }
 
-function partInput(part: UploadedPart) {
-  return { PartNumber: part.number, ETag: part.etag };
-}
-
-/** Size and, if those of all parts are known, checksum of the object, for S3 to verify. */
-function wholeSums(parts: readonly UploadedPart[]) {
-  const sum = crc32Of(parts);
-  return {
-    ChecksumType: 'FULL_OBJECT',
-    MpuObjectSize: parts.reduce((size, part) => size + part.size, 0),
-    ...(sum === undefined ? {} : { ChecksumCRC32: base64Crc32(sum) }),
-  } as const;
-}
-
-/** Of all parts together, where each one's is known. */
-function crc32Of(parts: readonly UploadedPart[]): number | undefined {
-  let sum = 0;
-  for (const { crc32, size } of parts) {
-    if (crc32 === undefined) return undefined;
-    sum = combineCrc32(sum, crc32, size);
-  }
-  return sum;
+/** Whether sums go into Complete. */
+function isSummed(state: UploadState | undefined): state is UploadState {
+  return state !== undefined && isDeclared(state.way);
 }
 
 /** A condition on a missing object is refused with 404. */

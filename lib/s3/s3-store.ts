@@ -18,6 +18,7 @@ import { LRUCache } from 'lru-cache';
 
 import { StoreError, isStoreError } from '../errors.js';
 import type { Log } from '../log.js';
+import { PartRules, PartsRefused } from '../part-rules.js';
 import { maxKeyBytes } from '../path.js';
 import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
@@ -31,7 +32,6 @@ import type {
   MultipartUpload,
   ObjectInfo,
   ObjectStore,
-  PartRules,
   Source,
   Stored,
   UploadedPart,
@@ -81,7 +81,7 @@ export function openStore(options: StoreOptions, log: Log): Promise<S3Store> {
 export class S3Store implements ObjectStore {
   readonly url: string;
   readonly maxKeyBytes: number;
-  readonly partRules: PartRules = { noCopies: false, equalSizes: false };
+  readonly partRules: PartRules;
   readonly #options: StoreOptions;
   readonly #connection: Connection;
   readonly #conditions: ConditionalWrites;
@@ -102,11 +102,12 @@ export class S3Store implements ObjectStore {
     this.url = `s3://${options.bucket}/${options.prefix}`;
     this.maxKeyBytes = maxKeyBytes - Buffer.byteLength(options.prefix);
     this.#options = options;
+    this.partRules = new PartRules(options.clock);
     this.#connection = new Connection(options, log);
     this.#conditions = new ConditionalWrites(this.#connection);
     this.#integrity = new Integrity(this.#connection);
     this.#listings = new Listings(this.#connection);
-    this.#multipart = new Multipart(this.#connection, this.#integrity);
+    this.#multipart = new Multipart(this.#connection, this.#integrity, this.partRules);
     this.#copier = new Copier(this.#connection, this.#multipart);
   }
 
@@ -137,8 +138,11 @@ export class S3Store implements ObjectStore {
       'conditional CopyObject': this.#conditions.describe('CopyObject'),
       'conditional DeleteObject': this.#deletesPlainly ? 'not kept' : 'not refused yet',
       'checksums of uploads': this.#integrity.usesCrc32 ? 'CRC32' : 'MD5 only',
-      'copying parts': this.partRules.noCopies ? 'refused' : 'not refused yet',
-      'parts of different sizes': this.partRules.equalSizes ? 'refused' : 'not refused yet',
+      'checksums of multipart uploads': this.#multipart.describe(),
+      'copying parts': this.partRules.noCopies.isSuspected ? 'refused' : 'not refused yet',
+      'parts of different sizes': this.partRules.equalSizes.isSuspected
+        ? 'refused'
+        : 'not refused yet',
       'tags of what is copied': this.#copier.keepsTags ? 'kept' : 'not kept',
       listings: this.#listings.describe(),
       ...this.#connection.capabilities,
@@ -241,7 +245,7 @@ export class S3Store implements ObjectStore {
     const metadata =
       token === undefined ? {} : { Metadata: { ...written.Metadata, [tokenName]: token } };
     try {
-      const output = await this.#integrity.withBody(
+      const output = await this.#integrity.put(
         bytes,
         sum,
         async (sums) =>
@@ -273,20 +277,27 @@ export class S3Store implements ObjectStore {
       return await this.put(key, [body], options);
     }
     const { signal } = options;
-    return await uploadSource({
-      key,
-      source,
-      partSize,
-      concurrency,
-      client: this.#connection.client,
-      steps: {
-        create: async () => await this.createUpload(key, options),
-        part: async (upload, number, body) =>
-          await this.uploadPart(upload, number, [body], { signal }),
-        complete: async (upload, parts) => await this.completeUpload(upload, parts, options),
-        abort: async (upload) => await this.#abortQuietly(upload),
-      },
-    });
+    const send = async (): Promise<Stored> =>
+      await uploadSource({
+        key,
+        source,
+        partSize,
+        concurrency,
+        client: this.#connection.client,
+        steps: {
+          create: async () => await this.createUpload(key, options),
+          part: async (upload, number, body) =>
+            await this.uploadPart(upload, number, [body], { signal }),
+          complete: async (upload, parts) => await this.completeUpload(upload, parts, options),
+          abort: async (upload) => await this.#abortQuietly(upload),
+        },
+      });
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof PartsRefused) || !error.remedies.includes('again')) throw error;
+      return await send();
+    }
   }
 
   async copy(source: CopySource, target: Key, options: WriteOptions = {}): Promise<Stored> {

@@ -31,9 +31,13 @@ export function checksumOf(output: ChecksumFields): RunningSum | undefined {
 /** The CRC32 of the whole object, where S3 keeps that of all checksums. */
 export function wholeCrc32Of(output: ChecksumFields): number | undefined {
   const { ChecksumCRC32: crc, ChecksumType: type } = output;
-  if (crc === undefined || type === 'COMPOSITE' || crc.includes('-')) return undefined;
-  const bytes = Buffer.from(crc, 'base64');
-  return bytes.length === 4 ? bytes.readUInt32BE() : undefined;
+  return type === 'COMPOSITE' ? undefined : crc32OfText(crc);
+}
+
+/** A CRC32 as S3 writes it; undefined for a composite one, which ends in `-N`, and for none. */
+export function crc32OfText(text: string | undefined): number | undefined {
+  const isPlain = text !== undefined && /^[A-Za-z0-9+/]{6}==$/.test(text);
+  return isPlain ? Buffer.from(text, 'base64').readUInt32BE() : undefined;
 }
 
 function crc32Sum(wanted: string): RunningSum {

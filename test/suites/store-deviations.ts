@@ -25,8 +25,6 @@ export interface Deviations {
   readonly tagsUploads: boolean;
   /** checksums of whole objects are stored and come back with GET */
   readonly storesChecksums: boolean;
-  /** knows checksums of the whole object of multipart uploads */
-  readonly joinsChecksums: boolean;
   /** answers to a wrong secret and to an unknown key */
   readonly wrongKeyCode: 'own' | 'AccessDenied';
   /** answers requests signed for another region */
@@ -45,7 +43,6 @@ export const embeddedDeviations: Deviations = {
   deletesAnyway: false,
   tagsUploads: true,
   storesChecksums: true,
-  joinsChecksums: true,
   wrongKeyCode: 'own',
   ignoresRegion: false,
   archives: true,
@@ -58,7 +55,6 @@ export const ceph16Deviations: Deviations = {
   deletesAnyway: true,
   tagsUploads: false,
   storesChecksums: false,
-  joinsChecksums: false,
   wrongKeyCode: 'AccessDenied',
   ignoresRegion: true,
   archives: false,
@@ -74,7 +70,6 @@ export const ceph20Deviations: Deviations = {
   deletesAnyway: false,
   tagsUploads: true,
   storesChecksums: true,
-  joinsChecksums: true,
   wrongKeyCode: 'AccessDenied',
   ignoresRegion: true,
   archives: false,

@@ -45,6 +45,8 @@ export interface CoreOptions {
   /** what the server is not to understand; its bucket has to be open to everybody */
   readonly misread?: Misreading;
   readonly buckets?: EndpointOptions['buckets'];
+  /** as of EndpointOptions */
+  readonly strictPartSums?: boolean;
   /** bytes; larger objects are copied by parts */
   readonly copyThreshold?: number;
   readonly log?: Log;
@@ -74,8 +76,9 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
 export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core> {
   const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
   const { log = silentLog, clock = systemClock } = options;
-  const { refuse, misread, buckets, copyThreshold } = options;
+  const { refuse, misread, buckets, copyThreshold, strictPartSums = false } = options;
   const endpoint = await useEndpoint(t, {
+    strictPartSums,
     ...(minPart === undefined ? {} : { limits: { minPart } }),
     ...(buckets && { buckets }),
   });
