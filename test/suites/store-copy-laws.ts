@@ -9,6 +9,7 @@ import {
   pattern,
   read,
   sourceOf,
+  storable,
   fails,
 } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
@@ -22,6 +23,7 @@ const described = {
 };
 
 export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
+  const { otherClass, tags: knowsTags } = setup.deviations;
   for (const [name, size] of [
     ['small', 1000],
     ['empty', 0],
@@ -35,8 +37,8 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
           Bucket: setup.bucket.name,
           Key: `${prefix}from`,
           Body: content,
-          StorageClass: 'STANDARD_IA',
-          Tagging: 'a=1&b=x%20y',
+          StorageClass: otherClass,
+          ...(knowsTags ? { Tagging: 'a=1&b=x%20y' } : {}),
           ...described,
         }),
       );
@@ -45,10 +47,12 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
       t.ok((await read(store, 'to')).equals(content));
       t.match(await setup.bucket.head(`${prefix}to`), {
         ...described,
-        StorageClass: 'STANDARD_IA',
+        ...(otherClass === undefined ? {} : { StorageClass: otherClass }),
         ETag: copied.etag,
       });
       t.ok((await read(store, 'from')).equals(content), 'the source stays');
+      t.strictSame(await setup.bucket.uploads(), []);
+      if (!knowsTags) return;
       const at = { Bucket: setup.bucket.name, Key: `${prefix}to` };
       const tags = await setup.bucket.client.send(new GetObjectTaggingCommand(at));
       const isLost = name === 'by parts' && !setup.deviations.tagsUploads;
@@ -57,7 +61,6 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
         isLost ? [] : ['a=1', 'b=x y'],
         'tags',
       );
-      t.strictSame(await setup.bucket.uploads(), []);
     });
 
     await t.test(`another version is not copied (${name})`, async (t) => {
@@ -72,12 +75,12 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
 
   await t.test('a copy of what was just listed is one request', async (t) => {
     const { store } = setup.makeStore(t);
-    await store.put(key('from'), bytes('x'), { storageClass: 'STANDARD_IA' });
+    await store.put(key('from'), bytes('x'), { storageClass: otherClass });
     const { objects } = await store.list({ prefix: key(''), oneLevel: true });
     setup.proxy.reset();
     await store.copy(objects[0]!, key('to'));
     t.strictSame(setup.proxy.counts(), { CopyObject: 1 });
-    t.equal((await store.head(key('to'))).storageClass, 'STANDARD_IA');
+    t.equal((await store.head(key('to'))).storageClass, otherClass);
   });
 
   await t.test('a copy onto itself changes metadata and leaves the rest', async (t) => {
@@ -87,7 +90,7 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
         Bucket: setup.bucket.name,
         Key: `${prefix}x`,
         Body: 'x',
-        StorageClass: 'STANDARD_IA',
+        StorageClass: otherClass,
         ...described,
       }),
     );
@@ -98,25 +101,15 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
     t.match(await setup.bucket.head(`${prefix}x`), {
       ...described,
       Metadata: { mtime: '1' },
-      StorageClass: 'STANDARD_IA',
+      ...(otherClass === undefined ? {} : { StorageClass: otherClass }),
     });
     t.strictSame((await store.head(key('x'))).metadata, { mtime: '1' });
   });
 
   await t.test('odd keys are copied, from and to', async (t) => {
     const { store } = setup.makeStore(t);
-    const names = [
-      'a b',
-      'a+b',
-      '100%',
-      '%41',
-      "it's (1)!*",
-      'ü',
-      '🙂',
-      'a//b',
-      '../x',
-      'q?x=1#y&z',
-    ];
+    const odd = ['a b', 'a+b', '100%', '%41', "it's (1)!*", 'ü', '🙂', 'a//b', '../x', 'q?x=1#y&z'];
+    const names = storable(setup, odd);
     for (const name of names) {
       const { etag } = await store.put(key(name), bytes(name));
       const size = Buffer.byteLength(name);

@@ -25,13 +25,35 @@ export interface Deviations {
   readonly tagsUploads: boolean;
   /** checksums of whole objects are stored and come back with GET */
   readonly storesChecksums: boolean;
-  /** answers to a wrong secret and to an unknown key */
-  readonly wrongKeyCode: 'own' | 'AccessDenied';
-  /** answers requests signed for another region */
-  readonly ignoresRegion: boolean;
   /** knows GLACIER and refuses to read what is there */
   readonly archives: boolean;
+  /** a storage class beside the default one that it keeps; undefined where it knows none */
+  readonly otherClass: 'STANDARD_IA' | 'REDUCED_REDUNDANCY' | undefined;
+  /** knows the tags of objects */
+  readonly tags: boolean;
+  /**
+   * What comes of an object `a` and one below `a/`: each is there, or the first hides the second from
+   * listings, or the second is refused.
+   */
+  readonly nesting: 'kept' | 'hidden' | 'refused';
+  /** an object `a` and a marker `a/` may both be there */
+  readonly nestsMarkers: boolean;
+  /** lists all levels folder by folder, `a/b` before `a.txt`, and not in the order of UTF-8 bytes */
+  readonly listsByFolder: boolean;
+  /** a marker may have content */
+  readonly fillsMarkers: boolean;
+  /** longest name between slashes, bytes */
+  readonly longestSegment: number;
+  /** names that it refuses, or stores under another name without a word */
+  readonly lostNames: readonly string[];
+  /** a bucket that is not there is made by the first write to it */
+  readonly makesBuckets: boolean;
+  /** refuses a large body with most of it unread, and resets: its answer is heard now and then */
+  readonly resetsEarly: boolean;
 }
+
+/** Names with segments that a path cannot have: servers that store in folders do not hold them. */
+const pathLike = ['a//b', './x', '../x', 'x/../y'];
 
 const kept: KeptConditions = { absent: true, etag: true };
 const ignored: KeptConditions = { absent: false, etag: false };
@@ -43,20 +65,27 @@ export const embeddedDeviations: Deviations = {
   deletesAnyway: false,
   tagsUploads: true,
   storesChecksums: true,
-  wrongKeyCode: 'own',
-  ignoresRegion: false,
   archives: true,
+  otherClass: 'STANDARD_IA',
+  tags: true,
+  nesting: 'kept',
+  nestsMarkers: true,
+  listsByFolder: false,
+  fillsMarkers: true,
+  longestSegment: 1024,
+  lostNames: [],
+  makesBuckets: false,
+  resetsEarly: false,
 };
 
 /** Ceph 16.2, as Debian 12 has it. It also answers 412 where If-Match of a PUT does hold. */
 export const ceph16Deviations: Deviations = {
+  ...embeddedDeviations,
   conditions: { put: { absent: true, etag: false }, complete: ignored, copy: ignored },
   namesVersions: false,
   deletesAnyway: true,
   tagsUploads: false,
   storesChecksums: false,
-  wrongKeyCode: 'AccessDenied',
-  ignoresRegion: true,
   archives: false,
 };
 
@@ -65,13 +94,12 @@ export const ceph18Deviations: Deviations = { ...ceph16Deviations, namesVersions
 
 /** Ceph 20.2, as Debian's unstable has it. */
 export const ceph20Deviations: Deviations = {
+  ...embeddedDeviations,
   conditions: { put: kept, complete: kept, copy: ignored },
   namesVersions: true,
   deletesAnyway: false,
   tagsUploads: true,
   storesChecksums: true,
-  wrongKeyCode: 'AccessDenied',
-  ignoresRegion: true,
   archives: false,
 };
 
@@ -82,23 +110,56 @@ export function cephDeviations(): Deviations {
   return version >= 18 ? ceph18Deviations : ceph16Deviations;
 }
 
-/** MinIO of February 2026. */
+/** MinIO of February 2026, on a disk: names are folders, and an object is one too. */
 const minioDeviations: Deviations = {
   ...embeddedDeviations,
   conditions: { put: kept, complete: kept, copy: ignored },
+  // It does not look at If-Match of DeleteObject.
   deletesAnyway: true,
-  ignoresRegion: true,
   archives: false,
+  otherClass: 'REDUCED_REDUNDANCY',
+  nesting: 'hidden',
+  longestSegment: 255,
+  lostNames: pathLike,
 };
 
-/** versitygw 1.8 on a directory. */
-const versitygwDeviations: Deviations = { ...minioDeviations };
+/** versitygw 1.8 on a directory: each object is a file of its name. */
+const versitygwDeviations: Deviations = {
+  ...embeddedDeviations,
+  conditions: { put: kept, complete: kept, copy: ignored },
+  archives: false,
+  otherClass: undefined,
+  nesting: 'refused',
+  nestsMarkers: false,
+  fillsMarkers: false,
+  longestSegment: 255,
+  resetsEarly: true,
+  // Control characters come back as U+FFFD.
+  lostNames: [...pathLike, 'directory/', 'control\u0001\u001f\u007f', '\u0001'],
+};
 
-/** SeaweedFS 4.48. */
-const seaweedfsDeviations: Deviations = { ...minioDeviations };
+/** SeaweedFS 4.48: its filer has files and folders. */
+const seaweedfsDeviations: Deviations = {
+  ...embeddedDeviations,
+  archives: false,
+  nestsMarkers: false,
+  listsByFolder: true,
+  fillsMarkers: false,
+  longestSegment: 255,
+  makesBuckets: true,
+  // A backslash is a slash.
+  lostNames: [...pathLike, 'directory/', 'back\\slash'],
+};
 
-/** Garage 1.2. */
-const garageDeviations: Deviations = { ...minioDeviations };
+/** Garage 1.2: no conditions, no tags, no classes. */
+const garageDeviations: Deviations = {
+  ...embeddedDeviations,
+  conditions: { put: ignored, complete: ignored, copy: ignored },
+  deletesAnyway: true,
+  archives: false,
+  otherClass: undefined,
+  tags: false,
+};
 
 const deviations: Readonly<Record<ServerName, () => Deviations>> = {
   embedded: () => embeddedDeviations,

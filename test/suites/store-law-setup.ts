@@ -108,6 +108,11 @@ export function sourceOf(content: Buffer) {
   };
 }
 
+/** Those of the names that the server holds. */
+export function storable({ deviations }: LawSetup, names: readonly string[]): string[] {
+  return names.filter((name) => !deviations.lostNames.includes(name));
+}
+
 /** What a rejection has to be, as far as it matters. */
 export type WantedFailure = Partial<Pick<StoreErrorDetail, 'code' | 'key' | 'status'>> & {
   readonly kind: StoreErrorKind;

@@ -1,29 +1,55 @@
 /** Laws of listings: order, pages, levels, and nothing from outside the prefix. */
 import type { Test } from 'tap';
 import { inParallel } from '../support/bucket.js';
+import { isStoreError } from '../../lib/errors.js';
 import type { ListPage, ObjectStore } from '../../lib/store.js';
-import { bytes, key } from './store-law-setup.js';
+import { bytes, key, read, storable } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 
 export async function listingLaws(t: Test, setup: LawSetup): Promise<void> {
   await t.test('one level shows objects and prefixes, all levels every object', async (t) => {
     const { store, prefix } = setup.makeStore(t);
-    const names = ['a', 'a.txt', 'a/', 'a/b', 'a/b/c', 'd/e/f', 'z'];
-    for (const name of names) await store.put(key(name), bytes(name));
+    const { nesting, nestsMarkers } = setup.deviations;
+    const isNested = nesting === 'kept' && nestsMarkers;
+    const file = isNested ? ['a'] : [];
+    const names = [...file, 'a.txt', 'a/', ...(isNested ? ['a/b'] : []), 'a/b/c', 'd/e/f', 'z'];
+    for (const name of names) await store.put(key(name), name.endsWith('/') ? [] : bytes(name));
     // Beside the prefix, and sharing its letters.
     await setup.bucket.put(`${prefix.slice(0, -1)}2/x`, 'x');
-    await setup.bucket.put(prefix.slice(0, -1), 'x');
+    if (isNested) await setup.bucket.put(prefix.slice(0, -1), 'x');
 
     const top = await store.list({ prefix: key(''), oneLevel: true });
-    t.strictSame(keysOf(top), ['a', 'a.txt', 'z']);
+    t.strictSame(keysOf(top), [...file, 'a.txt', 'z']);
     t.strictSame(top.prefixes, ['a/', 'd/']);
     t.equal(top.next, undefined);
     const below = await store.list({ prefix: key('a/'), oneLevel: true });
-    t.strictSame([keysOf(below), below.prefixes], [['a/', 'a/b'], ['a/b/']]);
+    t.strictSame([keysOf(below), below.prefixes], [isNested ? ['a/', 'a/b'] : ['a/'], ['a/b/']]);
     const all = await store.list({ prefix: key(''), oneLevel: false });
-    t.strictSame([keysOf(all), all.prefixes], [names, []]);
+    const wanted = setup.deviations.listsByFolder ? byFolder(names) : names;
+    t.strictSame([keysOf(all), all.prefixes], [wanted, []]);
     const none = await store.list({ prefix: key('b/'), oneLevel: true });
     t.strictSame([none.objects, none.prefixes], [[], []]);
+  });
+
+  await t.test('an object and what is below its name', async (t) => {
+    const { store } = setup.makeStore(t);
+    await store.put(key('a'), bytes('a'));
+    const marking = store.put(key('a/'), []);
+    if (setup.deviations.nestsMarkers) await marking;
+    else await t.rejects(marking, 'a marker of its name');
+    const ending = await store.put(key('a/b'), bytes('b')).then(
+      async () => {
+        const { objects } = await store.list({ prefix: key(''), oneLevel: false });
+        return objects.some((object) => object.key === 'a/b') ? 'kept' : 'hidden';
+      },
+      (error: unknown) => {
+        t.ok(isStoreError(error), 'refused in words of S3');
+        return 'refused';
+      },
+    );
+    t.equal(ending, setup.deviations.nesting);
+    t.equal((await read(store, 'a')).toString(), 'a', 'the object stays');
+    await store.delete(key('a/b')).catch((error: unknown) => t.ok(isStoreError(error)));
   });
 
   await t.test('the attributes of a listing are those of HEAD', async (t) => {
@@ -69,11 +95,17 @@ export async function listingLaws(t: Test, setup: LawSetup): Promise<void> {
 
   await t.test('a bad name does not break a listing', async (t) => {
     const { store } = setup.makeStore(t);
-    const names = ['\u0001', 'a//b', './x', '../x', 'x/', '100%', 'a+b', ' '];
-    for (const name of names) await store.put(key(name), bytes('x'));
+    const names = storable(setup, ['\u0001', 'a//b', './x', '../x', 'x/', '100%', 'a+b', ' ']);
+    for (const name of names) await store.put(key(name), name.endsWith('/') ? [] : bytes('x'));
     const { objects } = await store.list({ prefix: key(''), oneLevel: false });
     t.strictSame(objects.map((info) => info.key).sort(), [...names].sort());
   });
+}
+
+/** As one sees them who walks through folders: what is in `a/` before `a.txt`. */
+function byFolder(names: readonly string[]): string[] {
+  const place = (name: string): string => name.replaceAll('/', '\0');
+  return [...names].sort((a, b) => (place(a) < place(b) ? -1 : 1));
 }
 
 async function allPages(
