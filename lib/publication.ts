@@ -163,7 +163,7 @@ export class Publication {
       concurrency: uploadConcurrency,
       sender: this.#sender,
       create: async () => {
-        const options = await this.#writeOptions(start > 0);
+        const options = this.#writeOptions(start > 0);
         this.#streamMetadata = JSON.stringify(options.metadata);
         return await store.createUpload(keyOf(this.#path()), options);
       },
@@ -213,7 +213,7 @@ export class Publication {
     }
     await this.drop();
     const unchanged = this.#content.unchanged(size);
-    const options = { ...(await this.#writeOptions(unchanged.length > 0)), condition };
+    const options = { ...this.#writeOptions(unchanged.length > 0), condition };
     if (size <= partSize) {
       const put = (): Promise<Stored> =>
         this.#content.sendLoaded({ start: 0, end: size }, ({ bytes, crc32 }) =>
@@ -259,11 +259,11 @@ export class Publication {
 
   /** What was set after the first part had left, such as a time, is not in the upload. */
   async #withLateMetadata(stored: Stored, size: number, keepsBase: boolean): Promise<Stored> {
-    const options = await this.#writeOptions(keepsBase);
-    if (JSON.stringify(options.metadata) === this.#streamMetadata) return stored;
+    const { metadata } = this.#writeOptions(keepsBase);
+    if (JSON.stringify(metadata) === this.#streamMetadata) return stored;
     const key = keyOf(this.#path());
-    const { etag } = stored;
-    return await this.#area.store.copy({ key, etag, size }, key, options);
+    const made = { key, etag: stored.etag, size };
+    return await this.#area.store.copy(made, key, { metadata, like: made });
   }
 
   #plan(size: number, unchanged: readonly ByteRange[]): PlannedPart[] {
@@ -329,22 +329,12 @@ export class Publication {
   }
 
   /** @param keepsBase whether bytes of the base live on, and with them its description */
-  async #writeOptions(keepsBase: boolean): Promise<WriteOptions> {
+  #writeOptions(keepsBase: boolean): WriteOptions {
     const contentType = this.#area.contentTypeOf(this.#path());
     const { metadata } = this.#terms();
-    const known = this.#content.base;
-    if (!keepsBase || known === undefined) return { contentType, metadata };
-    const base = known.metadata === undefined ? await this.#area.store.head(known.key) : known;
-    if (base.etag !== known.etag) {
-      throw new FsError('ESTALE', `${this.#path()} was replaced by somebody else`);
-    }
-    this.#content.describeBase(base);
+    const { base } = this.#content;
+    if (!keepsBase || base === undefined) return { contentType, metadata };
     // A time that rclone stored was the time of the old content.
-    const kept = Object.entries(base.metadata ?? {}).filter(([name]) => name !== 'mtime');
-    return {
-      contentType: base.contentType ?? contentType,
-      metadata: { ...Object.fromEntries(kept), ...metadata },
-      storageClass: base.storageClass,
-    };
+    return { contentType, metadata: { mtime: undefined, ...metadata }, like: base };
   }
 }

@@ -212,11 +212,6 @@ export class StagedContent {
     this.#releaseWithin(0, this.#size);
   }
 
-  /** Learns what a HEAD says of the base beyond what was known. */
-  describeBase(info: ObjectInfo): void {
-    this.#base = info;
-  }
-
   dispose(): void {
     this.#spool.dispose();
     this.#local.clear();

@@ -84,7 +84,14 @@ export type Condition =
 /** How a new object is to be stored. */
 export interface WriteOptions {
   readonly contentType?: string | undefined;
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** undefined in place of a value: not even where `like` has it */
+  readonly metadata?: Readonly<Record<string, string | undefined>> | undefined;
+  /**
+   * an object whose description the new one keeps: content headers and type, tags, class (of archive
+   * classes the mount's instead), KMS key, and user metadata, to which `metadata` is added. Rejects
+   * with `changed` where it is another version by now. Of copies it is the source.
+   */
+  readonly like?: CopySource | undefined;
   /** overrides the mount's `--storage-class`, as when a rename keeps the source's */
   readonly storageClass?: string | undefined;
   /** rejects with kind `changed` where it does not hold */

@@ -3,14 +3,13 @@
  * which is the only way above 5 GiB and the faster one long before.
  *
  * CopyObject keeps metadata, content type and tags by itself but not the storage class; a multipart
- * copy keeps nothing, so the source is asked and everything is said again. Tags need permissions of
- * their own; where those are missing the copy is made without, and the log says so.
+ * copy keeps nothing, so the source is asked and everything is said again (see description.ts).
  *
  * An endpoint may ignore the condition on the source (Ceph before 18 does). Of an object stored by
  * one PUT, the ETag of the copy then proves which version was copied; otherwise the source is looked
  * at again after the copy.
  */
-import { CopyObjectCommand, GetObjectTaggingCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import { CopyObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type {
   CopyObjectCommandInput,
   CopyObjectCommandOutput,
@@ -23,12 +22,13 @@ import { PartsRefused } from '../part-rules.js';
 import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
 import type { CopySource, ETag, Stored, WriteOptions } from '../store.js';
-import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
+import { describedInput, keptClass } from './description.js';
+import type { Descriptions } from './description.js';
 import { targetError } from './multipart.js';
-import type { CreateInput, Multipart } from './multipart.js';
+import type { Multipart } from './multipart.js';
 import { entityTag, md5OfTag } from './object-info.js';
 import { isInDoubt } from './settle.js';
 import { newObjectInput } from './write-input.js';
@@ -54,12 +54,13 @@ export interface CopyJob {
 export class Copier {
   readonly #connection: Connection;
   readonly #multipart: Multipart;
+  readonly #descriptions: Descriptions;
   readonly #threshold: number;
-  #tagsRefused = false;
 
-  constructor(connection: Connection, multipart: Multipart) {
+  constructor(connection: Connection, multipart: Multipart, descriptions: Descriptions) {
     this.#connection = connection;
     this.#multipart = multipart;
+    this.#descriptions = descriptions;
     const wanted = connection.options.copyThreshold ?? defaultCopyThreshold;
     this.#threshold = Math.min(wanted, multipartLimits.maxPart);
   }
@@ -67,11 +68,6 @@ export class Copier {
   /** Whether a source of this size is copied by parts. */
   isByParts(size: number): boolean {
     return size > this.#threshold;
-  }
-
-  /** Whether no copy was refused because of tags. */
-  get keepsTags(): boolean {
-    return !this.#tagsRefused;
   }
 
   async copy(job: CopyJob): Promise<Stored> {
@@ -96,13 +92,13 @@ export class Copier {
     const recent = entityTag(job.head?.ETag) === source.etag ? job.head : undefined;
     const found = isKnown
       ? undefined
-      : (recent ?? (await this.#headSource(source, options.signal)));
+      : (recent ?? (await this.#descriptions.head(source, options.signal)));
     const input: CopyObjectCommandInput = {
       ...this.#connection.at(target),
       ...this.#sourceInput(source),
       ...newObjectInput(this.#connection.options, {
         ...options,
-        storageClass: job.storageClass ?? found?.StorageClass ?? 'STANDARD',
+        storageClass: keptClass(job.storageClass ?? found?.StorageClass),
       }),
       ...job.condition,
       ...(found !== undefined && isReplacing
@@ -129,45 +125,23 @@ export class Copier {
           signal: job.options.signal,
         }),
       );
-    const withoutTags = { TaggingDirective: 'REPLACE' } as const;
-    if (this.#tagsRefused) return await send(withoutTags);
-    try {
-      return await send({});
-    } catch (error) {
+    return await this.#descriptions.tryTags(
+      source.key,
       // Copying tags needs GetObjectTagging and PutObjectTagging, also where an object has none.
-      if (!isStoreError(error, 'denied')) throw error;
-      const output = await this.#retryDenied(error, async () => await send(withoutTags));
-      this.#noteTagsRefused(source.key);
-      return output;
-    }
-  }
-
-  /** The first refusal is the one to report where it was not about tags. */
-  async #retryDenied<Output>(denied: StoreError, send: () => Promise<Output>): Promise<Output> {
-    try {
-      return await send();
-    } catch (error) {
-      if (isStoreError(error, 'denied', 'unsupported', 'invalid')) throw denied;
-      throw error;
-    }
+      async () => await send({}),
+      async () => await send({ TaggingDirective: 'REPLACE' }),
+    );
   }
 
   async #copyByParts(job: CopyJob): Promise<Stored> {
     const { source, target, options } = job;
     const { signal } = options;
-    const found = await this.#headSource(source, signal);
-    const upload = await this.#multipart.create(
-      target,
-      {
-        ...newObjectInput(this.#connection.options, {
-          ...options,
-          storageClass: options.storageClass ?? found.StorageClass ?? 'STANDARD',
-        }),
-        ...describedInput(found, options),
-        ...keptEncryption(found, this.#connection.options.sse),
-        ...(await this.#tagging(source.key, found, signal)),
-      },
-      signal,
+    const found = await this.#descriptions.head(source, signal);
+    const input = await this.#descriptions.inputLike(source.key, found, options);
+    const upload = await this.#descriptions.withTags(
+      source.key,
+      input,
+      async (fields) => await this.#multipart.create(target, fields, signal),
     );
     try {
       const ranges = copyRanges(source.size, this.#threshold);
@@ -194,20 +168,11 @@ export class Copier {
     };
   }
 
-  async #headSource(source: CopySource, signal?: AbortSignal): Promise<HeadObjectCommandOutput> {
-    const found = await this.#connection.send(
-      new HeadObjectCommand(this.#connection.at(source.key)),
-      { key: source.key, signal },
-    );
-    if (entityTag(found.ETag) !== source.etag) throw conditionFailed('CopyObject', source.key);
-    return found;
-  }
-
   async #checkSource({ source, target, options }: CopyJob, copied: ETag): Promise<void> {
     // An object that was copied onto itself is another version now.
     if (this.#connection.isAws || copied === source.etag || target === source.key) return;
     // Two MD5s of single PUTs that differ: other bytes.
-    await this.#headSource(source, options.signal);
+    await this.#descriptions.head(source, options.signal);
   }
 
   /** After a CopyObject in doubt: done if the target holds what the source does. */
@@ -239,65 +204,6 @@ export class Copier {
       key,
     });
   }
-
-  async #tagging(
-    key: Key,
-    found: HeadObjectCommandOutput,
-    signal?: AbortSignal,
-  ): Promise<CreateInput> {
-    if ((found.TagCount ?? 0) === 0 || this.#tagsRefused) return {};
-    try {
-      const output = await this.#connection.send(
-        new GetObjectTaggingCommand(this.#connection.at(key)),
-        { key, signal },
-      );
-      // Ceph takes a plus sign for one, so no form encoding.
-      const pairs = (output.TagSet ?? []).map(
-        ({ Key: name = '', Value: value = '' }) =>
-          `${encodeURIComponent(name)}=${encodeURIComponent(value)}`,
-      );
-      return pairs.length === 0 ? {} : { Tagging: pairs.join('&') };
-    } catch (error) {
-      if (!isStoreError(error, 'denied', 'unsupported')) throw error;
-      this.#noteTagsRefused(key);
-      return {};
-    }
-  }
-
-  #noteTagsRefused(key: Key): void {
-    if (this.#tagsRefused) return;
-    this.#tagsRefused = true;
-    this.#connection.log.warn(
-      { key },
-      'objects are copied without their tags: s3:GetObjectTagging and s3:PutObjectTagging are denied',
-    );
-  }
-}
-
-/** What describes the source and a copy by CopyObject would have kept. */
-function describedInput(found: HeadObjectCommandOutput, options: WriteOptions): CreateInput {
-  const fields = {
-    CacheControl: found.CacheControl,
-    ContentDisposition: found.ContentDisposition,
-    ContentEncoding: found.ContentEncoding,
-    ContentLanguage: found.ContentLanguage,
-    ContentType: options.contentType ?? found.ContentType,
-    WebsiteRedirectLocation: found.WebsiteRedirectLocation,
-  };
-  const expires = found.ExpiresString === undefined ? Number.NaN : Date.parse(found.ExpiresString);
-  return {
-    ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)),
-    ...(Number.isNaN(expires) ? {} : { Expires: new Date(expires) }),
-    Metadata: { ...(options.metadata ?? found.Metadata) },
-  };
-}
-
-/** The source's own KMS key, unless the mount has settings of its own. */
-function keptEncryption(found: HeadObjectCommandOutput, sse: string | undefined): CreateInput {
-  const { ServerSideEncryption, SSEKMSKeyId } = found;
-  if (sse !== undefined || ServerSideEncryption === undefined || SSEKMSKeyId === undefined)
-    return {};
-  return { ServerSideEncryption, SSEKMSKeyId };
 }
 
 /** Equal ranges but for the last, so that 10,000 suffice. */

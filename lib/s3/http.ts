@@ -23,6 +23,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 
 import { takeBody } from './bounded-answer.js';
+import { fromWire, toWire } from './header-text.js';
 import { proxyAgents, proxyFor } from './proxy.js';
 import type { Proxy } from './proxy.js';
 import { isSilence } from './s3-errors.js';
@@ -82,6 +83,7 @@ export class HttpHandler extends NodeHttpHandler {
   override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
     const way = this.#way(this.proxyOf(request));
     const isAgain = 'expect' in request.headers;
+    toWire(request.headers);
     // Without a body there is nothing to ask for.
     if (Number(request.headers['content-length'] ?? 0) === 0) {
       Reflect.deleteProperty(request.headers, 'expect');
@@ -100,6 +102,7 @@ export class HttpHandler extends NodeHttpHandler {
       } else if (response.body instanceof Readable) {
         response.body.once('error', closeIdleIfSilent);
       }
+      fromWire(response.headers);
       return { response };
     } catch (error) {
       closeIdleIfSilent(error);

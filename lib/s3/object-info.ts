@@ -19,8 +19,21 @@ import { wholeCrc32Of } from './stored-checksum.js';
 /** Classes whose objects have to be restored before they can be read. GLACIER_IR is not one. */
 const archiveClasses = new Set(['GLACIER', 'DEEP_ARCHIVE']);
 
+export function isArchiveClass(storageClass: string | undefined): boolean {
+  return archiveClasses.has(storageClass ?? '');
+}
+
 /** User metadata of the store's own, see s3-store.ts; not shown to the core. */
 export const tokenName = 's3jail-upload';
+
+/** User metadata without what the store wrote for itself. */
+export function ownMetadata(
+  metadata: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  const own = { ...metadata };
+  Reflect.deleteProperty(own, tokenName);
+  return own;
+}
 
 /**
  * An entity tag with its quotes: Ceph leaves them out of CopyObject's answer.
@@ -55,8 +68,6 @@ export function infoOfAnswer(
     );
   }
   const { StorageClass: storageClass, ContentType: contentType } = answer;
-  const metadata = { ...answer.Metadata };
-  Reflect.deleteProperty(metadata, tokenName);
   const crc32 = wholeCrc32Of(answer);
   return {
     key,
@@ -65,7 +76,7 @@ export function infoOfAnswer(
     mtimeMs: timeOf(answer.LastModified),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(contentType === undefined ? {} : { contentType }),
-    metadata,
+    metadata: ownMetadata(answer.Metadata),
     archived: isArchived(answer),
     ...(crc32 === undefined ? {} : { crc32 }),
   };
@@ -73,7 +84,7 @@ export function infoOfAnswer(
 
 function isArchived(answer: HeadObjectCommandOutput | GetObjectCommandOutput): boolean {
   const archivedTier = 'ArchiveStatus' in answer && answer.ArchiveStatus !== undefined;
-  if (!archivedTier && !archiveClasses.has(answer.StorageClass ?? '')) return false;
+  if (!archivedTier && !isArchiveClass(answer.StorageClass)) return false;
   // `ongoing-request="false", expiry-date="…"` once a restored copy is there.
   return answer.Restore?.includes('ongoing-request="false"') !== true;
 }
@@ -140,7 +151,7 @@ function infoOfEntry(key: string | undefined, entry: _Object): ObjectInfo | unde
   const { StorageClass: storageClass } = entry;
   // Restored copies show only where RestoreStatus was asked for; elsewhere HEAD has the truth.
   const archived =
-    archiveClasses.has(storageClass ?? '') && entry.RestoreStatus?.RestoreExpiryDate === undefined;
+    isArchiveClass(storageClass) && entry.RestoreStatus?.RestoreExpiryDate === undefined;
   return {
     key: key as Key,
     size: entry.Size,

@@ -43,10 +43,12 @@ import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection.js';
 import type { StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
+import { Descriptions } from './description.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
 import { Listings } from './listing.js';
 import { Multipart, targetError } from './multipart.js';
+import type { CreateInput } from './multipart.js';
 import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
@@ -89,11 +91,12 @@ export class S3Store implements ObjectStore {
   readonly #listings: Listings;
   readonly #multipart: Multipart;
   readonly #copier: Copier;
+  readonly #descriptions: Descriptions;
   readonly #classes = new LRUCache<string, { etag: ETag; storageClass: string }>({
     max: rememberedClasses,
   });
   readonly #heads = new LRUCache<string, HeadObjectCommandOutput>(rememberedHeads);
-  /** storage class asked for when the upload was created */
+  /** storage class the upload was created with, undefined for the default */
   readonly #uploadClasses = new WeakMap<MultipartUpload, string | undefined>();
   /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
   #deletesPlainly = false;
@@ -108,7 +111,8 @@ export class S3Store implements ObjectStore {
     this.#integrity = new Integrity(this.#connection);
     this.#listings = new Listings(this.#connection);
     this.#multipart = new Multipart(this.#connection, this.#integrity, this.partRules);
-    this.#copier = new Copier(this.#connection, this.#multipart);
+    this.#descriptions = new Descriptions(this.#connection);
+    this.#copier = new Copier(this.#connection, this.#multipart, this.#descriptions);
   }
 
   get comparesCrc32(): boolean {
@@ -143,7 +147,7 @@ export class S3Store implements ObjectStore {
       'parts of different sizes': this.partRules.equalSizes.isSuspected
         ? 'refused'
         : 'not refused yet',
-      'tags of what is copied': this.#copier.keepsTags ? 'kept' : 'not kept',
+      'tags of what is copied': this.#descriptions.areTagsRefused ? 'not kept' : 'kept',
       listings: this.#listings.describe(),
       ...this.#connection.capabilities,
     };
@@ -241,28 +245,27 @@ export class S3Store implements ObjectStore {
     });
     const condition = await this.#conditions.prepare('PutObject', key, options);
     const token = condition.IfNoneMatch === undefined ? undefined : randomBytes(12).toString('hex');
-    const written = newObjectInput(this.#options, options);
+    const input = await this.#newObject(options);
     const metadata =
-      token === undefined ? {} : { Metadata: { ...written.Metadata, [tokenName]: token } };
+      token === undefined ? {} : { Metadata: { ...input.Metadata, [tokenName]: token } };
     try {
-      const output = await this.#integrity.put(
-        bytes,
-        sum,
-        async (sums) =>
-          await this.#connection.send(
-            new PutObjectCommand({
-              ...at,
-              ...written,
-              ...metadata,
-              ...sums,
-              ...condition,
-              Body: bytes,
-            }),
-            { key, signal: options.signal, bodyBytes: bytes.length },
+      const output = await this.#descriptions.withTags(
+        key,
+        { ...at, ...input, ...metadata, ...condition, Body: bytes },
+        async (fields) =>
+          await this.#integrity.put(
+            bytes,
+            sum,
+            async (sums) =>
+              await this.#connection.send(new PutObjectCommand({ ...fields, ...sums }), {
+                key,
+                signal: options.signal,
+                bodyBytes: bytes.length,
+              }),
           ),
       );
       const etag = entityTag(output.ETag) ?? (await this.head(key)).etag;
-      return this.#noteWritten(key, { etag, crc32: sum }, options.storageClass);
+      return this.#noteWritten(key, { etag, crc32: sum }, input.StorageClass);
     } catch (error) {
       if (!isInDoubt(error)) throw targetError(error, condition);
       return await settlePut(this.#connection, key, { body: bytes, crc32: sum, token }, error);
@@ -335,9 +338,13 @@ export class S3Store implements ObjectStore {
 
   async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
     this.#at(key, 'CreateMultipartUpload');
-    const input = newObjectInput(this.#options, options);
-    const upload = await this.#multipart.create(key, input, options.signal);
-    this.#uploadClasses.set(upload, options.storageClass);
+    const input = await this.#newObject(options);
+    const upload = await this.#descriptions.withTags(
+      key,
+      input,
+      async (fields) => await this.#multipart.create(key, fields, options.signal),
+    );
+    this.#uploadClasses.set(upload, input.StorageClass);
     return upload;
   }
 
@@ -391,6 +398,17 @@ export class S3Store implements ObjectStore {
     await this.#multipart.abort(upload);
   }
 
+  async #newObject(options: WriteOptions): Promise<CreateInput> {
+    const { like, signal } = options;
+    if (like === undefined) return newObjectInput(this.#options, options);
+    const recent = this.#heads.get(like.key);
+    const found =
+      entityTag(recent?.ETag) === like.etag && recent !== undefined
+        ? recent
+        : await this.#descriptions.head(like, signal);
+    return await this.#descriptions.inputLike(like.key, found, options);
+  }
+
   /** Tells another version from an endpoint that cannot do conditional deletes. */
   async #deleteAfterRefusal(
     key: Key,
@@ -423,8 +441,9 @@ export class S3Store implements ObjectStore {
 
   /** What was just written need not be asked for its class when it is renamed. */
   #noteWritten(key: Key, stored: Stored, storageClass: string | undefined): Stored {
-    const stays = storageClass ?? this.#options.storageClass ?? 'STANDARD';
-    this.#classes.set(key, { etag: stored.etag, storageClass: stays });
+    this.#classes.set(key, { etag: stored.etag, storageClass: storageClass ?? 'STANDARD' });
+    // The same bytes have the same ETag again, whatever is said of them now.
+    this.#heads.delete(key);
     return stored;
   }
 

@@ -22,7 +22,7 @@ export function newObjectInput(options: StoreOptions, write: WriteOptions): NewO
   const storageClass = write.storageClass ?? options.storageClass;
   return {
     ...(write.contentType === undefined ? {} : { ContentType: write.contentType }),
-    ...(write.metadata === undefined ? {} : { Metadata: { ...write.metadata } }),
+    ...(write.metadata === undefined ? {} : { Metadata: definedOf(write.metadata) }),
     // STANDARD is what the header's absence means, also where the class has no such name.
     ...(storageClass === undefined || storageClass === 'STANDARD'
       ? {}
@@ -33,4 +33,13 @@ export function newObjectInput(options: StoreOptions, write: WriteOptions): NewO
       : { ServerSideEncryption: options.sse as ServerSideEncryption }),
     ...(options.sseKmsKeyId === undefined ? {} : { SSEKMSKeyId: options.sseKmsKeyId }),
   };
+}
+
+/** The fields that have a value. */
+export function definedOf(
+  fields: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined),
+  );
 }

@@ -312,7 +312,8 @@ class Interceptor implements FaultProxy {
     entry.status = answer.statusCode;
     response.sendDate = false;
     response.writeHead(answer.statusCode ?? 502, answerHeaders(answer, fault));
-    response.flushHeaders();
+    // With bytes that are no ASCII in them, Node would flush headers encoded once more.
+    if (!/[^\0-\x7f]/.test(answer.rawHeaders.join(''))) response.flushHeaders();
     await pipeline(
       shapeResponse(answer, faults, entry, {
         stall: () => stall(exchange),
