@@ -58,6 +58,8 @@ export interface FilesystemSettings extends PresentationSettings {
   /** what becomes of an upload whose process died before close(2) */
   readonly interrupted: 'discard' | 'keep';
   readonly renameDir: 'refuse' | 'recursive';
+  /** this mount, among all that use the bucket, also after a restart */
+  readonly mountId: string;
   readonly metadataTtlMs: number;
   /** bytes of one listing in memory; longer ones go to the temp directory */
   readonly longestListing?: number;

@@ -4,6 +4,7 @@
  * Order of the end: no new opens, what is open is stored (up to `--drain-timeout`), the mount goes,
  * temporary files and runtime record go. What could not be stored is named, and the exit code says so.
  */
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { becomeUser, type UserRights } from './become-user.js';
@@ -119,7 +120,7 @@ async function bringUp(
   undo.push(() => store.close());
   const filesystem = new Filesystem({
     store,
-    settings: settingsOf(options, temp.path),
+    settings: settingsOf(options, temp.path, mountPoint),
     log,
     audit: observation.audit,
   });
@@ -201,8 +202,12 @@ async function abortLeftovers(store: S3Store, journal: UploadJournal, log: Log):
   }
 }
 
-function settingsOf(options: MountOptions, tempDir: string): FilesystemSettings {
-  return { ...options, tempDir };
+function settingsOf(
+  options: MountOptions,
+  tempDir: string,
+  mountPoint: string,
+): FilesystemSettings {
+  return { ...options, tempDir, mountId: `${hostname()}:${mountPoint}` };
 }
 
 function mountSettings({ source, options }: MountPlan, mountPoint: string, log: Log) {

@@ -10,9 +10,10 @@ import type { Locks } from './locks.js';
 import type { DirectoryEntry } from './listing.js';
 import type { Log } from './log.js';
 import type { RenameFlags } from './operations.js';
-import { classifyKey, isWithin, keyOf, markerOf, nameOf, parentOf, rootPath } from './path.js';
+import { lookInto, markerType, writeMarker, copyMarker } from './markers.js';
+import { isWithin, keyOf, markerOf, nameOf, parentOf, rootPath } from './path.js';
 import type { Key, Path } from './path.js';
-import { isCutOffMove, moveTree } from './rename-directory.js';
+import { DirectoryMove } from './rename-directory.js';
 import type { StagedFile } from './staged-file.js';
 import type { StagedFiles } from './staged-files.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
@@ -22,6 +23,8 @@ export interface NamespaceSettings {
   /** the root is a chroot: names that sshd looks up there are never answered from S3 */
   readonly chroot: boolean;
   readonly renameDir: 'refuse' | 'recursive';
+  /** this mount, among all that use the bucket, also after a restart */
+  readonly mountId: string;
 }
 
 export interface NamespaceParts {
@@ -46,8 +49,6 @@ export type Found =
 const guardedNames = new Set([
   ...['bin', 'dev', 'etc', 'lib', 'lib32', 'lib64', 'libx32', 'proc', 'run', 'sbin', 'sys', 'usr'],
 ]);
-
-const markerType = 'application/x-directory';
 
 export class Namespace {
   readonly #parts: NamespaceParts;
@@ -117,7 +118,10 @@ export class Namespace {
         throw new FsError('EEXIST', `${path} exists`);
       if (staged.isHidden(path)) await store.delete(keyOf(path));
       staged.reveal(path);
-      await this.#writeMarker(path);
+      if (!(await writeMarker(store, markerOf(path)))) {
+        tree.forget(path);
+        throw new FsError('EEXIST', `${path} was made by somebody else`);
+      }
       tree.recordNewDirectory(path);
     });
   }
@@ -130,7 +134,7 @@ export class Namespace {
       const found = await this.find(path, signal);
       if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
       if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
-      if (staged.hasBelow(path) || (await this.#hasEntries(path))) {
+      if (staged.hasBelow(path) || !(await lookInto(store, markerOf(path))).isEmpty) {
         throw new FsError('ENOTEMPTY', `${path} is not empty`);
       }
       const stays = this.#staysWithout(path);
@@ -148,13 +152,13 @@ export class Namespace {
     await this.#locked([from, to], signal, async () => {
       const source = await this.find(from, signal);
       if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
+      if (source.kind === 'directory') {
+        await this.#renameDirectory(from, to, flags);
+        return;
+      }
       const target = await this.find(to, signal);
       if (target !== undefined && flags.noReplace === true) {
         throw new FsError('EEXIST', `${to} exists`);
-      }
-      if (source.kind === 'directory') {
-        await this.#renameDirectory(from, to, target);
-        return;
       }
       if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
       await (source.file === undefined
@@ -274,45 +278,78 @@ export class Namespace {
     await this.removeObsolete(file);
   }
 
-  async #renameDirectory(from: Path, to: Path, target: Found | undefined): Promise<void> {
-    const { staged, store, tree, settings, log } = this.#parts;
+  async #renameDirectory(from: Path, to: Path, flags: RenameFlags): Promise<void> {
+    const { staged, store, tree } = this.#parts;
     if (isWithin(to, from)) throw new FsError('EBUSY', `${to} lies inside ${from}`);
-    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
-    const isEmpty = !staged.hasBelow(from) && !(await this.#hasEntries(from));
+    const source = await lookInto(store, markerOf(from));
+    const isEmpty = source.isEmpty && !staged.hasBelow(from);
+    if (!isEmpty) await this.#refuseFull(from, to);
+    if (staged.at(to) !== undefined) throw new FsError('ENOTDIR', `${to} is not a directory`);
+    if (staged.isHidden(to)) await store.delete(keyOf(to));
     staged.reveal(to);
-    if (target !== undefined && (staged.hasBelow(to) || (await this.#hasEntries(to)))) {
-      const isResumed =
-        settings.renameDir === 'recursive' &&
-        (await isCutOffMove({ store, from: markerOf(from), to: markerOf(to) }));
-      if (!isResumed) throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    const target = await tree.lookupAnew(to);
+    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
+    if (target !== undefined && flags.noReplace === true) {
+      throw new FsError('EEXIST', `${to} exists`);
     }
+    if (staged.hasBelow(to)) throw new FsError('ENOTEMPTY', `${to} is not empty`);
     const stays = this.#staysWithout(from, to);
-    if (isEmpty) {
-      await this.#writeMarker(to);
-      await store.delete(markerOf(from));
-    } else {
-      if (settings.renameDir === 'refuse') {
-        throw new FsError('ENOSYS', `${from} is not empty; --rename-dir recursive would copy it`);
-      }
-      for (const { file, from: was, to: becomes } of staged.moves(from, to)) {
-        await file.rename(becomes);
-        staged.detach(was);
-        staged.attach(becomes, file);
-      }
-      await moveTree({ store, from: markerOf(from), to: markerOf(to), log });
-    }
+    if (isEmpty) await this.#moveEmpty(source.marker, from, { to, isThere: target !== undefined });
+    else await this.#moveFull(source.marker, from, to);
     tree.recordNoDirectory(from);
     tree.forget(to);
     if (isEmpty) tree.recordNewDirectory(to);
-    else tree.recordDirectory(to, false);
+    else tree.recordDirectory(to, source.marker !== undefined);
     if (!stays) await this.#writeMarker(parentOf(from));
   }
 
-  /** Whether S3 has anything in a directory, asked anew: what is remembered may be out of date. */
-  async #hasEntries(path: Path): Promise<boolean> {
-    const prefix = markerOf(path);
-    const page = await this.#parts.store.list({ prefix, oneLevel: false, maxKeys: 2 });
-    return page.objects.some((object) => classifyKey(prefix, object.key).kind !== 'marker');
+  /** @throws FsError where a directory that is not empty is not renamed at all */
+  async #refuseFull(from: Path, to: Path): Promise<void> {
+    const { staged, store, settings } = this.#parts;
+    if (settings.renameDir === 'recursive') return;
+    const target = await this.find(to);
+    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
+    const isEmpty =
+      target === undefined ||
+      (!staged.hasBelow(to) && (await lookInto(store, markerOf(to))).isEmpty);
+    if (!isEmpty) throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    throw new FsError('ENOSYS', `${from} is not empty; --rename-dir recursive would copy it`);
+  }
+
+  /** @param target whether something is `isThere` already */
+  async #moveEmpty(
+    marker: ObjectInfo | undefined,
+    from: Path,
+    { to, isThere }: { to: Path; isThere: boolean },
+  ): Promise<void> {
+    const { store } = this.#parts;
+    const there = isThere ? await lookInto(store, markerOf(to)) : undefined;
+    if (there?.isEmpty === false) throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    const condition =
+      there?.marker === undefined ? { absent: true as const } : { etag: there.marker.etag };
+    try {
+      await (marker === undefined
+        ? store.put(markerOf(to), [], { contentType: markerType, condition })
+        : copyMarker(store, marker, markerOf(to), { condition }));
+    } catch (error) {
+      if (!isStoreError(error, 'changed')) throw error;
+      throw new FsError('EEXIST', `${to} was made by somebody else`, { cause: error });
+    }
+    await store.delete(markerOf(from));
+  }
+
+  async #moveFull(marker: ObjectInfo | undefined, from: Path, to: Path): Promise<void> {
+    const { staged, store, settings, log } = this.#parts;
+    const { mountId } = settings;
+    const keys = { from: markerOf(from), to: markerOf(to) };
+    const move = new DirectoryMove({ store, ...keys, mountId, log });
+    await move.claim(marker);
+    for (const { file, from: was, to: becomes } of staged.moves(from, to)) {
+      await file.rename(becomes);
+      staged.detach(was);
+      staged.attach(becomes, file);
+    }
+    await move.run();
   }
 
   /**
@@ -326,9 +363,10 @@ export class Namespace {
     return this.#parts.tree.staysWithout(directory, nameOf(path)) ?? false;
   }
 
+  /** Keeps a directory in being: one that others have described stays as it is. */
   async #writeMarker(path: Path): Promise<void> {
     const { store, tree } = this.#parts;
-    await store.put(markerOf(path), [], { contentType: markerType });
+    await writeMarker(store, markerOf(path));
     tree.recordDirectory(path, true);
   }
 }

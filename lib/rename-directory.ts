@@ -2,54 +2,147 @@
  * Renames a directory that is not empty: every key below it is copied, then every source deleted.
  *
  * Not atomic, and said so in the documentation: until the last copy is there both names show
- * content. Nothing is deleted before all copies exist, so a rename that was cut off while it copied
- * can simply be repeated.
+ * content. Nothing is deleted before all copies exist, so a rename that was cut off can simply be
+ * repeated.
+ *
+ * First of all the target is claimed: its marker is written if there is none, so of two hosts that
+ * rename something to one name one hears EEXIST. While the move lasts the marker's metadata names it:
+ * what a repeated rename finds in its way is its own only with that record, and a source that is there
+ * already is left alone only if it is the same to the byte. Every copy is made under the condition
+ * that nothing is at its key.
  */
+import { createHash } from 'node:crypto';
+import { FsError, isStoreError } from './errors.js';
+import { inParallel } from './in-parallel.js';
 import type { Log } from './log.js';
+import { copyMarker, markerType } from './markers.js';
 import type { Key } from './path.js';
-import type { ObjectInfo, ObjectStore } from './store.js';
+import type { Condition, ObjectInfo, ObjectStore, Stored } from './store.js';
 
 /** Copies and deletes are requests without bytes; this many keep a server busy, not drowned. */
 const concurrency = 16;
 
-export interface MoveTreeOptions {
+/** User metadata of the target's marker while a move is not finished: which one. */
+const recordName = 's3jail-move';
+
+export interface DirectoryMoveOptions {
   readonly store: ObjectStore;
   /** marker keys of the old and the new directory */
   readonly from: Key;
   readonly to: Key;
+  /** this mount, among all that use the bucket, also after a restart */
+  readonly mountId: string;
   readonly log: Log;
 }
 
-/**
- * Whether all that is at `to` are copies from `from`: what a rename leaves that was cut off while it
- * copied, so that repeating it goes on instead of finding the target in the way.
- */
-export async function isCutOffMove({
-  store,
-  from,
-  to,
-}: Omit<MoveTreeOptions, 'log'>): Promise<boolean> {
-  const sizes = new Map<string, number>();
-  for (const { key, size } of await listAll(store, from)) sizes.set(key.slice(from.length), size);
-  const targets = await listAll(store, to);
-  return targets.every(({ key, size }) => key === to || sizes.get(key.slice(to.length)) === size);
+export class DirectoryMove {
+  readonly #options: DirectoryMoveOptions;
+  readonly #record: string;
+
+  constructor(options: DirectoryMoveOptions) {
+    this.#options = options;
+    const { mountId, from, to } = options;
+    const hash = createHash('sha256').update(JSON.stringify([mountId, from, to]));
+    this.#record = hash.digest('hex');
+  }
+
+  /**
+   * Makes the target this move's own, before anything is copied.
+   * @param marker the source's
+   * @throws FsError ENOTEMPTY, EEXIST where somebody else has just made it; StoreError
+   */
+  async claim(marker: ObjectInfo | undefined): Promise<void> {
+    const { store, to } = this.#options;
+    const targets = await listAll(store, to);
+    const there = targets.find(({ key }) => key === to);
+    if (there !== undefined && (await this.#isRecorded(there))) return;
+    if (targets.some(({ key }) => key !== to)) throw notEmpty(to);
+    const condition = there === undefined ? { absent: true as const } : { etag: there.etag };
+    try {
+      await this.#writeMarker(marker ?? there, condition, this.#record);
+    } catch (error) {
+      if (!isStoreError(error, 'changed')) throw error;
+      throw new FsError('EEXIST', `/${to} was made by somebody else`, { cause: error });
+    }
+  }
+
+  /** Copies, then deletes. @throws StoreError; then the source is complete, or all copies exist */
+  async run(): Promise<void> {
+    const { store, from, to, log } = this.#options;
+    const sources = await listAll(store, from);
+    const copies = new Map((await listAll(store, to)).map((object) => [object.key, object]));
+    const counts = { from, to, objects: sources.length };
+    log.info(counts, 'renaming a directory: copying');
+    let copied = 0;
+    await inParallel(concurrency, sources, async (source) => {
+      if (source.key !== from) await this.#copy(source, copies);
+      copied++;
+      if (copied % 1000 === 0) log.info({ ...counts, copied }, 'renaming a directory: copying');
+    });
+    log.info(counts, 'renaming a directory: deleting the old keys');
+    const others = sources.filter(({ key }) => key !== from);
+    const remove = ({ key, etag }: ObjectInfo): Promise<void> =>
+      store.delete(key, { ifMatch: etag });
+    await inParallel(concurrency, others, remove);
+    const marker = sources.find(({ key }) => key === from);
+    if (marker !== undefined) await remove(marker);
+    await this.#finish(marker !== undefined);
+  }
+
+  async #copy(source: ObjectInfo, copies: ReadonlyMap<Key, ObjectInfo>): Promise<void> {
+    const { store, from, to } = this.#options;
+    const target = (to + source.key.slice(from.length)) as Key;
+    const there = copies.get(target);
+    if (there !== undefined) {
+      if (await this.#isSame(source, there)) return;
+      throw notEmpty(target);
+    }
+    const condition = { absent: true } as const;
+    if (target.endsWith('/')) await copyMarker(store, source, target, { condition });
+    else await store.copy(source, target, { storageClass: source.storageClass, condition });
+  }
+
+  /** An ETag that is no MD5 of the content differs from one copy to the next; then CRC32s tell. */
+  async #isSame(source: ObjectInfo, copy: ObjectInfo): Promise<boolean> {
+    if (source.size !== copy.size) return false;
+    if (source.etag === copy.etag) return true;
+    const { store } = this.#options;
+    const [one, other] = await Promise.all([store.head(source.key), store.head(copy.key)]);
+    return one.crc32 !== undefined && one.crc32 === other.crc32;
+  }
+
+  /** The record goes, and with it a marker that was written for it alone. */
+  async #finish(hadMarker: boolean): Promise<void> {
+    const { store, to } = this.#options;
+    const { objects } = await store.list({ prefix: to, oneLevel: false, maxKeys: 1 });
+    const marker = objects.find(({ key }) => key === to);
+    // Somebody else has removed or replaced it meanwhile.
+    if (marker === undefined || !(await this.#isRecorded(marker))) return;
+    await (hadMarker
+      ? this.#writeMarker(marker, { etag: marker.etag }, undefined)
+      : store.delete(to, { ifMatch: marker.etag }));
+  }
+
+  async #isRecorded(marker: ObjectInfo): Promise<boolean> {
+    const { metadata } = await this.#options.store.head(marker.key);
+    return metadata?.[recordName] === this.#record;
+  }
+
+  async #writeMarker(
+    like: ObjectInfo | undefined,
+    condition: Condition,
+    record: string | undefined,
+  ): Promise<Stored> {
+    const { store, to } = this.#options;
+    const options = { condition, metadata: { [recordName]: record } };
+    return await (like === undefined
+      ? store.put(to, [], { ...options, contentType: markerType })
+      : copyMarker(store, like, to, options));
+  }
 }
 
-/** @throws StoreError; then the source is complete, and some copies may exist */
-export async function moveTree({ store, from, to, log }: MoveTreeOptions): Promise<void> {
-  const objects = await listAll(store, from);
-  log.info({ from, to, objects: objects.length }, 'renaming a directory: copying');
-  let copied = 0;
-  await inParallel(objects, async (object) => {
-    const target = (to + object.key.slice(from.length)) as Key;
-    await store.copy(object, target, { storageClass: object.storageClass });
-    copied++;
-    if (copied % 1000 === 0) {
-      log.info({ from, to, copied, objects: objects.length }, 'renaming a directory: copying');
-    }
-  });
-  log.info({ from, to, objects: objects.length }, 'renaming a directory: deleting the old keys');
-  await inParallel(objects, (object) => store.delete(object.key, { ifMatch: object.etag }));
+function notEmpty(key: Key): FsError {
+  return new FsError('ENOTEMPTY', `/${key} is in the way of a directory that is renamed`);
 }
 
 async function listAll(store: ObjectStore, prefix: Key): Promise<ObjectInfo[]> {
@@ -65,15 +158,4 @@ async function listAll(store: ObjectStore, prefix: Key): Promise<ObjectInfo[]> {
     from = page.next;
   } while (from !== undefined);
   return objects;
-}
-
-async function inParallel<T>(
-  items: readonly T[],
-  work: (item: T) => Promise<unknown>,
-): Promise<void> {
-  const queue = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await work(item);
-  };
-  await Promise.all(Array.from({ length: concurrency }, worker));
 }

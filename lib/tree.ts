@@ -151,6 +151,16 @@ export class Tree {
     return await this.#answerOf(pending, signal);
   }
 
+  /** What S3 has at `path`, asked anew: for who is about to put something there. @throws StoreError */
+  async lookupAnew(path: Path): Promise<Entry | undefined> {
+    const entry = await this.#byName.ask(path, new AbortController().signal);
+    if (entry?.kind !== this.peek(path)?.entry?.kind) {
+      this.forget(path);
+      this.#record(path, entry);
+    }
+    return entry;
+  }
+
   /** What is known of `path` without asking S3. */
   peek(path: Path): { entry: Entry | undefined } | undefined {
     const single = this.#entries.get(path);

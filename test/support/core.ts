@@ -45,6 +45,8 @@ export interface CoreOptions {
   /** what the server is not to understand; its bucket has to be open to everybody */
   readonly misread?: Misreading;
   readonly buckets?: EndpointOptions['buckets'];
+  /** of another core: this one is another host on the same bucket */
+  readonly endpoint?: Endpoint;
   /** as of EndpointOptions */
   readonly strictPartSums?: boolean;
   /** bytes; larger objects are copied by parts */
@@ -63,6 +65,7 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
   utimens: 'refuse',
   interrupted: 'discard',
   renameDir: 'refuse',
+  mountId: 'host:/srv/alice',
   metadataTtlMs: 5000,
   contentType: true,
   partSize: 8 * 1024 * 1024,
@@ -77,11 +80,13 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
   const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
   const { log = silentLog, clock = systemClock } = options;
   const { refuse, misread, buckets, copyThreshold, strictPartSums = false } = options;
-  const endpoint = await useEndpoint(t, {
-    strictPartSums,
-    ...(minPart === undefined ? {} : { limits: { minPart } }),
-    ...(buckets && { buckets }),
-  });
+  const endpoint =
+    options.endpoint ??
+    (await useEndpoint(t, {
+      strictPartSums,
+      ...(minPart === undefined ? {} : { limits: { minPart } }),
+      ...(buckets && { buckets }),
+    }));
   const proxy = await startFaultProxy({
     target: endpoint.url,
     ...(refuse && { refuse }),

@@ -1,0 +1,56 @@
+/**
+ * Directory markers, the objects whose key ends in `/`. Other tools write them too, with metadata and
+ * content of their own: one that is there is never written over, and one that changes its place is
+ * read and written anew, because some servers refuse to copy it (versitygw, SeaweedFS).
+ *
+ * On endpoints that do not keep If-None-Match the store looks right before it writes; of two hosts
+ * that make one directory in that instant both are told that they did.
+ */
+import { isStoreError } from './errors.js';
+import { classifyKey } from './path.js';
+import type { Key } from './path.js';
+import type { ObjectInfo, ObjectStore, Stored, WriteOptions } from './store.js';
+
+export const markerType = 'application/x-directory';
+
+/** What S3 has in a directory. */
+export interface DirectoryLook {
+  readonly marker: ObjectInfo | undefined;
+  /** nothing but the marker */
+  readonly isEmpty: boolean;
+}
+
+/** @returns whether there was none */
+export async function writeMarker(store: ObjectStore, key: Key): Promise<boolean> {
+  try {
+    await store.put(key, [], { contentType: markerType, condition: { absent: true } });
+    return true;
+  } catch (error) {
+    if (isStoreError(error, 'changed')) return false;
+    throw error;
+  }
+}
+
+/** Writes a marker with the content and the description of another one. */
+export async function copyMarker(
+  store: ObjectStore,
+  source: ObjectInfo,
+  target: Key,
+  options: Pick<WriteOptions, 'condition' | 'metadata'>,
+): Promise<Stored> {
+  const content: Uint8Array[] = [];
+  if (source.size > 0) {
+    const { body } = await store.get(source.key, { ifMatch: source.etag });
+    for await (const piece of body) content.push(piece);
+  }
+  return await store.put(target, content, { ...options, like: source });
+}
+
+/** Asked anew: what is remembered may be out of date. */
+export async function lookInto(store: ObjectStore, prefix: Key): Promise<DirectoryLook> {
+  const { objects } = await store.list({ prefix, oneLevel: false, maxKeys: 2 });
+  return {
+    marker: objects.find(({ key }) => key === prefix),
+    isEmpty: objects.every(({ key }) => classifyKey(prefix, key).kind === 'marker'),
+  };
+}
