@@ -25,7 +25,7 @@ interface Answer {
 }
 
 const content = Buffer.from('0123456789abcdefghij');
-const etag = '"0123456789abcdef0123456789abcdef"';
+const etag = `"${createHash('md5').update(content).digest('hex')}"`;
 const key = 'x' as Key;
 
 /** A store before a server that answers its nth request with what `script(n, request)` says. */

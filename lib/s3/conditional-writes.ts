@@ -23,9 +23,10 @@ import {
 
 import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
-import type { Condition, WriteOptions } from '../store.js';
+import type { Condition, ETag, WriteOptions } from '../store.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
+import type { Evidence } from './evidence.js';
 import { entityTag } from './object-info.js';
 import { newObjectInput } from './write-input.js';
 import type { NewObjectInput } from './write-input.js';
@@ -58,11 +59,14 @@ function conditionInput(condition: Condition | undefined): ConditionInput {
 
 export class ConditionalWrites {
   readonly #connection: Connection;
+  readonly #evidence: Evidence;
   readonly #known = new Map<ConditionalAction, Promise<Kept>>();
   readonly #found = new Map<ConditionalAction, Kept>();
 
-  constructor(connection: Connection) {
+  /** @param evidence told what the answers to the tries prove */
+  constructor(connection: Connection, evidence: Evidence) {
     this.#connection = connection;
+    this.#evidence = evidence;
   }
 
   /** What is known so far, in words. */
@@ -138,6 +142,7 @@ export class ConditionalWrites {
       const made = await this.#connection.send(
         new PutObjectCommand({ ...at, ...this.#written, Body: Buffer.alloc(0) }),
       );
+      this.#evidence.put(made, { body: Buffer.alloc(0), crc32: 0 });
       const etag = entityTag(made.ETag) ?? noSuchTag;
       const kept = await this.#tries(action, at, etag);
       this.#report(action, kept);
@@ -180,10 +185,19 @@ export class ConditionalWrites {
     const part = await connection.send(
       new UploadPartCommand({ ...upload, PartNumber: 1, Body: Buffer.alloc(1) }),
     );
-    const parts = { MultipartUpload: { Parts: [{ PartNumber: 1, ETag: part.ETag }] } };
+    const parts = [{ PartNumber: 1, ETag: part.ETag }];
+    const tag = entityTag(part.ETag) ?? (noSuchTag as ETag);
     const write = async (condition: ConditionInput): Promise<Outcome> =>
       await outcome(
-        connection.send(new CompleteMultipartUploadCommand({ ...upload, ...parts, ...condition })),
+        connection
+          .send(
+            new CompleteMultipartUploadCommand({
+              ...upload,
+              ...condition,
+              MultipartUpload: { Parts: parts },
+            }),
+          )
+          .then((output) => this.#evidence.complete(output, { parts: [{ etag: tag }] })),
       );
     try {
       // Once one of them is done the upload is gone, and the rest is taken as not kept either.

@@ -31,6 +31,7 @@ import {
 import type { StoreOptions } from './client.js';
 import { credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
+import { refuseForeignAnswers } from './evidence.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
 import { ReadChecksums } from './read-checksums.js';
 import type { NotedRetry } from './retry.js';
@@ -287,6 +288,7 @@ export class Connection {
 
   #watch(client: S3Client, handler: HttpHandler): void {
     this.#readChecksums.attach(client);
+    refuseForeignAnswers(client);
     client.middlewareStack.add(
       (next, context) => (args) => {
         const request = args.request as HttpRequest;

@@ -16,7 +16,8 @@ import type {
   HeadObjectCommandOutput,
 } from '@aws-sdk/client-s3';
 
-import { StoreError, isStoreError } from '../errors.js';
+import type { StoreError } from '../errors.js';
+import { isStoreError } from '../errors.js';
 import { inParallel } from '../in-parallel.js';
 import { PartsRefused } from '../part-rules.js';
 import type { Key } from '../path.js';
@@ -27,6 +28,7 @@ import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
 import { describedInput, keptClass } from './description.js';
 import type { Descriptions } from './description.js';
+import { unproven } from './evidence.js';
 import { targetError } from './multipart.js';
 import type { Multipart } from './multipart.js';
 import { entityTag, md5OfTag } from './object-info.js';
@@ -107,7 +109,8 @@ export class Copier {
     };
     try {
       const output = await this.#sendCopy(input, job);
-      const etag = entityTag(output.CopyObjectResult?.ETag) ?? (await this.#tagOf(target));
+      const etag = entityTag(output.CopyObjectResult?.ETag);
+      if (etag === undefined) throw unproven('CopyObject', target);
       await this.#checkSource(job, etag);
       return { etag };
     } catch (error) {
@@ -191,18 +194,6 @@ export class Copier {
     const wanted = Object.entries(job.options.metadata ?? {});
     if (wanted.some(([name, value]) => found.Metadata?.[name] !== value)) throw error;
     return { etag };
-  }
-
-  async #tagOf(key: Key): Promise<ETag> {
-    const found = await this.#connection.send(new HeadObjectCommand(this.#connection.at(key)), {
-      key,
-    });
-    const etag = entityTag(found.ETag);
-    if (etag !== undefined) return etag;
-    throw new StoreError('corrupt', `HeadObject ${JSON.stringify(key)}: no ETag in the answer`, {
-      action: 'HeadObject',
-      key,
-    });
   }
 }
 

@@ -38,9 +38,11 @@ import type { ConditionInput } from './conditional-writes.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
 import type { Integrity } from './integrity.js';
-import { entityTag } from './object-info.js';
+import { proveGone, unproven } from './evidence.js';
+import type { Evidence } from './evidence.js';
+import { entityTag, tokenName } from './object-info.js';
 import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
-import { isInDoubt, settleComplete } from './settle.js';
+import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
 import { initiatedAt, removeTwins } from './twin-uploads.js';
@@ -63,6 +65,8 @@ interface UploadState {
   readonly sources: Map<Key, ETag>;
   /** where CreateMultipartUpload was sent more than once: see twin-uploads.ts */
   readonly begun: { readonly initiated: Date; readonly tookMs: number } | undefined;
+  /** in the metadata of the object to be: see evidence.ts */
+  readonly token: string | undefined;
 }
 
 /** Fields of CreateMultipartUpload beyond bucket and key. */
@@ -71,6 +75,7 @@ export type CreateInput = Omit<CreateMultipartUploadCommandInput, 'Bucket' | 'Ke
 export class Multipart {
   readonly #connection: Connection;
   readonly #integrity: Integrity;
+  readonly #evidence: Evidence;
   readonly #rules: PartRules;
   readonly #ways: UploadWays;
   readonly #states = new Map<string, UploadState>();
@@ -78,11 +83,19 @@ export class Multipart {
   /** Ceph before 18 takes the source key of UploadPartCopy literally, though not of CopyObject. */
   #literalSources = false;
 
-  constructor(connection: Connection, integrity: Integrity, rules: PartRules) {
+  constructor(
+    connection: Connection,
+    parts: {
+      readonly integrity: Integrity;
+      readonly evidence: Evidence;
+      readonly rules: PartRules;
+    },
+  ) {
     this.#connection = connection;
-    this.#rules = rules;
-    this.#integrity = integrity;
+    this.#rules = parts.rules;
+    this.#integrity = parts.integrity;
     this.#ways = new UploadWays(() => connection.isAws, connection.options.clock);
+    this.#evidence = parts.evidence;
     this.#abandoned = new AbandonedUploads((upload) => this.#abort(upload), connection.log);
   }
 
@@ -95,8 +108,13 @@ export class Multipart {
     return this.#ways.current.name;
   }
 
-  async create(key: Key, input: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
+  async create(key: Key, fields: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
     const startMs = performance.now();
+    const token = this.#evidence.token('CompleteMultipartUpload');
+    const input =
+      token === undefined
+        ? fields
+        : { ...fields, Metadata: { ...fields.Metadata, [tokenName]: token } };
     const { output, way } = await this.#create(key, input, signal);
     const uploadId = output.UploadId;
     if (uploadId === undefined || uploadId === '') {
@@ -120,6 +138,7 @@ export class Multipart {
       copied: new Set(),
       sources: new Map(),
       begun,
+      token,
     });
     return upload;
   }
@@ -261,10 +280,12 @@ export class Multipart {
         }),
         { key: upload.key, signal },
       );
+      const crc32 = wholeCrc32(parts);
+      const etag = this.#evidence.complete(output, { parts, crc32 });
+      if (etag === undefined) throw unproven('CompleteMultipartUpload', upload.key);
       await this.#forget(upload);
       this.#noteTaken(parts, state);
-      const etag = entityTag(output.ETag) ?? (await this.#tagOf(upload.key));
-      return { etag, crc32: wholeCrc32(parts) };
+      return { etag, crc32 };
     } catch (error) {
       const { isAws } = this.#connection;
       const copied = state?.copied ?? new Set();
@@ -272,9 +293,11 @@ export class Multipart {
       const failure = refusalOfParts(error, refused);
       if (!isInDoubt(failure) && !isStoreError(failure, 'noUpload'))
         throw targetError(this.#noted(state, failure), condition);
-      const stored = await settleComplete(this.#connection, upload, parts, failure);
+      const proof = { parts, token: state?.token };
+      const stored = await settleComplete(this.#connection, upload, proof, failure);
       await this.#forget(upload);
-      return stored;
+      this.#noteTaken(parts, state);
+      return { ...stored, crc32: wholeCrc32(parts) };
     }
   }
 
@@ -291,7 +314,7 @@ export class Multipart {
       await this.#forget(upload);
     } catch (error) {
       this.#states.delete(upload.uploadId);
-      if (isStoreError(error, 'unavailable', 'throttled')) this.#abandoned.add(upload);
+      if (isStoreError(error, 'unavailable', 'throttled', 'corrupt')) this.#abandoned.add(upload);
       throw error;
     }
   }
@@ -317,10 +340,13 @@ export class Multipart {
 
   async #abort(upload: MultipartUpload): Promise<void> {
     try {
-      await this.#connection.send(new AbortMultipartUploadCommand(this.#at(upload)), {
-        key: upload.key,
-      });
+      const output = await this.#connection.send(
+        new AbortMultipartUploadCommand(this.#at(upload)),
+        { key: upload.key },
+      );
+      proveGone('AbortMultipartUpload', upload.key, output);
     } catch (error) {
+      if (isStoreError(error, 'corrupt') && (await isGone(this.#connection, upload, false))) return;
       // Gone already, by an earlier try whose answer was lost or by a lifecycle rule.
       if (!isStoreError(error, 'noUpload', 'notFound', 'noBucket')) throw error;
     }
@@ -368,15 +394,6 @@ export class Multipart {
     const action = 'UploadPartCopy';
     const what = `${action} ${JSON.stringify(key)}: ${why}`;
     return new PartsRefused(what, ['noCopies'], { action, key, cause });
-  }
-
-  /** The version at a key, for endpoints whose answer leaves it out (Ceph before 18). */
-  async #tagOf(key: Key): Promise<ETag> {
-    const input = this.#connection.at(key);
-    const found = await this.#connection.send(new HeadObjectCommand(input), { key });
-    const etag = entityTag(found.ETag);
-    if (etag === undefined) throw fault('HeadObject', key, 'no ETag in the answer');
-    return etag;
   }
 
   #at(upload: MultipartUpload) {

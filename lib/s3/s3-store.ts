@@ -4,14 +4,13 @@
  * This file is where keys get and lose the prefix and where the pieces beside it are put together:
  * connection.ts sends and counts, get-body.ts reads, multipart.ts, upload-source.ts and
  * copy-object.ts write, conditional-writes.ts knows what the endpoint's conditions are worth, and
- * settle.ts asks what became of writes whose answer was lost.
+ * evidence.ts judges what an answer proves, and settle.ts asks what became of writes whose answer was
+ * lost or proves nothing.
  *
  * A PUT under If-None-Match carries a random token in the object's metadata, `s3jail-upload`, because
  * nothing else can prove afterwards whose PUT it was. An abort by signal ends the request, but S3 may
  * have applied it by then: whoever aborts a write knows nothing about the key until he has asked.
  */
-import { randomBytes } from 'node:crypto';
-
 import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
@@ -44,6 +43,7 @@ import { Connection } from './connection.js';
 import type { StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
 import { Descriptions } from './description.js';
+import { Evidence, newToken, proveGone, unproven } from './evidence.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
 import { Listings } from './listing.js';
@@ -87,6 +87,7 @@ export class S3Store implements ObjectStore {
   readonly #options: StoreOptions;
   readonly #connection: Connection;
   readonly #conditions: ConditionalWrites;
+  readonly #evidence: Evidence;
   readonly #integrity: Integrity;
   readonly #listings: Listings;
   readonly #multipart: Multipart;
@@ -107,10 +108,15 @@ export class S3Store implements ObjectStore {
     this.#options = options;
     this.partRules = new PartRules(options.clock);
     this.#connection = new Connection(options, log);
-    this.#conditions = new ConditionalWrites(this.#connection);
+    this.#evidence = new Evidence(this.#connection);
+    this.#conditions = new ConditionalWrites(this.#connection, this.#evidence);
     this.#integrity = new Integrity(this.#connection);
     this.#listings = new Listings(this.#connection);
-    this.#multipart = new Multipart(this.#connection, this.#integrity, this.partRules);
+    this.#multipart = new Multipart(this.#connection, {
+      integrity: this.#integrity,
+      evidence: this.#evidence,
+      rules: this.partRules,
+    });
     this.#descriptions = new Descriptions(this.#connection);
     this.#copier = new Copier(this.#connection, this.#multipart, this.#descriptions);
   }
@@ -244,7 +250,8 @@ export class S3Store implements ObjectStore {
       isCompared: this.comparesCrc32,
     });
     const condition = await this.#conditions.prepare('PutObject', key, options);
-    const token = condition.IfNoneMatch === undefined ? undefined : randomBytes(12).toString('hex');
+    const token =
+      condition.IfNoneMatch === undefined ? this.#evidence.token('PutObject') : newToken();
     const input = await this.#newObject(options);
     const metadata =
       token === undefined ? {} : { Metadata: { ...input.Metadata, [tokenName]: token } };
@@ -264,7 +271,8 @@ export class S3Store implements ObjectStore {
               }),
           ),
       );
-      const etag = entityTag(output.ETag) ?? (await this.head(key)).etag;
+      const etag = this.#evidence.put(output, { body: bytes, crc32: sum });
+      if (etag === undefined) throw unproven('PutObject', key);
       return this.#noteWritten(key, { etag, crc32: sum }, input.StorageClass);
     } catch (error) {
       if (!isInDoubt(error)) throw targetError(error, condition);
@@ -324,14 +332,16 @@ export class S3Store implements ObjectStore {
     const at = this.#at(key, 'DeleteObject');
     const input = ifMatch === undefined || this.#deletesPlainly ? at : { ...at, IfMatch: ifMatch };
     try {
-      await this.#connection.send(new DeleteObjectCommand(input), { key, signal });
+      const output = await this.#connection.send(new DeleteObjectCommand(input), { key, signal });
+      proveGone('DeleteObject', key, output);
     } catch (error) {
       if (isStoreError(error, 'notFound')) return;
       if (input !== at && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
         await this.#deleteAfterRefusal(key, options, error);
         return;
       }
-      if (isInDoubt(error) && (await isAbsent(this.#connection, key, error))) return;
+      if (isInDoubt(error) && (await isAbsent(this.#connection, this.#listings, key, error)))
+        return;
       throw error;
     }
   }

@@ -5,13 +5,15 @@
  * such a request again; a conditional one is then refused, because of its own first try. So
  * whenever a write ends in doubt the key is asked, and the write counts as done only if what is
  * there proves to be ours:
- * - PUT under If-None-Match: a random token in the metadata (`x-amz-meta-s3jail-upload`). Content
- *   proves nothing there: two clients may create the same lock file, and one has to lose.
+ * - the random token in the metadata (`x-amz-meta-s3jail-upload`), where one was set, as always in a PUT
+ *   under If-None-Match. Content proves nothing there: two clients may create the same lock file, and
+ *   one has to lose.
  * - other PUTs: the MD5 of the body, which is the ETag except under KMS encryption, or the CRC32
  *   that S3 stored. Another writer of the same bytes leaves the same object.
  * - CompleteMultipartUpload: the upload being gone, together with an object whose ETag is made of
  *   those of the parts, or at least of as many parts and as large. An upload that is still there was
  *   refused, even if the same content is at the key.
+ * - DeleteObject: a LIST to its end without the key; a bare 404 may come from anybody.
  */
 import { createHash } from 'node:crypto';
 
@@ -23,14 +25,16 @@ import type { Key } from '../path.js';
 import type { ETag, MultipartUpload, Stored, UploadedPart } from '../store.js';
 import { attemptsOf } from './connection.js';
 import type { Connection } from './connection.js';
-import { base64Crc32 } from './stored-checksum.js';
-import { entityTag, md5OfTag, tokenName } from './object-info.js';
+import { multipartTag } from './evidence.js';
+import type { Listings } from './listing.js';
+import { entityTag, md5OfTag, pageOfAnswer, tokenName } from './object-info.js';
+import { wholeCrc32Of } from './stored-checksum.js';
 
 /** What would prove that a body was stored. */
 export interface PutProof {
   readonly body: Buffer;
   readonly crc32: number;
-  /** in the metadata of a PUT under If-None-Match */
+  /** in the metadata */
   readonly token: string | undefined;
 }
 
@@ -56,44 +60,70 @@ export async function settlePut(
   const found = await headForProof(connection, key, error);
   const etag = found === undefined ? undefined : entityTag(found.ETag);
   if (found === undefined || etag === undefined || !isOurBody(found, etag, proof)) throw error;
-  connection.log.info(
-    { key, error: error.message },
-    'the answer was lost, but the object is stored',
-  );
+  noteSettled(connection, error);
   return { etag };
 }
 
 /**
  * After a CompleteMultipartUpload that failed with `error`, in doubt, or with noUpload.
+ * @param proof.token in the metadata that the upload was created with
  * @throws as settlePut
  */
 export async function settleComplete(
   connection: Connection,
   upload: MultipartUpload,
-  parts: readonly UploadedPart[],
+  proof: { readonly parts: readonly UploadedPart[]; readonly token: string | undefined },
   error: StoreError,
 ): Promise<Stored> {
+  const { parts, token } = proof;
   const found = await headForProof(connection, upload.key, error);
   const etag = found === undefined ? undefined : entityTag(found.ETag);
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   if (found === undefined || etag === undefined || found.ContentLength !== size) throw error;
-  const expected = multipartTag(parts);
-  // Under KMS encryption the tag of a part is no MD5, so only the form of the tag can be foretold.
-  const isLike = expected === undefined ? etag.endsWith(`-${parts.length}"`) : etag === expected;
-  const isOver = error.kind === 'noUpload' || (await isGone(connection, upload, error));
-  if (!isLike || !isOver) throw error;
-  const fields = { key: upload.key, error: error.message };
-  connection.log.info(fields, 'the answer was lost, but the upload is complete');
+  const isOurs =
+    hasToken(found, token) ??
+    (isLikeParts(etag, parts) &&
+      (error.kind === 'noUpload' || (await isGone(connection, upload, error.kind !== 'changed'))));
+  if (!isOurs) throw error;
+  noteSettled(connection, error);
   return { etag };
 }
 
 /** After a DeleteObject that failed in doubt: whether the object is gone. */
 export async function isAbsent(
   connection: Connection,
+  listings: Listings,
   key: Key,
   error: StoreError,
 ): Promise<boolean> {
-  return (await headForProof(connection, key, error)) === undefined;
+  const { Key: wanted, ...bucket } = connection.at(key);
+  let from: string | undefined;
+  do {
+    const page = await listings
+      .page(
+        {
+          ...bucket,
+          Prefix: wanted,
+          EncodingType: 'url',
+          ...(from === undefined ? {} : { ContinuationToken: from }),
+        },
+        (command) => connection.send(command, { key }),
+      )
+      .catch((failure: unknown) => {
+        throw isStoreError(failure) ? error : failure;
+      });
+    const { objects, next } = pageOfAnswer(page, connection.options.prefix, key);
+    if (objects.some((found) => found.key === key)) return false;
+    from = next;
+  } while (from !== undefined);
+  return true;
+}
+
+/** A known kind of answer that leaves the proof to a HEAD is no news each time. */
+function noteSettled(connection: Connection, error: StoreError): void {
+  const { key } = error;
+  const level = error.kind === 'corrupt' ? 'debug' : 'info';
+  connection.log[level]({ key, error: error.message }, 'no proof in the answer, but it is stored');
 }
 
 async function headForProof(
@@ -118,28 +148,34 @@ async function headForProof(
 }
 
 function isOurBody(found: HeadObjectCommandOutput, etag: ETag, proof: PutProof): boolean {
-  if (proof.token !== undefined) return found.Metadata?.[tokenName] === proof.token;
+  const isMarked = hasToken(found, proof.token);
+  if (isMarked !== undefined) return isMarked;
   if (found.ContentLength !== proof.body.length) return false;
-  if (found.ChecksumCRC32 !== undefined) return found.ChecksumCRC32 === base64Crc32(proof.crc32);
+  const sum = wholeCrc32Of(found);
+  if (sum !== undefined) return sum === proof.crc32;
   const md5 = md5OfTag(etag);
   return md5 !== undefined && md5 === createHash('md5').update(proof.body).digest('hex');
 }
 
-/** The ETag S3 gives an object completed from these parts, where theirs are MD5s. */
-export function multipartTag(parts: readonly UploadedPart[]): ETag | undefined {
-  const hash = createHash('md5');
-  for (const part of parts) {
-    const md5 = md5OfTag(part.etag);
-    if (md5 === undefined) return undefined;
-    hash.update(md5, 'hex');
-  }
-  return `"${hash.digest('hex')}-${parts.length}"` as ETag;
+/** Whether what was found is of the write that carried the token; undefined where there was none. */
+function hasToken(found: HeadObjectCommandOutput, token: string | undefined): boolean | undefined {
+  return token === undefined ? undefined : found.Metadata?.[tokenName] === token;
 }
 
-async function isGone(
+/** Under KMS encryption the tag of a part is no MD5, so only the form of the tag can be foretold. */
+function isLikeParts(etag: ETag, parts: readonly UploadedPart[]): boolean {
+  const expected = multipartTag(parts);
+  return expected === undefined ? etag.endsWith(`-${parts.length}"`) : etag === expected;
+}
+
+/**
+ * Whether an upload is over: completed or aborted.
+ * @param unasked what to believe where asking is not allowed
+ */
+export async function isGone(
   connection: Connection,
   upload: MultipartUpload,
-  failure: StoreError,
+  unasked: boolean,
 ): Promise<boolean> {
   try {
     const input = { ...connection.at(upload.key), UploadId: upload.uploadId, MaxParts: 1 };
@@ -148,8 +184,7 @@ async function isGone(
   } catch (error) {
     // notFound: how Ceph says it.
     if (isStoreError(error, 'noUpload', 'notFound')) return true;
-    // Not allowed to ask. Where no refusal has to be explained, the ETag is proof enough.
-    if (isStoreError(error, 'denied', 'unsupported')) return failure.kind !== 'changed';
+    if (isStoreError(error, 'denied', 'unsupported')) return unasked;
     if (isStoreError(error)) return false;
     throw error;
   }

@@ -9,6 +9,7 @@ import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { inParallel } from '../support/bucket.js';
 import { failed, succeeded, succeededQuietly } from '../support/expect.js';
+import { foreignAnswers } from '../support/foreign-answers.js';
 import { startJail, type Jail } from '../support/jail.js';
 import { writeRandomFile } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
@@ -54,6 +55,20 @@ async function failureCases(t: Test, setting: Setting): Promise<void> {
     injection.remove();
     t.strictSame(await jail.bucket.keys(), ['old']);
     await nothingLeft(t, jail);
+    await worksAgain(t, jail, hashes);
+  });
+
+  await t.test('with something else answering writes in its place', async (t) => {
+    const answer = foreignAnswers['a page with an ETag of its own'];
+    if (answer === undefined) throw new Error('no such answer');
+    const actions = ['PutObject', 'CompleteMultipartUpload', 'CopyObject', 'DeleteObject'] as const;
+    const injections = actions.map((action) =>
+      jail.proxy.inject({ action, count: always, fault: { kind: 'foreign', answer } }),
+    );
+    await cannotStore(t, jail, /Failure/);
+    failed(t, await jail.sftp('rename old new'), /Failure/, 'rename');
+    failed(t, await jail.sftp('rm old'), /Failure/, 'rm');
+    for (const injection of injections) injection.remove();
     await worksAgain(t, jail, hashes);
   });
 

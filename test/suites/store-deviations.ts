@@ -21,6 +21,8 @@ export interface Deviations {
   readonly namesVersions: boolean;
   /** DeleteObject under an If-Match that does not hold deletes nevertheless */
   readonly deletesAnyway: boolean;
+  /** AbortMultipartUpload answers 200, so that ListParts has to tell whether it was done */
+  readonly abortsBy200: boolean;
   /** multipart uploads take tags */
   readonly tagsUploads: boolean;
   /** checksums of whole objects are stored and come back with GET */
@@ -63,6 +65,7 @@ export const embeddedDeviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: kept },
   namesVersions: true,
   deletesAnyway: false,
+  abortsBy200: false,
   tagsUploads: true,
   storesChecksums: true,
   archives: true,
@@ -84,6 +87,7 @@ export const ceph16Deviations: Deviations = {
   conditions: { put: { absent: true, etag: false }, complete: ignored, copy: ignored },
   namesVersions: false,
   deletesAnyway: true,
+  abortsBy200: false,
   tagsUploads: false,
   storesChecksums: false,
   archives: false,
@@ -98,6 +102,7 @@ export const ceph20Deviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: ignored },
   namesVersions: true,
   deletesAnyway: false,
+  abortsBy200: false,
   tagsUploads: true,
   storesChecksums: true,
   archives: false,
@@ -156,6 +161,7 @@ const garageDeviations: Deviations = {
   ...embeddedDeviations,
   conditions: { put: ignored, complete: ignored, copy: ignored },
   deletesAnyway: true,
+  abortsBy200: true,
   archives: false,
   otherClass: undefined,
   tags: false,

@@ -11,6 +11,7 @@ import { copyLaws } from './store-copy-laws.js';
 import type { Deviations } from './store-deviations.js';
 import { makeStore } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
+import { evidenceLaws } from './store-evidence-laws.js';
 import { listingLaws } from './store-listing-laws.js';
 import { multipartLaws } from './store-multipart-laws.js';
 import { objectLaws } from './store-object-laws.js';
@@ -40,6 +41,7 @@ export async function storeFaultLaws(
   const setup = await makeSetup(t, server, deviations);
   await t.test('reading', (t) => readFaultLaws(t, setup));
   await t.test('writing', (t) => writeFaultLaws(t, setup));
+  await t.test('evidence', (t) => evidenceLaws(t, setup));
 }
 
 async function makeSetup(t: Test, server: TestServer, deviations: Deviations): Promise<LawSetup> {

@@ -29,6 +29,7 @@ import {
   type Injection,
   type InjectionOptions,
   type ProxyAction,
+  type WholeAnswer,
 } from './faults.js';
 import { shapeRequest, shapeResponse } from './traffic.js';
 
@@ -238,7 +239,8 @@ class Interceptor implements FaultProxy {
     else if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
     else if (breaking?.kind === 'status' || breaking?.kind === 'error-in-200') {
       await this.#answerItself(exchange, breaking);
-    } else await this.#forward(exchange);
+    } else if (breaking?.kind === 'foreign') await this.#answerForeign(exchange, breaking);
+    else await this.#forward(exchange);
   }
 
   /** Takes the whole body first: an early answer would be another fault. */
@@ -261,6 +263,15 @@ class Interceptor implements FaultProxy {
     }
     entry.bytesOut = request.method === 'HEAD' ? 0 : body.length;
     response.end(body);
+  }
+
+  async #answerForeign(
+    { request, response, entry, expectsContinue }: Exchange,
+    fault: Extract<Fault, { kind: 'foreign' }>,
+  ): Promise<void> {
+    if (expectsContinue) response.writeContinue();
+    for await (const piece of request as AsyncIterable<Buffer>) entry.bytesIn += piece.length;
+    answerWith({ request, response, entry }, fault.answer(request.headers));
   }
 
   async #forward(exchange: Exchange): Promise<void> {
@@ -341,21 +352,29 @@ async function answerInPieces(
   await pipeline(pieces, response);
 }
 
-/** The length is what the new body comes to; that of an answer to HEAD is the object's. */
 async function rewriteAnswer(
-  { request, response, entry }: Exchange,
+  exchange: Exchange,
   answer: IncomingMessage,
   fault: Extract<Fault, { kind: 'rewrite' }>,
 ): Promise<void> {
   const { headers, statusCode = 502 } = answer;
   const whole = { status: statusCode, headers, body: await text(answer) };
-  const { status, headers: told, body } = fault.rewrite(whole, entry.query);
+  answerWith(exchange, fault.rewrite(whole, exchange.entry.query));
+}
+
+/** The length is what the body comes to; that of an answer to HEAD is the object's. */
+function answerWith(
+  { request, response, entry }: Pick<Exchange, 'request' | 'response' | 'entry'>,
+  { status, headers, body }: WholeAnswer,
+): void {
   entry.status = status;
   entry.bytesOut = Buffer.byteLength(body);
-  for (const [name, value] of Object.entries(told)) {
+  for (const [name, value] of Object.entries(headers)) {
     if (value !== undefined) response.setHeader(name, value);
   }
-  if (request.method !== 'HEAD') response.setHeader('content-length', entry.bytesOut);
+  if (request.method !== 'HEAD' && status !== 204) {
+    response.setHeader('content-length', entry.bytesOut);
+  }
   response.writeHead(status).end(body);
 }
 

@@ -29,6 +29,11 @@ export type Fault =
       /** between them; 0: as fast as the client takes them */
       readonly everyMs: number;
     }
+  /** something that is not S3 answers in its place, by the request's headers; not forwarded */
+  | {
+      readonly kind: 'foreign';
+      readonly answer: (headers: Readonly<Record<string, unknown>>) => WholeAnswer;
+    }
   /** the connection is reset and the server never sees the request */
   | { readonly kind: 'reset-before' }
   /** the server does all it was asked, and the connection is reset instead of its answer */

@@ -9,7 +9,7 @@ import { copySource } from '../../lib/s3/copy-source.js';
 import { sourceName } from '../../lib/s3/credentials.js';
 import { base64Crc32 } from '../../lib/s3/stored-checksum.js';
 import { entityTag, md5OfTag, pageOfAnswer } from '../../lib/s3/object-info.js';
-import { multipartTag } from '../../lib/s3/settle.js';
+import { multipartTag } from '../../lib/s3/evidence.js';
 import { partSizeFor } from '../../lib/s3/upload-source.js';
 import { multipartLimits, type ETag } from '../../lib/store.js';
 
