@@ -8,10 +8,17 @@ import { isStoreError, StoreError, type StoreErrorKind } from '../errors.js';
 import type { Key } from '../path.js';
 import { conditionalActions } from '../s3/conditional-writes.js';
 import type { S3Store } from '../s3/s3-store.js';
-import type { CopySource, MultipartUpload } from '../store.js';
+import { PartsRefused } from '../part-rules.js';
+import { multipartLimits } from '../store.js';
+import type { CopySource, ETag } from '../store.js';
 import type { Findings } from './findings.js';
 
 const content = Buffer.from('s3jail check: this object may be removed\n');
+/** S3 copies ranges of objects over 5 MiB only, and takes no shorter part but the last. */
+const base = Buffer.alloc(multipartLimits.minPart + 1024, content);
+
+/** What MinIO does. */
+const hiding = 'this service hides all that is below the name of an object';
 
 const cures: Partial<Record<StoreErrorKind, string>> = {
   aborted: 'try again, and check the network and the service',
@@ -43,8 +50,10 @@ export class BucketTrial {
     await this.#get(source);
     await this.#copy(source);
     await this.#multipart();
-    await this.#abort(source);
+    await this.#append();
+    await this.#abort();
     await this.#conditions();
+    await this.#names();
     await this.#delete();
   }
 
@@ -93,10 +102,7 @@ export class BucketTrial {
   async #get({ key, etag }: CopySource): Promise<void> {
     await this.#attempt('get', this.#with('s3:GetObject', 'kms:Decrypt'), async () => {
       await this.#store.head(key);
-      const { body } = await this.#store.get(key, { ifMatch: etag });
-      const pieces: Uint8Array[] = [];
-      for await (const piece of body) pieces.push(piece);
-      if (content.equals(Buffer.concat(pieces))) return;
+      if (content.equals(await this.#read(key, etag))) return;
       throw new StoreError('corrupt', 'other bytes came back', { action: 'GetObject', key });
     });
   }
@@ -115,25 +121,110 @@ export class BucketTrial {
     });
   }
 
-  /** A part copied as appending does, then the end of an upload that is given up. */
-  async #abort(source: CopySource): Promise<void> {
-    const key = this.#key('given-up');
-    let upload: MultipartUpload | undefined;
+  /** As a file of parts is appended to or edited: a copied range beside a part that is uploaded. */
+  async #append(): Promise<void> {
+    const what = 'part copy (append)';
+    const key = this.#key('appended');
+    const wanted = Buffer.concat([base.subarray(0, multipartLimits.minPart), content]);
+    const price =
+      'a file that is appended to or edited is sent again as a whole: a line more in a file of 10 GB ' +
+      'moves 10 GB each way';
     await this.#attempt(
-      'part copy (append)',
+      what,
       ['s3:GetObject', 's3:PutObject'],
       async () => {
-        const created = await this.#store.createUpload(key);
-        upload = created;
-        await this.#store.copyPart(created, 1, source, { start: 0, end: source.size });
+        await this.#compose(key, 1);
+        if (wanted.equals(await this.#read(key))) return;
+        throw new StoreError('corrupt', 'other bytes came back', { action: 'GetObject', key });
       },
-      'appending to and rewriting in files larger than a part will fail',
+      price,
     );
-    const open = upload;
-    if (open === undefined) return;
+  }
+
+  /** @param tries how often the store may be asked for another way of checksums */
+  async #compose(key: Key, tries: number): Promise<void> {
+    const source = this.#key('base');
+    const { etag } = await this.#store.put(source, [base]);
+    const copied = { key: source, etag, size: base.length };
+    const upload = await this.#store.createUpload(key);
+    try {
+      const range = { start: 0, end: multipartLimits.minPart };
+      const parts = [
+        await this.#store.copyPart(upload, 1, copied, range),
+        await this.#store.uploadPart(upload, 2, [content]),
+      ];
+      await this.#store.completeUpload(upload, parts);
+    } catch (error) {
+      await this.#store.abortUpload(upload);
+      const isOtherWay = error instanceof PartsRefused && error.remedies[0] === 'again';
+      if (!isOtherWay || tries === 0) throw error;
+      await this.#compose(key, tries - 1);
+    }
+  }
+
+  async #read(key: Key, etag?: ETag): Promise<Buffer> {
+    const { body } = await this.#store.get(key, etag === undefined ? {} : { ifMatch: etag });
+    const pieces: Uint8Array[] = [];
+    for await (const piece of body) pieces.push(piece);
+    return Buffer.concat(pieces);
+  }
+
+  async #abort(): Promise<void> {
+    const key = this.#key('given-up');
     await this.#attempt('abort of an upload', ['s3:AbortMultipartUpload'], async () => {
-      await this.#store.abortUpload(open);
+      await this.#store.abortUpload(await this.#store.createUpload(key));
     });
+  }
+
+  /** Services that keep objects in folders cannot tell all names apart that S3 can. */
+  async #names(): Promise<void> {
+    const what = 'names';
+    const isHiding = await this.#hides();
+    const above = isHiding ? await this.#store.objectAbove() : undefined;
+    if (above !== undefined) {
+      this.#findings.fail(
+        what,
+        `${above} is an object, and ${hiding}: the mount would be empty; remove it or rename it`,
+      );
+      return;
+    }
+    const limits = isHiding
+      ? [`${hiding}: let no program store one that is named like a directory`]
+      : [];
+    if (await this.#mixesSlashes()) {
+      limits.push('a backslash is taken for a slash: writing back\\slash overwrites back/slash');
+    }
+    if (limits.length > 0) this.#findings.warn(what, limits.join('; '));
+    else this.#findings.ok(what, 'objects are told apart by their whole names');
+  }
+
+  /** MinIO lists nothing below an object. */
+  async #hides(): Promise<boolean> {
+    const above = this.#key('above');
+    const below = this.#key('above/below');
+    try {
+      await this.#store.put(above, [content]);
+      await this.#store.put(below, [content]);
+      const page = await this.#store.list({ prefix: `${above}/` as Key, oneLevel: false });
+      return !page.objects.some(({ key }) => key === below);
+    } catch (error) {
+      // Refused: then nothing can be hidden.
+      if (isStoreError(error)) return false;
+      throw error;
+    }
+  }
+
+  /** SeaweedFS takes a backslash for a slash. */
+  async #mixesSlashes(): Promise<boolean> {
+    const slash = this.#key('back/slash');
+    try {
+      await this.#store.put(slash, [content]);
+      await this.#store.put(this.#key('back\\slash'), []);
+      return !content.equals(await this.#read(slash));
+    } catch (error) {
+      if (isStoreError(error)) return false;
+      throw error;
+    }
   }
 
   async #conditions(): Promise<void> {

@@ -188,6 +188,27 @@ export class S3Store implements ObjectStore {
   }
 
   /**
+   * An object named like the prefix or a directory above it, without the slash, if there is one: some
+   * services hide everything below it. Keys above the prefix that may not be looked at count as none.
+   * @returns its URL
+   */
+  async objectAbove(): Promise<string | undefined> {
+    const { bucket, prefix } = this.#options;
+    const segments = prefix.split('/').slice(0, -1);
+    for (let depth = segments.length; depth > 0; depth--) {
+      const Key = segments.slice(0, depth).join('/');
+      try {
+        const input = { ...this.#connection.bucketInput, Key };
+        await this.#connection.send(new HeadObjectCommand(input));
+        return `s3://${bucket}/${Key}`;
+      } catch (error) {
+        if (!isStoreError(error, 'notFound', 'denied', 'invalid')) throw error;
+      }
+    }
+    return undefined;
+  }
+
+  /**
    * Finds out which conditional writes the endpoint keeps, so that the first ones need not wait for
    * it. Sends nothing to AWS, and some requests about a scratch object to others.
    */
