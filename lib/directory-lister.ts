@@ -49,6 +49,12 @@ export class DirectoryLister {
    * @throws StoreError; FsError ENOSPC where a long one does not fit into the temp directory
    */
   async list(path: Path, signal: AbortSignal): Promise<Listing | LongListing> {
+    // Once only: then the endpoint is known to keep no order.
+    return (await this.#tryList(path, signal)) ?? (await this.list(path, signal));
+  }
+
+  /** @returns undefined where it turned out too late that names come in no order */
+  async #tryList(path: Path, signal: AbortSignal): Promise<Listing | LongListing | undefined> {
     const { now, longestBytes, space, onClosed } = this.#settings;
     const fetchedAt = now();
     let listing = new Listing(fetchedAt);
@@ -56,9 +62,13 @@ export class DirectoryLister {
     try {
       for await (const page of this.#pages(path, signal)) {
         this.#take(page, path, listing);
+        const isOrdered = page.unordered !== true;
         if (long === undefined) {
           if (listing.bytes <= longestBytes || page.next === undefined) continue;
-          long = await LongListing.create({ path, fetchedAt, space, onClosed });
+          long = await LongListing.create({ path, fetchedAt, space, onClosed, isOrdered });
+        } else if (long.isOrdered && !isOrdered) {
+          long.release();
+          return undefined;
         }
         await long.append(listing.entries);
         listing = new Listing(fetchedAt);

@@ -26,9 +26,12 @@ export function startBefore(path: Path): string {
 export class DirectoryPage {
   /** what the page shows, without files that the next one may show to be directories */
   readonly listing: Listing;
+  readonly isOrdered: boolean;
   readonly #after: string;
   /** the last key or prefix of the page; undefined where the directory ends with it */
   readonly #end: string | undefined;
+  /** it tells nothing of what it does not show */
+  readonly #isBlind: boolean;
 
   /**
    * @param listing the page's entries
@@ -41,7 +44,9 @@ export class DirectoryPage {
   ) {
     this.listing = listing;
     this.#after = after;
-    if (page.next === undefined) return;
+    this.isOrdered = page.unordered !== true;
+    this.#isBlind = !this.isOrdered && (after !== '' || page.next !== undefined);
+    if (page.next === undefined && !this.#isBlind) return;
     const ends = [page.objects.at(-1)?.key ?? '', page.prefixes.at(-1) ?? ''] as const;
     this.#end = sortsAfter(ends[0], ends[1]) ? ends[0] : ends[1];
     for (const [name, { kind }] of [...listing.entries]) {
@@ -65,6 +70,7 @@ export class DirectoryPage {
   }
 
   #reaches(key: Key): boolean {
+    if (this.#isBlind) return false;
     return this.#end === undefined || !sortsAfter(key, this.#end);
   }
 }

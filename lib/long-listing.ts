@@ -29,14 +29,16 @@ export class LongListing {
   /** what S3 has now may be something else altogether */
   isOutdated = false;
   readonly changed = new Map<string, Entry | undefined>();
+  /** names came in S3's order, so that not all of them need to be remembered */
+  readonly isOrdered: boolean;
   readonly #space: TempSpace;
   readonly #file: FileHandle;
   readonly #onClosed: (listing: LongListing) => void;
   readonly #pages: Page[] = [];
   /** files that turned out to be directories after they were written */
   readonly #turned = new Map<string, Entry>();
-  /** files written whose name may still come as that of a directory: S3's order says which */
-  #open = new Set<string>();
+  /** names written that may come again, as those of directories or on two pages: S3's order says which */
+  #open = new Map<string, Entry['kind']>();
   #rows = 0;
   #bytes = 0;
   #holders = 1;
@@ -47,6 +49,7 @@ export class LongListing {
     this.path = parts.path;
     this.fetchedAt = parts.fetchedAt;
     this.#onClosed = parts.onClosed;
+    this.isOrdered = parts.isOrdered;
   }
 
   /** Held by the caller. @throws system errors of the temp directory */
@@ -63,15 +66,26 @@ export class LongListing {
    * @throws FsError ENOSPC at `--temp-limit`
    */
   async append(entries: ReadonlyMap<string, Entry>): Promise<void> {
-    const rows = [...entries].filter((row) => !this.#isTurned(row));
+    const rows = [...entries].filter((row) => !this.#isKnown(row));
     for (let at = 0; at < rows.length; at += pageRows) {
       await this.#write(rows.slice(at, at + pageRows));
     }
-    const files = rows.filter(([, { kind }]) => kind === 'file').map(([name]) => name);
-    const last = files.at(-1) ?? '';
-    // `a/` sorts behind `a`, and all that lies between begins with `a`.
-    if (files.length > 0) {
-      this.#open = new Set([...this.#open, ...files].filter((name) => last.startsWith(name)));
+    for (const [name, { kind }] of rows) this.#open.set(name, kind);
+    if (this.isOrdered) this.#forgetPassed(rows);
+  }
+
+  /** `a/` sorts behind `a`, and all that lies between begins with `a`. A page may repeat its end. */
+  #forgetPassed(rows: readonly Row[]): void {
+    const names = (kind: Entry['kind']): string[] =>
+      rows.filter(([, entry]) => entry.kind === kind).map(([name]) => name);
+    const lastFile = names('file').at(-1);
+    const lastDirectory = names('directory').at(-1);
+    for (const [name, kind] of this.#open) {
+      const isPassed =
+        kind === 'file'
+          ? lastFile !== undefined && !lastFile.startsWith(name)
+          : lastDirectory !== undefined && name !== lastDirectory;
+      if (isPassed) this.#open.delete(name);
     }
   }
 
@@ -105,10 +119,10 @@ export class LongListing {
     this.#file.close().catch(() => undefined);
   }
 
-  #isTurned([name, entry]: Row): boolean {
-    if (entry.kind !== 'directory' || !this.#open.has(name)) return false;
-    this.#turned.set(name, entry);
-    return true;
+  #isKnown([name, entry]: Row): boolean {
+    const kind = this.#open.get(name);
+    if (kind === 'file' && entry.kind === 'directory') this.#turned.set(name, entry);
+    return kind !== undefined;
   }
 
   async #write(rows: readonly Row[]): Promise<void> {
@@ -156,6 +170,7 @@ export interface LongListingParts {
   readonly path: Path;
   readonly fetchedAt: number;
   readonly space: TempSpace;
+  readonly isOrdered: boolean;
   /** told when nobody holds it any more */
   readonly onClosed: (listing: LongListing) => void;
 }

@@ -6,6 +6,7 @@
  * On endpoints that do not keep If-None-Match the store looks right before it writes; of two hosts
  * that make one directory in that instant both are told that they did.
  */
+import { allPages } from './all-pages.js';
 import { isStoreError } from './errors.js';
 import { classifyKey } from './path.js';
 import type { Key } from './path.js';
@@ -46,11 +47,17 @@ export async function copyMarker(
   return await store.put(target, content, { ...options, like: source });
 }
 
-/** Asked anew: what is remembered may be out of date. */
+/**
+ * Asked anew: what is remembered may be out of date.
+ * @returns the marker of a full directory where it comes first, as in S3's order it does
+ */
 export async function lookInto(store: ObjectStore, prefix: Key): Promise<DirectoryLook> {
-  const { objects } = await store.list({ prefix, oneLevel: false, maxKeys: 2 });
-  return {
-    marker: objects.find(({ key }) => key === prefix),
-    isEmpty: objects.every(({ key }) => classifyKey(prefix, key).kind === 'marker'),
-  };
+  let marker: ObjectInfo | undefined;
+  for await (const { objects } of allPages(store, { prefix, oneLevel: false, maxKeys: 2 })) {
+    marker ??= objects.find(({ key }) => key === prefix);
+    if (objects.some(({ key }) => classifyKey(prefix, key).kind !== 'marker')) {
+      return { marker, isEmpty: false };
+    }
+  }
+  return { marker, isEmpty: true };
 }

@@ -66,6 +66,8 @@ export class PageLookups {
   /** the last of each directory */
   readonly #recent = new LRUCache<Path, Listing>({ max: maxRecentPages });
   readonly #uploads = new LRUCache<Path, Upload>({ max: maxRecentPages });
+  /** the last page came in no order: then none tells what is not there */
+  #isOrderless = false;
 
   constructor(parts: PageLookupsParts) {
     this.#parts = parts;
@@ -106,6 +108,7 @@ export class PageLookups {
    * @throws StoreError
    */
   async ask(path: Path): Promise<Told | undefined> {
+    if (this.#isOrderless) return undefined;
     const directory = parentOf(path);
     const nowMs = this.#parts.now();
     const upload = this.#uploadIn(directory, nowMs);
@@ -168,6 +171,7 @@ export class PageLookups {
     const upload = this.#uploadIn(directory, this.#parts.now());
     const page = await this.#pageFor(upload, directory, child);
     const { listing } = page;
+    this.#isOrderless = !page.isOrdered;
     this.#recent.set(directory, listing);
     if (upload !== undefined) upload.page = { of: page, changes: walk, answers: 0 };
     // Else not what is missing: a name that nobody asked for yet is looked up afresh.

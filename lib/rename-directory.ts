@@ -12,6 +12,7 @@
  * that nothing is at its key.
  */
 import { createHash } from 'node:crypto';
+import { allPages } from './all-pages.js';
 import { FsError, isStoreError } from './errors.js';
 import { inParallel } from './in-parallel.js';
 import type { Log } from './log.js';
@@ -147,15 +148,8 @@ function notEmpty(key: Key): FsError {
 
 async function listAll(store: ObjectStore, prefix: Key): Promise<ObjectInfo[]> {
   const objects: ObjectInfo[] = [];
-  let from: string | undefined;
-  do {
-    const page = await store.list({
-      prefix,
-      oneLevel: false,
-      ...(from === undefined ? {} : { from }),
-    });
+  for await (const page of allPages(store, { prefix, oneLevel: false })) {
     objects.push(...page.objects);
-    from = page.next;
-  } while (from !== undefined);
+  }
   return objects;
 }

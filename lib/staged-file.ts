@@ -22,7 +22,6 @@
  * after a path lock, never before. Parts in flight do not hold it.
  */
 import { FsError, isStoreError, toFsError } from './errors.js';
-import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
 import { Locks } from './locks.js';
 import { keyOf } from './path.js';
 import type { Path } from './path.js';
@@ -57,11 +56,10 @@ export class StagedFile implements SpaceHolder {
   #path: Path;
   #state: State;
   #mtimeMs: number;
-  /** since the last change; stored with it */
-  #givenTime: bigint | undefined;
   /** of the content, as Clock.nowMs */
   #changedMs: number;
   #condition: Condition | undefined;
+  #metadata: Record<string, string> = {};
   #failure: FsError | undefined;
 
   constructor(area: StagingArea, path: Path, { base, exclusive }: StagedOrigin) {
@@ -71,7 +69,7 @@ export class StagedFile implements SpaceHolder {
     this.#content = new StagedContent(area, name, base);
     this.#publication = new Publication(area, this.#content, {
       path: name,
-      terms: () => ({ condition: this.#condition, metadata: this.#metadata }),
+      terms: () => ({ condition: this.#condition, metadata: { ...this.#metadata } }),
       onFailure: (error) => void this.#exclusively(() => this.#failQuietly(error)),
     });
     this.#mtimeMs = base?.mtimeMs ?? area.clock.dateMs();
@@ -97,9 +95,8 @@ export class StagedFile implements SpaceHolder {
     return this.#publication.sentRanges.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
-  /** Of the last change, or as it was set since. */
-  get time(): bigint {
-    return this.#givenTime ?? timeOfMs(this.#mtimeMs);
+  get mtimeMs(): number {
+    return this.#mtimeMs;
   }
 
   /** For how long nobody has written to it. */
@@ -217,10 +214,10 @@ export class StagedFile implements SpaceHolder {
     });
   }
 
-  /** Sets the time that is stored with the next commit. */
-  setTime(time: bigint | 'now'): void {
-    if (time === 'now') this.#mtimeMs = this.#area.clock.dateMs();
-    this.#givenTime = time === 'now' ? undefined : time;
+  /** A modification time to store with the next commit, in rclone's form. */
+  setMtime(mtimeMs: number): void {
+    this.#metadata['mtime'] = (mtimeMs / 1000).toFixed(9);
+    this.#mtimeMs = mtimeMs;
   }
 
   /** The last handle is closed: frees everything. */
@@ -261,7 +258,7 @@ export class StagedFile implements SpaceHolder {
     this.#publication.touch(start, end);
     this.#mtimeMs = this.#area.clock.dateMs();
     this.#changedMs = this.#area.clock.nowMs();
-    this.#givenTime = undefined;
+    delete this.#metadata['mtime'];
     if (this.#state === 'clean') this.#state = 'dirty';
   }
 
@@ -272,15 +269,10 @@ export class StagedFile implements SpaceHolder {
     if (this.#condition !== undefined && 'etag' in this.#condition) this.#condition = undefined;
   }
 
-  get #metadata(): Record<string, string> {
-    const time = this.#givenTime;
-    return time === undefined ? {} : { [givenTimeName]: textOfTime(time) };
-  }
-
   #infoOf({ etag, crc32 }: Stored): ObjectInfo {
-    const key = keyOf(this.#path);
-    const givenTime = this.#givenTime ?? 'none';
-    const info = { key, size: this.size, etag, mtimeMs: this.#mtimeMs, givenTime } as const;
+    const isGiven = this.#metadata['mtime'] !== undefined;
+    const mtimeMs = isGiven ? this.#mtimeMs : this.#area.clock.dateMs();
+    const info = { key: keyOf(this.#path), size: this.size, etag, mtimeMs };
     return crc32 === undefined ? info : { ...info, crc32 };
   }
 
@@ -288,7 +280,7 @@ export class StagedFile implements SpaceHolder {
     this.#state = 'clean';
     this.#content.becomeBase(info);
     this.#condition = { etag: info.etag };
-    this.#givenTime = undefined;
+    this.#metadata = {};
   }
 
   async #fail(error: unknown): Promise<FsError> {

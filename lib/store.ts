@@ -31,25 +31,30 @@ export interface ObjectInfo {
   readonly contentType?: string;
   /** user metadata, names in lower case without `x-amz-meta-` */
   readonly metadata?: Readonly<Record<string, string>>;
-  /** the time a user gave it, as file-time.ts has it; `none`: it has none; absent where nobody told */
-  readonly givenTime?: bigint | 'none';
   /** true where a GET would be refused until the object is restored from its archive class */
   readonly archived?: boolean;
+  /** true where a LIST shows it and a HEAD is refused */
+  readonly denied?: boolean;
   /** of the whole, where S3 keeps it and HEAD told, or this mount wrote it; a listing does not tell */
   readonly crc32?: number;
 }
 
-/** One page of a listing, in S3's order (UTF-8 bytes). */
+/**
+ * One page of a listing, in S3's order (UTF-8 bytes). One that is followed by another shows something:
+ * only where `next` is undefined is nothing a sign of nothing.
+ */
 export interface ListPage {
   readonly objects: readonly ObjectInfo[];
   /** with a delimiter: the common prefixes, each ending in `/` */
   readonly prefixes: readonly string[];
   /** where the next page starts, or undefined on the last page */
   readonly next?: string;
+  /** the endpoint's order is another, or not known yet: what the page leaves out may be on any other */
+  readonly unordered?: true;
 }
 
 export interface ListOptions {
-  /** marker key of the directory, or empty for the whole mount */
+  /** marker key of the directory, or empty for the whole mount; or what keys are to begin with */
   readonly prefix: Key;
   /** true: one level (delimiter `/`); false: everything below */
   readonly oneLevel: boolean;

@@ -35,6 +35,8 @@ export function wholeDirectories(
   onOdd: (key: string) => void,
 ): Map<Path, PageDirectory> {
   const found = new Map<Path, PageDirectory>();
+  // Without order nothing is known to be whole.
+  if (page.unordered === true) return found;
   for (const info of page.objects) add(found, top, info, onOdd);
   if (page.next === undefined) return withEmpty(found, from);
   const last = page.objects.at(-1)?.key ?? ('' as Key);

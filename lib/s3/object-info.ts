@@ -12,7 +12,6 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import { StoreError } from '../errors.js';
-import { givenTimeName, timeOfText } from '../file-time.js';
 import type { Key } from '../path.js';
 import type { ETag, ListPage, ObjectInfo } from '../store.js';
 import { wholeCrc32Of } from './stored-checksum.js';
@@ -69,7 +68,6 @@ export function infoOfAnswer(
     );
   }
   const { StorageClass: storageClass, ContentType: contentType } = answer;
-  const metadata = ownMetadata(answer.Metadata);
   const crc32 = wholeCrc32Of(answer);
   return {
     key,
@@ -78,9 +76,8 @@ export function infoOfAnswer(
     mtimeMs: timeOf(answer.LastModified),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(contentType === undefined ? {} : { contentType }),
-    metadata,
+    metadata: ownMetadata(answer.Metadata),
     archived: isArchived(answer),
-    givenTime: timeOfText(metadata[givenTimeName]) ?? 'none',
     ...(crc32 === undefined ? {} : { crc32 }),
   };
 }
@@ -90,6 +87,14 @@ function isArchived(answer: HeadObjectCommandOutput | GetObjectCommandOutput): b
   if (!archivedTier && !isArchiveClass(answer.StorageClass)) return false;
   // `ongoing-request="false", expiry-date="…"` once a restored copy is there.
   return answer.Restore?.includes('ongoing-request="false"') !== true;
+}
+
+/** A page, with what its answer shows but does not tell enough of. */
+export interface AnsweredPage extends ListPage {
+  /** keys without ETag, size or time */
+  readonly incomplete: readonly Key[];
+  /** names that are no UTF-8, as they were written */
+  readonly unnameable: readonly string[];
 }
 
 /**
@@ -102,25 +107,49 @@ export function pageOfAnswer(
   answer: ListObjectsV2CommandOutput,
   mount: string,
   prefix: string,
-): ListPage {
+): AnsweredPage {
   mustBeListing(answer);
-  // With encoding-type=url; a server that does not know the parameter does not repeat it.
-  const decode = answer.EncodingType === 'url' ? decodedName : (text: string | undefined) => text;
-  const relative = (text: string | undefined): string | undefined => {
+  const decode = decoderOf(answer);
+  const unnameable: string[] = [];
+  const relative = (text = ''): string | undefined => {
     const full = decode(text);
+    if (full === undefined) unnameable.push(text);
     return full?.startsWith(mount + prefix) === true ? full.slice(mount.length) : undefined;
   };
   const objects: ObjectInfo[] = [];
+  const incomplete: Key[] = [];
   for (const entry of answer.Contents ?? []) {
-    const info = infoOfEntry(relative(entry.Key), entry);
-    if (info !== undefined) objects.push(info);
+    const key = relative(entry.Key) as Key | undefined;
+    if (key === undefined) continue;
+    const info = infoOfEntry(key, entry);
+    if (info === undefined) incomplete.push(key);
+    else objects.push(info);
   }
   const prefixes: string[] = [];
   for (const entry of answer.CommonPrefixes ?? []) {
     const found = relative(entry.Prefix);
     if (found?.endsWith('/') === true) prefixes.push(found);
   }
-  return { objects, prefixes, ...nextOf(answer) };
+  return { objects, prefixes, incomplete, unnameable, ...nextOf(answer) };
+}
+
+/** All names of an answer, in its order. */
+export function namesOfAnswer(answer: ListObjectsV2CommandOutput): {
+  keys: string[];
+  prefixes: string[];
+} {
+  const decode = decoderOf(answer);
+  const all = (texts: readonly (string | undefined)[]): string[] =>
+    texts.map((text = '') => decode(text) ?? '').filter((name) => name !== '');
+  return {
+    keys: all((answer.Contents ?? []).map(({ Key }) => Key)),
+    prefixes: all((answer.CommonPrefixes ?? []).map(({ Prefix }) => Prefix)),
+  };
+}
+
+/** With encoding-type=url; a server that does not know the parameter does not repeat it. */
+function decoderOf(answer: ListObjectsV2CommandOutput): (text: string) => string | undefined {
+  return answer.EncodingType === 'url' ? decodedName : (text) => text;
 }
 
 /**
@@ -148,18 +177,18 @@ function nextOf(answer: ListObjectsV2CommandOutput): { next?: string } {
   return { next };
 }
 
-function infoOfEntry(key: string | undefined, entry: _Object): ObjectInfo | undefined {
+function infoOfEntry(key: Key, entry: _Object): ObjectInfo | undefined {
   const etag = entityTag(entry.ETag);
-  if (key === undefined || etag === undefined || !isSize(entry.Size)) return undefined;
-  const { StorageClass: storageClass } = entry;
+  const { StorageClass: storageClass, LastModified: time } = entry;
+  if (etag === undefined || !isSize(entry.Size) || time === undefined) return undefined;
   // Restored copies show only where RestoreStatus was asked for; elsewhere HEAD has the truth.
   const archived =
     isArchiveClass(storageClass) && entry.RestoreStatus?.RestoreExpiryDate === undefined;
   return {
-    key: key as Key,
+    key,
     size: entry.Size,
     etag,
-    mtimeMs: timeOf(entry.LastModified),
+    mtimeMs: timeOf(time),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(archived ? { archived } : {}),
   };

@@ -46,10 +46,11 @@ import { Descriptions } from './description.js';
 import { Evidence, newToken, proveGone, unproven } from './evidence.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
+import { ListPages } from './list-pages.js';
 import { Listings } from './listing.js';
 import { Multipart, targetError } from './multipart.js';
 import type { CreateInput } from './multipart.js';
-import { entityTag, infoOfAnswer, pageOfAnswer, tokenName } from './object-info.js';
+import { entityTag, infoOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
 import { StreamedBody } from './streamed-body.js';
@@ -90,6 +91,7 @@ export class S3Store implements ObjectStore {
   readonly #evidence: Evidence;
   readonly #integrity: Integrity;
   readonly #listings: Listings;
+  readonly #pages: ListPages;
   readonly #multipart: Multipart;
   readonly #copier: Copier;
   readonly #descriptions: Descriptions;
@@ -112,6 +114,11 @@ export class S3Store implements ObjectStore {
     this.#conditions = new ConditionalWrites(this.#connection, this.#evidence);
     this.#integrity = new Integrity(this.#connection);
     this.#listings = new Listings(this.#connection);
+    this.#pages = new ListPages({
+      connection: this.#connection,
+      listings: this.#listings,
+      head: (key, signal) => this.head(key, signal),
+    });
     this.#multipart = new Multipart(this.#connection, {
       integrity: this.#integrity,
       evidence: this.#evidence,
@@ -155,6 +162,7 @@ export class S3Store implements ObjectStore {
         : 'not refused yet',
       'tags of what is copied': this.#descriptions.areTagsRefused ? 'not kept' : 'kept',
       listings: this.#listings.describe(),
+      'order of listings': this.#pages.order,
       ...this.#connection.capabilities,
     };
   }
@@ -232,22 +240,7 @@ export class S3Store implements ObjectStore {
   }
 
   async list(options: ListOptions): Promise<ListPage> {
-    const { prefix, oneLevel, maxKeys, from, after, signal } = options;
-    const output = await this.#listings.page(
-      {
-        ...this.#connection.bucketInput,
-        Prefix: this.#options.prefix + prefix,
-        // XML cannot hold control characters, and S3 keys can.
-        EncodingType: 'url',
-        ...(oneLevel ? { Delimiter: '/' } : {}),
-        ...(maxKeys === undefined ? {} : { MaxKeys: maxKeys }),
-        ...(from === undefined ? {} : { ContinuationToken: from }),
-        ...(after === undefined ? {} : { StartAfter: this.#options.prefix + after }),
-        ...(this.#connection.isAws ? { OptionalObjectAttributes: ['RestoreStatus'] } : {}),
-      },
-      (command) => this.#connection.send(command, { key: prefix, signal }),
-    );
-    const page = pageOfAnswer(output, this.#options.prefix, prefix);
+    const page = await this.#pages.page(options);
     for (const info of page.objects) this.#remember(info);
     return page;
   }
