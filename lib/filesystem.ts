@@ -13,7 +13,6 @@ import { contentTypeOf } from './content-type.js';
 import { drain } from './drain.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
-import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
 import { FileAudit } from './file-audit.js';
 import { FilesAhead } from './files-ahead.js';
 import { Locks } from './locks.js';
@@ -401,10 +400,8 @@ export class Filesystem implements Operations {
       if (mtime === 'unknown' && this.#settings.utimens === 'store') {
         throw new FsError('EPERM', 'this driver is not told the time to store; --driver kernel is');
       }
-      const isKept = typeof mtime === 'bigint' || mtime === 'now';
-      await (isKept && this.#settings.utimens === 'store'
-        ? this.#locks.hold([path], () => this.#storeTime(path, mtime, context), context.signal)
-        : this.#mustExist(path, context));
+      const isKept = typeof mtime === 'number' && this.#settings.utimens === 'store';
+      await (isKept ? this.#storeMtime(path, mtime) : this.#mustExist(path, context));
     });
   }
 
@@ -496,6 +493,10 @@ export class Filesystem implements Operations {
   async #openFound(path: Path, found: Found, request: OpenRequest): Promise<HandleId> {
     const { flags, context } = request;
     if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
+    const isMadeAnew = flags.access !== 'read' && flags.truncate === true;
+    if (found.info?.denied === true && found.file === undefined && !isMadeAnew) {
+      throw new FsError('EACCES', `${path} is listed, but S3 refuses to read it`);
+    }
     if (flags.access === 'read') {
       if (found.file?.isDirty === true) return this.#shareStaged(found.file, request);
       if (found.info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
@@ -602,27 +603,23 @@ export class Filesystem implements Operations {
     }
   }
 
-  async #storeTime(path: Path, time: bigint | 'now', context: RequestContext): Promise<void> {
-    const found = await this.#findExisting(path, context.signal);
+  async #storeMtime(path: Path, mtimeMs: number): Promise<void> {
+    const found = await this.#findExisting(path);
     if (found.kind === 'directory') return;
     if (found.file?.isDirty === true) {
-      found.file.setTime(time);
+      found.file.setMtime(mtimeMs);
       return;
     }
-    const givenTime = time === 'now' ? timeOfMs(this.#clock.dateMs()) : time;
     const info =
       found.info?.metadata === undefined ? await this.#store.head(keyOf(path)) : found.info;
-    const metadata = { ...info.metadata, [givenTimeName]: textOfTime(givenTime) };
+    const metadata = { ...info.metadata, mtime: (mtimeMs / 1000).toFixed(9) };
     const { storageClass, contentType } = info;
     const { etag } = await this.#store.copy(info, info.key, {
       metadata,
       storageClass,
       contentType,
     });
-    const stored = { ...info, etag, metadata, givenTime };
-    // What is written next goes by the version that is there now.
-    await found.file?.rename(path, stored);
-    this.#tree.recordFile(path, stored);
+    this.#tree.recordFile(path, { ...info, etag, metadata });
   }
 
   // --- refusing and answering ---

@@ -1,9 +1,13 @@
 /** Asks S3 what is at one path. */
+import { allPages } from './all-pages.js';
 import { isStoreError } from './errors.js';
 import type { DirectoryEntry, Entry, FileEntry } from './listing.js';
 import { classifyKey, keyOf, markerOf } from './path.js';
-import type { Path } from './path.js';
-import type { ObjectStore } from './store.js';
+import type { Key, Path } from './path.js';
+import type { ObjectInfo, ObjectStore } from './store.js';
+
+/** As many as show whether the endpoint keeps S3's order. */
+const orderedNames = 10;
 
 export class NameLookup {
   readonly #store: ObjectStore;
@@ -18,19 +22,30 @@ export class NameLookup {
   /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
   async ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
     const [file, directory] = await Promise.all([
-      this.file(path, signal),
+      this.#file(keyOf(path), signal),
       this.#directory(path, signal),
     ]);
     if (directory !== undefined) return directory;
-    // Without ListBucket for the very key S3 says 403 for "absent". The LIST went through, so the
-    // credentials are good and there is nothing to see here.
-    return file === 'denied' ? undefined : file;
+    if (file !== 'denied') return file;
+    const listed = await this.#listed(keyOf(path), signal);
+    return listed === undefined ? undefined : await this.headed(listed, signal);
   }
 
-  /** HEAD alone. @returns `denied` also for what is not there, where S3 does not tell */
-  async file(path: Path, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
+  /**
+   * HEAD of what a LIST shows. Where it is refused all the same, which is not for keys or a clock of
+   * before that LIST, the object is there and may not be read.
+   */
+  async headed(listed: ObjectInfo, signal: AbortSignal): Promise<FileEntry | undefined> {
+    const file = await this.#file(listed.key, signal);
+    if (file === 'denied') return { kind: 'file', info: { ...listed, denied: true } };
+    if (file !== undefined) return file;
+    const info = await this.#listed(listed.key, signal);
+    return info === undefined ? undefined : { kind: 'file', info };
+  }
+
+  async #file(key: Key, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
     try {
-      return { kind: 'file', info: await this.#store.head(keyOf(path), signal) };
+      return { kind: 'file', info: await this.#store.head(key, signal) };
     } catch (error) {
       if (isStoreError(error, 'notFound')) return undefined;
       if (isStoreError(error, 'denied')) return 'denied';
@@ -38,17 +53,39 @@ export class NameLookup {
     }
   }
 
+  /**
+   * What a LIST shows of the very key. Without ListBucket for it S3 answers HEAD with 403 for "absent",
+   * and so it does for an object that may not be read, for keys that were rotated, for a wrong clock.
+   */
+  async #listed(key: Key, signal: AbortSignal): Promise<ObjectInfo | undefined> {
+    const query = { prefix: key, oneLevel: true, maxKeys: orderedNames, signal };
+    for await (const { objects, prefixes, unordered } of allPages(this.#store, query)) {
+      const found = objects.find((info) => info.key === key);
+      if (found !== undefined) return found;
+      // It sorts before all that begin with it.
+      if (unordered !== true && objects.length + prefixes.length > 0) return undefined;
+    }
+    return undefined;
+  }
+
   async #directory(path: Path, signal: AbortSignal): Promise<DirectoryEntry | undefined> {
     const marker = markerOf(path);
-    const page = await this.#store.list({ prefix: marker, oneLevel: false, maxKeys: 1, signal });
-    const first = page.objects[0];
-    if (first === undefined) return undefined;
-    // A marker sorts before all keys below it, so a first key that is none means there is none.
+    const query = { prefix: marker, oneLevel: false, maxKeys: 1, signal };
+    for await (const page of allPages(this.#store, query)) {
+      const first = page.objects[0];
+      if (first !== undefined) return this.#directoryWith(first, marker, page.unordered);
+    }
+    return undefined;
+  }
+
+  #directoryWith(first: ObjectInfo, marker: Key, unordered: true | undefined): DirectoryEntry {
     const found = classifyKey(marker, first.key);
+    const isMarker = found.kind === 'marker';
     return {
       kind: 'directory',
-      mtimeMs: found.kind === 'marker' ? first.mtimeMs : this.#startedAt,
-      hasMarker: found.kind === 'marker',
+      mtimeMs: isMarker ? first.mtimeMs : this.#startedAt,
+      // A marker sorts before all keys below it, so a first key that is none means there is none.
+      hasMarker: isMarker || unordered !== true ? isMarker : undefined,
       child: found.kind === 'entry' ? found.name : undefined,
     };
   }

@@ -388,8 +388,7 @@ export class Tree {
     const { entry } = told;
     if (entry?.kind !== 'file' || entry.info.size <= partSize) return told;
     // One GET brings the checksum of all it brings; of what takes several, only HEAD tells it.
-    const headed = await this.#byName.file(path, signal);
-    return headed === 'denied' ? told : { entry: headed };
+    return { entry: await this.#byName.headed(entry.info, signal) };
   }
 
   /** Beside what somebody asked for. */
