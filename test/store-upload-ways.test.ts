@@ -28,7 +28,7 @@ interface Scene {
   readonly store: S3Store;
   readonly proxy: FaultProxy;
   /** Checksum type and CRC32 that the endpoint keeps. */
-  kept(name: string): Promise<(string | undefined)[]>;
+  readonly kept: (name: string) => Promise<(string | undefined)[]>;
 }
 
 interface SceneOptions extends Pick<EndpointOptions, 'strictPartSums'> {

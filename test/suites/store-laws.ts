@@ -9,6 +9,7 @@ import type { TestServer } from '../support/servers.js';
 import { conditionLaws } from './store-condition-laws.js';
 import { copyLaws } from './store-copy-laws.js';
 import type { Deviations } from './store-deviations.js';
+import { fileLaws } from './store-file-laws.js';
 import { makeStore } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 import { evidenceLaws } from './store-evidence-laws.js';
@@ -30,6 +31,7 @@ export async function storeLaws(
   await t.test('conditions', (t) => conditionLaws(t, setup));
   await t.test('multipart uploads', (t) => multipartLaws(t, setup));
   await t.test('copies', (t) => copyLaws(t, setup));
+  await t.test('files', (t) => fileLaws(t, setup));
 }
 
 /** The same for the laws of bad connections and lost answers. */
