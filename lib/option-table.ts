@@ -48,6 +48,7 @@ export interface MountOptions {
   readonly expectedBucketOwner: string | undefined;
   readonly caBundle: string | undefined;
   readonly noCheckBucket: boolean;
+  readonly noReadChecksums: boolean;
 
   readonly uid: number;
   readonly gid: number;
@@ -330,6 +331,11 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       name: 'no-check-bucket',
       group: 'S3',
       help: 'mount without asking first whether bucket and credentials work',
+    }),
+    noReadChecksums: flag({
+      name: 'no-read-checksums',
+      group: 'S3',
+      help: 'do not compare what is read with the checksums that the endpoint tells, for one that tells wrong ones',
     }),
 
     uid: {

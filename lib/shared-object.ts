@@ -9,6 +9,7 @@ import { combineCrc32 } from './crc32.js';
 import { FsError } from './errors.js';
 import type { ReadPool } from './read-pool.js';
 import { Chunk } from './read-chunk.js';
+import { crc32OfSecond, wrongSum } from './second-reading.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from './store.js';
 
 /** Checksums remembered of one object: random reads of a large one would go on for ever. */
@@ -114,7 +115,9 @@ export class SharedObject {
     // Whoever opens it from now on fetches it anew.
     this.#isWrong = true;
     this.#parts.onUnused();
-    throw new FsError('EIO', `what came of ${this.info.key} has not the checksum that S3 keeps`);
+    const again = await crc32OfSecond(this.#parts.store, this.info);
+    const isConfirmed = again === undefined ? undefined : again === sum;
+    throw new FsError('EIO', `${this.info.key}: ${wrongSum(isConfirmed)}`);
   }
 
   #begin(range: ByteRange, charge: number): void {

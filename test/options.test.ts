@@ -68,6 +68,7 @@ const samples: {
   expectedBucketOwner: ['123456789012', '123456789012'],
   caBundle: ['/etc/ssl/ca.pem', '/etc/ssl/ca.pem'],
   noCheckBucket: [undefined, true],
+  noReadChecksums: [undefined, true],
   uid: ['33', 33],
   gid: ['44', 44],
   fileMode: ['0600', 0o600],

@@ -179,6 +179,20 @@ void t.test('a whole object is verified by the checksum that comes with it', asy
       { 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-checksum-type': 'COMPOSITE' },
       undefined,
     ],
+    [
+      'of the parts, by the ETag alone',
+      { 'x-amz-checksum-crc32': 'AAAAAA==', etag: etag.replace(/"$/, '-2"') },
+      undefined,
+    ],
+    [
+      'of the whole by name, of several parts',
+      {
+        'x-amz-checksum-crc32': 'AAAAAA==',
+        'x-amz-checksum-type': 'FULL_OBJECT',
+        etag: etag.replace(/"$/, '-2"'),
+      },
+      'corrupt',
+    ],
     ['of a kind not known here', { 'x-amz-checksum-crc64nvme': 'AAAAAAAAAAA=' }, undefined],
   ];
   for (const [name, headers, kind] of cases) {

@@ -49,6 +49,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly timeoutMs: number;
   /** requests for one call, the first included; default 5 */
   readonly maxAttempts?: number | undefined;
+  /** what is read is not compared with the checksums that S3 tells */
+  readonly noReadChecksums?: boolean | undefined;
   /** bytes; larger objects are copied by parts, several at a time; default 256 MiB */
   readonly copyThreshold?: number | undefined;
   /** told of every multipart upload, so that none outlives a killed process */

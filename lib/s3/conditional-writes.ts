@@ -8,7 +8,8 @@
  * Where a condition is not kept, the caller asks by HEAD first, which leaves a gap between question
  * and write; the log says so once.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 
 import {
   AbortMultipartUploadCommand,
@@ -28,6 +29,7 @@ import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
 import type { Evidence } from './evidence.js';
 import { entityTag } from './object-info.js';
+import { compareTold } from './told-checksum.js';
 import { newObjectInput } from './write-input.js';
 import type { NewObjectInput } from './write-input.js';
 
@@ -50,7 +52,7 @@ export interface Kept {
 }
 
 /** An ETag that no object has. */
-const noSuchTag = '"00000000000000000000000000000000"';
+const noSuchTag = '"00000000000000000000000000000000"' as ETag;
 
 function conditionInput(condition: Condition | undefined): ConditionInput {
   if (condition === undefined) return {};
@@ -140,7 +142,7 @@ export class ConditionalWrites {
     const at = this.#connection.at(scratch as Key);
     try {
       const made = await this.#connection.send(
-        new PutObjectCommand({ ...at, ...this.#written, Body: Buffer.alloc(0) }),
+        new PutObjectCommand({ ...at, ...this.#written, ...summed(Buffer.alloc(0)) }),
       );
       this.#evidence.put(made, { body: Buffer.alloc(0), crc32: 0 });
       const etag = entityTag(made.ETag) ?? noSuchTag;
@@ -166,7 +168,7 @@ export class ConditionalWrites {
                 ...at,
                 ...this.#written,
                 ...condition,
-                Body: Buffer.alloc(0),
+                ...summed(Buffer.alloc(0)),
               }),
             ),
           )
@@ -178,27 +180,34 @@ export class ConditionalWrites {
 
   async #triesOfComplete(at: ScratchInput, etag: string): Promise<Kept> {
     const connection = this.#connection;
+    const content = Buffer.alloc(1);
     const created = await connection.send(
       new CreateMultipartUploadCommand({ ...at, ...this.#written }),
     );
     const upload = { ...at, UploadId: created.UploadId };
     const part = await connection.send(
-      new UploadPartCommand({ ...upload, PartNumber: 1, Body: Buffer.alloc(1) }),
+      new UploadPartCommand({ ...upload, PartNumber: 1, ...summed(content) }),
     );
     const parts = [{ PartNumber: 1, ETag: part.ETag }];
-    const tag = entityTag(part.ETag) ?? (noSuchTag as ETag);
-    const write = async (condition: ConditionInput): Promise<Outcome> =>
-      await outcome(
-        connection
-          .send(
-            new CompleteMultipartUploadCommand({
-              ...upload,
-              ...condition,
-              MultipartUpload: { Parts: parts },
-            }),
-          )
-          .then((output) => this.#evidence.complete(output, { parts: [{ etag: tag }] })),
+    const tag = entityTag(part.ETag) ?? noSuchTag;
+    const write = async (condition: ConditionInput): Promise<Outcome> => {
+      const complete = new CompleteMultipartUploadCommand({
+        ...upload,
+        ...condition,
+        MultipartUpload: { Parts: parts },
+      });
+      return await outcome(
+        connection.send(complete).then(async (output) => {
+          const made = this.#evidence.complete(output, { parts: [{ etag: tag }] });
+          const stored = { etag: made ?? noSuchTag, crc32: crc32(content) };
+          await compareTold(
+            connection,
+            at.Key.slice(connection.options.prefix.length) as Key,
+            stored,
+          );
+        }),
       );
+    };
     try {
       // Once one of them is done the upload is gone, and the rest is taken as not kept either.
       if ((await write({ IfNoneMatch: '*' })) !== 'refused') return { absent: false, etag: false };
@@ -221,6 +230,11 @@ export class ConditionalWrites {
         'writes, but another writer in between is not noticed',
     );
   }
+}
+
+/** Object Lock demands a checksum with every body (S3 user guide, "Object Lock considerations"). */
+function summed(body: Buffer): { Body: Buffer; ContentMD5: string } {
+  return { Body: body, ContentMD5: createHash('md5').update(body).digest('base64') };
 }
 
 type ScratchInput = ReturnType<Connection['at']>;

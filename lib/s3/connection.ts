@@ -17,6 +17,7 @@ import type { Command, FinalizeRequestMiddleware, HttpRequest } from '@smithy/ty
 import { systemClock, type Clock } from '../clock.js';
 import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
+import { Limitation } from '../limitation.js';
 import type { Log } from '../log.js';
 import type { Key } from '../path.js';
 import type { ETag } from '../store.js';
@@ -101,8 +102,8 @@ export class Connection {
   readonly #clock: Clock;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
-  readonly #readChecksums = new ReadChecksums();
-  #takesSourceConditions = true;
+  readonly readChecksums: ReadChecksums;
+  readonly #sourceConditions: Limitation;
   #region: string | undefined;
   #host: string | undefined;
   #clockAheadMs: number | undefined;
@@ -113,6 +114,8 @@ export class Connection {
     this.options = options;
     this.log = log;
     this.#clock = options.clock ?? systemClock;
+    this.#sourceConditions = new Limitation(options.clock);
+    this.readChecksums = new ReadChecksums(options.noReadChecksums !== true, options.clock);
     this.#region = options.region;
     this.#uploads = new TransferRate(options.maxUploadRate);
     this.downloads = new TransferRate(options.maxDownloadRate);
@@ -204,8 +207,8 @@ export class Connection {
   /** What was found out about it so far, in words, by what it is about. */
   get capabilities(): Readonly<Record<string, string>> {
     return {
-      'checksums of what is read': this.#readChecksums.areAsked ? 'asked for' : 'refused',
-      'conditions on the source of a copy': this.#takesSourceConditions ? 'sent' : 'refused',
+      'checksums of what is read': this.readChecksums.describe(),
+      'conditions on the source of a copy': this.#sourceConditions.isSuspected ? 'refused' : 'sent',
     };
   }
 
@@ -269,14 +272,14 @@ export class Connection {
     etag: ETag,
     send: (condition: { CopySourceIfMatch?: string }) => Promise<Output>,
   ): Promise<Output> {
-    if (!this.#takesSourceConditions) return await send({});
+    if (this.#sourceConditions.holds) return await send({});
     try {
       return await send({ CopySourceIfMatch: etag });
     } catch (error) {
       if (this.isAws || !isStoreError(error, 'unsupported', 'invalid')) throw error;
       const output = await send({});
-      this.#takesSourceConditions = false;
-      this.log.info({ refused: error.message }, 'the endpoint takes no conditions on copies');
+      if (this.#sourceConditions.note())
+        this.log.info({ refused: error.message }, 'the endpoint takes no conditions on copies');
       return output;
     }
   }
@@ -287,7 +290,7 @@ export class Connection {
   }
 
   #watch(client: S3Client, handler: HttpHandler): void {
-    this.#readChecksums.attach(client);
+    this.readChecksums.attach(client);
     refuseForeignAnswers(client);
     client.middlewareStack.add(
       (next, context) => (args) => {

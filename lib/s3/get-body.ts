@@ -22,7 +22,9 @@ import type { Connection } from './connection.js';
 import { entityTag, infoOfAnswer } from './object-info.js';
 import { backoffMs } from './retry-budget.js';
 import { toStoreError } from './s3-errors.js';
+import { wrongSum } from '../second-reading.js';
 import { checksumOf } from './stored-checksum.js';
+import type { WantedSum } from './stored-checksum.js';
 
 const action = 'GetObject';
 /** Answers in a row that broke with hardly a byte gained. */
@@ -86,7 +88,7 @@ class ObjectReader {
   /** Asks until an answer begins that is the right one; what is wrong with others is counted. */
   async #ask(range: ByteRange | undefined): Promise<Answer> {
     for (;;) {
-      const output = await this.#connection.send(
+      const answer = await this.#connection.send(
         new GetObjectCommand({
           ...this.#target.input,
           ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }),
@@ -94,6 +96,7 @@ class ObjectReader {
         }),
         { key: this.#target.key, signal: this.#signal },
       );
+      const output = this.#connection.readChecksums.believed(answer);
       try {
         return this.#checked(output, range);
       } catch (error) {
@@ -123,7 +126,8 @@ class ObjectReader {
 
   async *#deliver(first: Answer): AsyncGenerator<Uint8Array, void, undefined> {
     const { start, end } = first;
-    const sum = this.#range === undefined ? checksumOf(first.output) : undefined;
+    const wanted = this.#range === undefined ? checksumOf(first.output) : undefined;
+    const sum = wanted?.start();
     let answer: Answer | undefined = first;
     let held: Uint8Array | undefined;
     let at = start;
@@ -154,9 +158,32 @@ class ObjectReader {
         await this.#afterBreak(error);
       }
     }
-    if (sum?.isRight() === false)
-      throw this.#fault('corrupt', 'the checksum of the object is wrong');
+    const came = sum?.value();
+    if (wanted !== undefined && came !== undefined && came !== wanted.value) {
+      const again = await this.#sumOfSecond(wanted, { start, end });
+      throw this.#fault('corrupt', wrongSum(again === undefined ? undefined : came === again));
+    }
     if (held !== undefined) yield held;
+  }
+
+  /** The checksum of the same bytes fetched once more; undefined where they do not come. */
+  async #sumOfSecond(wanted: WantedSum, range: ByteRange): Promise<string | undefined> {
+    try {
+      const sum = wanted.start();
+      const { body } = await this.#ask(range);
+      for await (const chunk of body as AsyncIterable<Uint8Array>) {
+        this.#connection.counters.bytesReceived += chunk.length;
+        await this.#connection.downloads.take(chunk.length, this.#signal);
+        sum.update(chunk);
+      }
+      return sum.value();
+    } catch (error) {
+      this.#connection.log.debug(
+        { key: this.#target.key, error: this.#failureOf(error).message },
+        'what came with a wrong checksum could not be fetched again',
+      );
+      return undefined;
+    }
   }
 
   /** Waits before the next try, or throws where there shall be none. */

@@ -91,8 +91,8 @@ export class Integrity {
   }
 
   #noteEcho({ ChecksumCRC32: echoed }: Answer, sum: string): void {
-    if (echoed === sum) this.#connection.comparesCrc32 = true;
-    else if (echoed !== undefined) {
+    this.#connection.comparesCrc32 = echoed === sum;
+    if (echoed !== undefined && echoed !== sum) {
       throw new StoreError('corrupt', 'the endpoint computed another checksum than was sent', {
         action: 'PutObject',
       });

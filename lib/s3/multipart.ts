@@ -44,6 +44,7 @@ import { entityTag, tokenName } from './object-info.js';
 import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
+import { compareTold } from './told-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
 import { initiatedAt, removeTwins } from './twin-uploads.js';
 import { UploadWays, completedSums, isDeclared, partMd5s, wholeCrc32 } from './upload-ways.js';
@@ -285,6 +286,7 @@ export class Multipart {
       if (etag === undefined) throw unproven('CompleteMultipartUpload', upload.key);
       await this.#forget(upload);
       this.#noteTaken(parts, state);
+      await compareTold(this.#connection, upload.key, { etag, crc32 });
       return { etag, crc32 };
     } catch (error) {
       const { isAws } = this.#connection;
@@ -375,17 +377,19 @@ export class Multipart {
     const literal = `${bucket}/${prefix}${key}`;
     const encoded = copySource(bucket, prefix + key);
     const canBeLiteral = /^[\x21-\x7e][\x20-\x7e]*$/.test(literal) && !literal.endsWith(' ');
-    if (this.#literalSources && canBeLiteral) return await send(literal);
+    const forms = canBeLiteral ? [encoded, literal] : [encoded];
+    if (this.#literalSources) forms.reverse();
+    const [first = encoded, second] = forms;
     try {
-      return await send(encoded);
+      return await send(first);
     } catch (error) {
       if (this.#connection.isAws || encoded === literal || !isStoreError(error, 'notFound')) {
         throw error;
       }
-      if (!canBeLiteral)
+      if (second === undefined)
         throw this.#notCopied(key, 'the endpoint finds no source of this name', error);
-      const output = await send(literal);
-      this.#literalSources = true;
+      const output = await send(second);
+      this.#literalSources = second === literal;
       return output;
     }
   }

@@ -233,7 +233,8 @@ export class S3Store implements ObjectStore {
   async head(key: Key, signal?: AbortSignal): Promise<ObjectInfo> {
     const at = this.#at(key, 'HeadObject');
     const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
-    const info = infoOfAnswer(key, output, 'HeadObject');
+    const { readChecksums } = this.#connection;
+    const info = infoOfAnswer(key, readChecksums.believed(output), 'HeadObject');
     this.#remember(info);
     this.#heads.set(key, output);
     return info;

@@ -6,32 +6,49 @@ import { crc32 } from 'node:zlib';
 
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 
-type ChecksumFields = Pick<
+export type ChecksumFields = Pick<
   GetObjectCommandOutput,
-  'ChecksumCRC32' | 'ChecksumSHA1' | 'ChecksumSHA256' | 'ChecksumType'
+  'ChecksumCRC32' | 'ChecksumSHA1' | 'ChecksumSHA256' | 'ChecksumType' | 'ETag'
 >;
 
 /** A checksum that grows with the bytes as they pass. */
 export interface RunningSum {
   update(chunk: Uint8Array): void;
-  isRight(): boolean;
+  /** base64 */
+  value(): string;
+}
+
+/** A checksum that an object has to have. */
+export interface WantedSum {
+  readonly value: string;
+  /** a new one of its kind */
+  readonly start: () => RunningSum;
 }
 
 /** The checksum S3 keeps of the whole object, where it is of a kind that Node computes natively. */
-export function checksumOf(output: ChecksumFields): RunningSum | undefined {
-  if (output.ChecksumType === 'COMPOSITE') return undefined;
+export function checksumOf(output: ChecksumFields): WantedSum | undefined {
+  if (!areOfWhole(output)) return undefined;
   const { ChecksumCRC32: crc, ChecksumSHA256: sha256, ChecksumSHA1: sha1 } = output;
-  // A sum of the parts' sums, told apart by its suffix where the server does not name the type.
-  if ([crc, sha256, sha1].some((sum) => sum?.includes('-') === true)) return undefined;
-  if (crc !== undefined) return crc32Sum(crc);
-  if (sha256 !== undefined) return hashSum('sha256', sha256);
-  return sha1 === undefined ? undefined : hashSum('sha1', sha1);
+  if (crc !== undefined) return { value: crc, start: crc32Sum };
+  if (sha256 !== undefined) return { value: sha256, start: () => hashSum('sha256') };
+  return sha1 === undefined ? undefined : { value: sha1, start: () => hashSum('sha1') };
 }
 
 /** The CRC32 of the whole object, where S3 keeps that of all checksums. */
 export function wholeCrc32Of(output: ChecksumFields): number | undefined {
-  const { ChecksumCRC32: crc, ChecksumType: type } = output;
-  return type === 'COMPOSITE' ? undefined : crc32OfText(crc);
+  return areOfWhole(output) ? crc32OfText(output.ChecksumCRC32) : undefined;
+}
+
+/**
+ * Whether checksums are those of all bytes, and not of the parts' checksums. S3 names the type, and
+ * marks the latter by `-N`; Garage and moto do neither, but their ETag of a multipart object has its
+ * `-N`.
+ */
+function areOfWhole(output: ChecksumFields): boolean {
+  const { ChecksumCRC32: crc, ChecksumSHA256: sha256, ChecksumSHA1: sha1 } = output;
+  if ([crc, sha256, sha1].some((sum) => sum?.includes('-') === true)) return false;
+  const { ChecksumType: type, ETag: etag } = output;
+  return type === undefined ? !/-\d+"?$/.test(etag ?? '') : type === 'FULL_OBJECT';
 }
 
 /** A CRC32 as S3 writes it; undefined for a composite one, which ends in `-N`, and for none. */
@@ -40,19 +57,19 @@ export function crc32OfText(text: string | undefined): number | undefined {
   return isPlain ? Buffer.from(text, 'base64').readUInt32BE() : undefined;
 }
 
-function crc32Sum(wanted: string): RunningSum {
+function crc32Sum(): RunningSum {
   let sum = 0;
   return {
     update: (chunk) => void (sum = crc32(chunk, sum)),
-    isRight: () => base64Crc32(sum) === wanted,
+    value: () => base64Crc32(sum),
   };
 }
 
-function hashSum(algorithm: string, wanted: string): RunningSum {
+function hashSum(algorithm: string): RunningSum {
   const hash = createHash(algorithm);
   return {
     update: (chunk) => void hash.update(chunk),
-    isRight: () => hash.digest('base64') === wanted,
+    value: () => hash.digest('base64'),
   };
 }
 

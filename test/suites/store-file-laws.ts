@@ -24,10 +24,10 @@ import type { LawSetup } from './store-law-setup.js';
 const partSize = 8 * mebibyte;
 
 export async function fileLaws(t: Test, setup: LawSetup): Promise<void> {
-  const { bucket, proxy, makeStore } = setup;
+  const { bucket, proxy } = setup;
 
   await t.test('files of every size about a part', async (t) => {
-    const { store } = makeStore(t, { partSize });
+    const { store } = setup.makeStore(t, { partSize });
     const program = await useProgram(t, store);
     for (const size of [0, 1, partSize - 1, partSize, partSize + 1, 30_000_000]) {
       const content = randomBytes(size);
@@ -40,7 +40,7 @@ export async function fileLaws(t: Test, setup: LawSetup): Promise<void> {
   });
 
   await t.test('a file changed where it is, and renamed, is what it has to be', async (t) => {
-    const { store } = makeStore(t, { partSize, copyThreshold: 16 * mebibyte });
+    const { store } = setup.makeStore(t, { partSize, copyThreshold: 16 * mebibyte });
     const program = await useProgram(t, store);
     let content = randomBytes(30 * mebibyte);
     const change = async (offset: number, bytes: Buffer, end: number): Promise<void> => {
@@ -78,7 +78,7 @@ export async function fileLaws(t: Test, setup: LawSetup): Promise<void> {
   });
 
   await t.test('a multipart object as boto3 makes it is read, changed and renamed', async (t) => {
-    const { store, prefix } = makeStore(t, { partSize, copyThreshold: 6 * mebibyte });
+    const { store, prefix } = setup.makeStore(t, { partSize, copyThreshold: 6 * mebibyte });
     const content = randomBytes(18 * mebibyte);
     await putByParts(setup, `${prefix}theirs`, content);
     const program = await useProgram(t, store);
@@ -96,7 +96,7 @@ export async function fileLaws(t: Test, setup: LawSetup): Promise<void> {
 }
 
 /** A mount of its own, which knows nothing of what another has written. */
-async function useProgram(t: Test, store: S3Store): Promise<Program> {
+export async function useProgram(t: Test, store: S3Store): Promise<Program> {
   const tempDir = await mkdtemp(join(tmpdir(), 's3jail-laws-'));
   t.teardown(() => rm(tempDir, { recursive: true, force: true }));
   const settings = { ...defaultSettings, partSize, tempDir };
