@@ -185,6 +185,10 @@ export class Filesystem implements Operations {
       minPart: settings.minPart ?? multipartLimits.minPart,
       uploadConcurrency: settings.uploadConcurrency,
       contentTypeOf: (path) => (settings.contentType ? contentTypeOf(path) : undefined),
+      onLost: (path) => {
+        this.#tree.distrust(path);
+        this.#listener({ path, what: 'entry' });
+      },
       onStored: (path, info) => {
         this.#tree.recordFile(path, info);
         this.#listener({ path, what: 'attributes' });
@@ -263,9 +267,8 @@ export class Filesystem implements Operations {
       this.#names.refuseGuarded(path);
       const found = await this.#names.find(path, context.signal);
       if (found === undefined) {
-        // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
-        const exclusive = (flags.exclusive ?? true) && !this.#staged.isHidden(path);
-        return this.#openStaged(path, { flags, context }, { exclusive });
+        const origin = this.#staged.isHidden(path) ? {} : { absent: absentAsked(flags) };
+        return this.#openStaged(path, { flags, context }, origin);
       }
       if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
       return await this.#openFound(path, found, { flags, context });
@@ -509,7 +512,9 @@ export class Filesystem implements Operations {
       if (flags.truncate === true) await found.file.truncate(0);
       return this.#shareStaged(found.file, request);
     }
-    return this.#openStaged(path, request, flags.truncate === true ? {} : { base: found.info });
+    if (flags.truncate === true) return this.#openStaged(path, request, {});
+    if (found.info !== undefined) await this.#refuseArchived(path, found.info);
+    return this.#openStaged(path, request, { base: found.info });
   }
 
   #openStaged(path: Path, request: OpenRequest, origin: StagedOrigin): HandleId {
@@ -666,6 +671,13 @@ export class Filesystem implements Operations {
 interface OpenRequest {
   readonly flags: OpenFlags;
   readonly context: RequestContext;
+}
+
+/** What a file that is created asks of its name: with O_TRUNC nothing, it replaces whatever is there. */
+function absentAsked({ exclusive, truncate }: OpenFlags): StagedOrigin['absent'] {
+  // A driver that cannot see O_EXCL gets the safe reading: nobody's object is overwritten.
+  if (exclusive ?? true) return 'exclusive';
+  return truncate === true ? undefined : 'believed';
 }
 
 /** What S3 said, for the log. */

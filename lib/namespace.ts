@@ -119,7 +119,7 @@ export class Namespace {
       if (staged.isHidden(path)) await store.delete(keyOf(path));
       staged.reveal(path);
       if (!(await writeMarker(store, markerOf(path)))) {
-        tree.forget(path);
+        tree.distrust(path);
         throw new FsError('EEXIST', `${path} was made by somebody else`);
       }
       tree.recordNewDirectory(path);
@@ -187,6 +187,7 @@ export class Namespace {
   }
 
   async #renameStored(from: Path, to: Path, target: Found | undefined): Promise<void> {
+    await this.#parts.store.requireDelete(keyOf(from));
     const moved = await this.#copyCurrent(from, to);
     await this.#replaceByCopy(from, to, target, moved);
   }
@@ -225,7 +226,7 @@ export class Namespace {
     } catch (error) {
       if (!isStoreError(error, 'changed', 'notFound')) throw error;
     }
-    this.#parts.tree.forget(from);
+    this.#parts.tree.distrust(from);
     return await this.#copy(await this.#storedAt(from), to);
   }
 
@@ -249,8 +250,9 @@ export class Namespace {
    * else what S3 has under the old name goes when the new content is stored.
    */
   async #renameStaged(file: StagedFile, to: Path, target: Found | undefined): Promise<void> {
-    const { staged, tree } = this.#parts;
+    const { staged, store, tree } = this.#parts;
     const from = file.path;
+    if ((await tree.lookup(from))?.kind === 'file') await store.requireDelete(keyOf(from));
     if (file.base !== undefined && file.needsBase) {
       const moved = await this.#copy(file.base, to);
       await this.#replaceByCopy(from, to, target, moved);
@@ -284,6 +286,7 @@ export class Namespace {
     const source = await lookInto(store, markerOf(from));
     const isEmpty = source.isEmpty && !staged.hasBelow(from);
     if (!isEmpty) await this.#refuseFull(from, to);
+    await store.requireDelete(markerOf(from));
     if (staged.at(to) !== undefined) throw new FsError('ENOTDIR', `${to} is not a directory`);
     if (staged.isHidden(to)) await store.delete(keyOf(to));
     staged.reveal(to);

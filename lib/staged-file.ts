@@ -36,8 +36,8 @@ import type { SpaceHolder } from './temp-space.js';
 export interface StagedOrigin {
   /** the object whose bytes are kept until overwritten */
   readonly base?: ObjectInfo | undefined;
-  /** commit only if nothing is there (O_EXCL) */
-  readonly exclusive?: boolean;
+  /** commit only if nothing is there: that was asked for (O_EXCL), or is what this mount believes */
+  readonly absent?: 'exclusive' | 'believed' | undefined;
 }
 
 /**
@@ -60,9 +60,11 @@ export class StagedFile implements SpaceHolder {
   #changedMs: number;
   #condition: Condition | undefined;
   #metadata: Record<string, string> = {};
+  /** nothing was to be there (O_EXCL), and nothing of this file is yet */
+  #isExclusive: boolean;
   #failure: FsError | undefined;
 
-  constructor(area: StagingArea, path: Path, { base, exclusive }: StagedOrigin) {
+  constructor(area: StagingArea, path: Path, { base, absent }: StagedOrigin) {
     this.#area = area;
     this.#path = path;
     const name = (): Path => this.#path;
@@ -77,7 +79,8 @@ export class StagedFile implements SpaceHolder {
     // A file without a base is new: closing it publishes it even if nothing was ever written.
     this.#state = base === undefined ? 'dirty' : 'clean';
     if (base !== undefined) this.#condition = { etag: base.etag };
-    else if (exclusive === true) this.#condition = { absent: true };
+    else if (absent !== undefined) this.#condition = { absent: true };
+    this.#isExclusive = absent === 'exclusive';
     area.space.join(this);
   }
 
@@ -209,6 +212,7 @@ export class StagedFile implements SpaceHolder {
       await this.#publication.drop();
       this.#path = path;
       // Renaming replaces whatever the new name held.
+      this.#isExclusive = false;
       this.#condition = moved === undefined ? undefined : { etag: moved.etag };
       if (moved !== undefined) this.#content.moveBase(moved);
     });
@@ -266,7 +270,7 @@ export class StagedFile implements SpaceHolder {
   async #startAfresh(): Promise<void> {
     await this.#publication.drop();
     this.#content.dropBase();
-    if (this.#condition !== undefined && 'etag' in this.#condition) this.#condition = undefined;
+    if (!this.#isExclusive) this.#condition = undefined;
   }
 
   #infoOf({ etag, crc32 }: Stored): ObjectInfo {
@@ -279,12 +283,14 @@ export class StagedFile implements SpaceHolder {
   #becomeClean(info: ObjectInfo): void {
     this.#state = 'clean';
     this.#content.becomeBase(info);
+    this.#isExclusive = false;
     this.#condition = { etag: info.etag };
     this.#metadata = {};
   }
 
   async #fail(error: unknown): Promise<FsError> {
     const failure = this.#commitFailure(error);
+    if (isStoreError(error, 'changed')) this.#area.onLost(this.#path);
     if (this.#state === 'gone') return failure;
     this.#failure ??= failure;
     this.#state = 'failed';
@@ -305,8 +311,7 @@ export class StagedFile implements SpaceHolder {
 
   #commitFailure(error: unknown): FsError {
     if (!isStoreError(error, 'changed')) return toFsError(error);
-    const exclusive = this.#condition !== undefined && 'absent' in this.#condition;
-    return exclusive
+    return this.#isExclusive
       ? new FsError('EEXIST', `${this.#path} was created by somebody else`, { cause: error })
       : new FsError('ESTALE', `${this.#path} was replaced by somebody else`, { cause: error });
   }

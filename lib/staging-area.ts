@@ -24,6 +24,8 @@ export interface StagingArea {
   readonly contentTypeOf: (path: Path) => string | undefined;
   /** called under the file's lock the moment S3 has it */
   readonly onStored: (path: Path, info: ObjectInfo) => void;
+  /** somebody else has replaced or made what a file builds on */
+  readonly onLost: (path: Path) => void;
   readonly clock: Clock;
   readonly log: Log;
 }

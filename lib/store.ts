@@ -187,6 +187,12 @@ export interface ObjectStore {
    */
   delete(key: Key, options?: { ifMatch?: ETag; signal?: AbortSignal }): Promise<void>;
 
+  /**
+   * Before anything is copied that is to be deleted afterwards. Rejects with `denied` where that is
+   * known to be refused.
+   */
+  requireDelete(key: Key): Promise<void>;
+
   createUpload(key: Key, options?: WriteOptions): Promise<MultipartUpload>;
   /**
    * UploadPart; the same number again replaces the part. A source is read while it is sent, with no

@@ -258,6 +258,16 @@ export class Tree {
     this.#underway.forget(path);
   }
 
+  /** What is known of `path` has proved wrong: it is forgotten, and so is the listing that says so. */
+  distrust(path: Path): void {
+    this.forget(path);
+    const parent = parentOf(path);
+    this.#listings.delete(parent);
+    const pending = this.#pendingListings.get(parent);
+    if (pending !== undefined) pending.isOutdated = true;
+    for (const long of this.#long) if (long.path === parent) long.isOutdated = true;
+  }
+
   /**
    * Whether a directory keeps existing when the entry `name` is gone, as far as is known:
    * its marker or another entry holds it.

@@ -8,7 +8,7 @@
  * Where a condition is not kept, the caller asks by HEAD first, which leaves a gap between question
  * and write; the log says so once.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 
 import {
@@ -27,6 +27,8 @@ import type { Key } from '../path.js';
 import type { Condition, ETag, WriteOptions } from '../store.js';
 import type { Connection } from './connection.js';
 import { copySource } from './copy-source.js';
+import { scratchKey } from './delete-right.js';
+import type { DeleteRight } from './delete-right.js';
 import type { Evidence } from './evidence.js';
 import { entityTag } from './object-info.js';
 import { compareTold } from './told-checksum.js';
@@ -62,13 +64,15 @@ function conditionInput(condition: Condition | undefined): ConditionInput {
 export class ConditionalWrites {
   readonly #connection: Connection;
   readonly #evidence: Evidence;
+  readonly #deletes: DeleteRight;
   readonly #known = new Map<ConditionalAction, Promise<Kept>>();
   readonly #found = new Map<ConditionalAction, Kept>();
 
-  /** @param evidence told what the answers to the tries prove */
-  constructor(connection: Connection, evidence: Evidence) {
+  /** @param told what the answers to the tries prove */
+  constructor(connection: Connection, told: { evidence: Evidence; deletes: DeleteRight }) {
     this.#connection = connection;
-    this.#evidence = evidence;
+    this.#evidence = told.evidence;
+    this.#deletes = told.deletes;
   }
 
   /** What is known so far, in words. */
@@ -132,14 +136,14 @@ export class ConditionalWrites {
     }
   }
 
-  /** A bucket may refuse what is not encrypted its way; the class may stay the cheapest to remove. */
+  /** A policy may refuse what is not in this class, or not encrypted this way. */
   get #written(): NewObjectInput {
-    return newObjectInput({ ...this.#connection.options, storageClass: undefined }, {});
+    return newObjectInput(this.#connection.options, {});
   }
 
   async #probe(action: ConditionalAction): Promise<Kept> {
-    const scratch = `.s3jail-probe-${randomBytes(8).toString('hex')}`;
-    const at = this.#connection.at(scratch as Key);
+    const scratch = scratchKey();
+    const at = this.#connection.at(scratch);
     try {
       const made = await this.#connection.send(
         new PutObjectCommand({ ...at, ...this.#written, ...summed(Buffer.alloc(0)) }),
@@ -150,7 +154,8 @@ export class ConditionalWrites {
       this.#report(action, kept);
       return kept;
     } finally {
-      await this.#connection.send(new DeleteObjectCommand(at)).catch((error: unknown) => {
+      const remove = () => this.#connection.send(new DeleteObjectCommand(at));
+      await this.#deletes.noted(scratch, remove).catch((error: unknown) => {
         if (!isStoreError(error)) throw error;
         const fields = { key: scratch, error: error.message };
         this.#connection.log.warn(fields, 'a scratch object could not be removed again');

@@ -42,6 +42,7 @@ import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection.js';
 import type { StoreCounters } from './connection.js';
 import { Copier } from './copy-object.js';
+import { DeleteRight } from './delete-right.js';
 import { Descriptions } from './description.js';
 import { Evidence, newToken, proveGone, unproven } from './evidence.js';
 import { getObject } from './get-body.js';
@@ -87,6 +88,7 @@ export class S3Store implements ObjectStore {
   readonly partRules: PartRules;
   readonly #options: StoreOptions;
   readonly #connection: Connection;
+  readonly #deletes: DeleteRight;
   readonly #conditions: ConditionalWrites;
   readonly #evidence: Evidence;
   readonly #integrity: Integrity;
@@ -111,7 +113,11 @@ export class S3Store implements ObjectStore {
     this.partRules = new PartRules(options.clock);
     this.#connection = new Connection(options, log);
     this.#evidence = new Evidence(this.#connection);
-    this.#conditions = new ConditionalWrites(this.#connection, this.#evidence);
+    this.#deletes = new DeleteRight(this.#connection);
+    this.#conditions = new ConditionalWrites(this.#connection, {
+      evidence: this.#evidence,
+      deletes: this.#deletes,
+    });
     this.#integrity = new Integrity(this.#connection);
     this.#listings = new Listings(this.#connection);
     this.#pages = new ListPages({
@@ -347,8 +353,10 @@ export class S3Store implements ObjectStore {
     const at = this.#at(key, 'DeleteObject');
     const input = ifMatch === undefined || this.#deletesPlainly ? at : { ...at, IfMatch: ifMatch };
     try {
-      const output = await this.#connection.send(new DeleteObjectCommand(input), { key, signal });
-      proveGone('DeleteObject', key, output);
+      const command = new DeleteObjectCommand(input);
+      await this.#deletes.noted(key, async () => {
+        proveGone('DeleteObject', key, await this.#connection.send(command, { key, signal }));
+      });
     } catch (error) {
       if (isStoreError(error, 'notFound')) return;
       if (input !== at && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
@@ -359,6 +367,10 @@ export class S3Store implements ObjectStore {
         return;
       throw error;
     }
+  }
+
+  async requireDelete(key: Key): Promise<void> {
+    await this.#deletes.require(key);
   }
 
   async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
