@@ -13,6 +13,7 @@ import { contentTypeOf } from './content-type.js';
 import { drain } from './drain.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
+import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
 import { FileAudit } from './file-audit.js';
 import { FilesAhead } from './files-ahead.js';
 import { Locks } from './locks.js';
@@ -403,8 +404,10 @@ export class Filesystem implements Operations {
       if (mtime === 'unknown' && this.#settings.utimens === 'store') {
         throw new FsError('EPERM', 'this driver is not told the time to store; --driver kernel is');
       }
-      const isKept = typeof mtime === 'number' && this.#settings.utimens === 'store';
-      await (isKept ? this.#storeMtime(path, mtime) : this.#mustExist(path, context));
+      const isKept = typeof mtime === 'bigint' || mtime === 'now';
+      await (isKept && this.#settings.utimens === 'store'
+        ? this.#locks.hold([path], () => this.#storeTime(path, mtime, context), context.signal)
+        : this.#mustExist(path, context));
     });
   }
 
@@ -608,23 +611,27 @@ export class Filesystem implements Operations {
     }
   }
 
-  async #storeMtime(path: Path, mtimeMs: number): Promise<void> {
-    const found = await this.#findExisting(path);
+  async #storeTime(path: Path, time: bigint | 'now', context: RequestContext): Promise<void> {
+    const found = await this.#findExisting(path, context.signal);
     if (found.kind === 'directory') return;
     if (found.file?.isDirty === true) {
-      found.file.setMtime(mtimeMs);
+      found.file.setTime(time);
       return;
     }
+    const givenTime = time === 'now' ? timeOfMs(this.#clock.dateMs()) : time;
     const info =
       found.info?.metadata === undefined ? await this.#store.head(keyOf(path)) : found.info;
-    const metadata = { ...info.metadata, mtime: (mtimeMs / 1000).toFixed(9) };
+    const metadata = { ...info.metadata, [givenTimeName]: textOfTime(givenTime) };
     const { storageClass, contentType } = info;
     const { etag } = await this.#store.copy(info, info.key, {
       metadata,
       storageClass,
       contentType,
     });
-    this.#tree.recordFile(path, { ...info, etag, metadata });
+    const stored = { ...info, etag, metadata, givenTime };
+    // What is written next goes by the version that is there now.
+    await found.file?.rename(path, stored);
+    this.#tree.recordFile(path, stored);
   }
 
   // --- refusing and answering ---

@@ -56,7 +56,8 @@ export interface Attributes {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  readonly mtimeMs: number;
+  /** nanoseconds since 1970 */
+  readonly mtime: bigint;
   /**
    * Changes when the path comes to hold another object. A driver that lets the kernel cache pages
    * gives another version another inode while the old one is open, so that no reader gets a mix.
@@ -85,10 +86,10 @@ export interface DirectoryEntry {
 }
 
 /**
- * File times of utimens(2): `now`, `omit`, milliseconds since the epoch, or `unknown`: an explicit
+ * File times of utimens(2): `now`, `omit`, nanoseconds since 1970, or `unknown`: an explicit
  * time, but the driver cannot say which, so it can be ignored or refused and never stored.
  */
-export type FileTime = 'now' | 'omit' | 'unknown' | number;
+export type FileTime = 'now' | 'omit' | 'unknown' | bigint;
 
 export interface FileSystemStats {
   readonly blockSize: number;

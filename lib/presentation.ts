@@ -5,6 +5,7 @@
  * nothing else as ChrootDirectory (session.c, safely_chroot); who may write in it is decided by the
  * file system alone, so the user still can.
  */
+import { timeOfMs } from './file-time.js';
 import type { Attributes, FileSystemStats } from './operations.js';
 import { rootPath } from './path.js';
 import type { Path } from './path.js';
@@ -48,7 +49,7 @@ export class Presentation {
     if (shown.kind === 'directory') return this.#ofDirectory(path, shown.mtimeMs, validForMs);
     if (shown.file?.isDirty === true || shown.info === undefined) {
       return shown.file === undefined
-        ? this.#file({ size: 0, mtimeMs: this.#startedAt, version: 'none' })
+        ? this.#file({ size: 0, mtime: timeOfMs(this.#startedAt), version: 'none' })
         : this.ofStaged(shown.file);
     }
     return this.ofObject(shown.info, shown.file === undefined ? validForMs : 0);
@@ -56,13 +57,14 @@ export class Presentation {
 
   ofObject(info: ObjectInfo, validForMs = 0): Attributes {
     const { size, etag } = info;
-    return this.#file({ size, mtimeMs: this.#mtimeOf(info), version: etag, validForMs });
+    return this.#file({ size, mtime: this.#timeOf(info), version: etag, validForMs });
   }
 
   /** A file being written shows what was written so far. */
   ofStaged(file: StagedFile): Attributes {
-    const { size, mtimeMs } = file;
-    return this.#file({ size, mtimeMs, version: file.base?.etag ?? 'new' });
+    const { size, base, time: mtime } = file;
+    if (!file.isDirty && base !== undefined) return this.ofObject(base);
+    return this.#file({ size, mtime, version: base?.etag ?? 'new' });
   }
 
   statfs(): FileSystemStats {
@@ -76,23 +78,17 @@ export class Presentation {
     const isChroot = path === rootPath && this.#settings.chroot;
     const { uid, gid, dirMode } = this.#settings;
     const owner = isChroot ? { uid: 0, gid: 0, mode: 0o755 } : { uid, gid, mode: dirMode };
-    return { kind: 'directory', size: 0, mtimeMs, version: 'directory', validForMs, ...owner };
+    const mtime = timeOfMs(mtimeMs);
+    return { kind: 'directory', size: 0, mtime, version: 'directory', validForMs, ...owner };
   }
 
-  #file(facts: {
-    size: number;
-    mtimeMs: number;
-    version: string;
-    validForMs?: number;
-  }): Attributes {
+  #file(facts: { size: number; mtime: bigint; version: string; validForMs?: number }): Attributes {
     const { uid, gid, fileMode } = this.#settings;
     return { kind: 'file', uid, gid, mode: fileMode, ...facts };
   }
 
-  /** With `--utimens store`, the time rclone and others keep in the metadata, where it is known. */
-  #mtimeOf({ mtimeMs, metadata }: ObjectInfo): number {
-    if (this.#settings.utimens !== 'store') return mtimeMs;
-    const stored = Number(metadata?.['mtime']);
-    return Number.isFinite(stored) && stored > 0 ? stored * 1000 : mtimeMs;
+  #timeOf({ mtimeMs, givenTime }: ObjectInfo): bigint {
+    const isShown = this.#settings.utimens === 'store' && typeof givenTime === 'bigint';
+    return isShown ? givenTime : timeOfMs(mtimeMs);
   }
 }

@@ -22,6 +22,7 @@
  * after a path lock, never before. Parts in flight do not hold it.
  */
 import { FsError, isStoreError, toFsError } from './errors.js';
+import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
 import { Locks } from './locks.js';
 import { keyOf } from './path.js';
 import type { Path } from './path.js';
@@ -56,10 +57,11 @@ export class StagedFile implements SpaceHolder {
   #path: Path;
   #state: State;
   #mtimeMs: number;
+  /** since the last change; stored with it */
+  #givenTime: bigint | undefined;
   /** of the content, as Clock.nowMs */
   #changedMs: number;
   #condition: Condition | undefined;
-  #metadata: Record<string, string> = {};
   /** nothing was to be there (O_EXCL), and nothing of this file is yet */
   #isExclusive: boolean;
   #failure: FsError | undefined;
@@ -71,7 +73,7 @@ export class StagedFile implements SpaceHolder {
     this.#content = new StagedContent(area, name, base);
     this.#publication = new Publication(area, this.#content, {
       path: name,
-      terms: () => ({ condition: this.#condition, metadata: { ...this.#metadata } }),
+      terms: () => ({ condition: this.#condition, metadata: this.#metadata }),
       onFailure: (error) => void this.#exclusively(() => this.#failQuietly(error)),
     });
     this.#mtimeMs = base?.mtimeMs ?? area.clock.dateMs();
@@ -98,8 +100,9 @@ export class StagedFile implements SpaceHolder {
     return this.#publication.sentRanges.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
-  get mtimeMs(): number {
-    return this.#mtimeMs;
+  /** Of the last change, or as it was set since. */
+  get time(): bigint {
+    return this.#givenTime ?? timeOfMs(this.#mtimeMs);
   }
 
   /** For how long nobody has written to it. */
@@ -218,10 +221,10 @@ export class StagedFile implements SpaceHolder {
     });
   }
 
-  /** A modification time to store with the next commit, in rclone's form. */
-  setMtime(mtimeMs: number): void {
-    this.#metadata['mtime'] = (mtimeMs / 1000).toFixed(9);
-    this.#mtimeMs = mtimeMs;
+  /** Sets the time that is stored with the next commit. */
+  setTime(time: bigint | 'now'): void {
+    if (time === 'now') this.#mtimeMs = this.#area.clock.dateMs();
+    this.#givenTime = time === 'now' ? undefined : time;
   }
 
   /** The last handle is closed: frees everything. */
@@ -262,7 +265,7 @@ export class StagedFile implements SpaceHolder {
     this.#publication.touch(start, end);
     this.#mtimeMs = this.#area.clock.dateMs();
     this.#changedMs = this.#area.clock.nowMs();
-    delete this.#metadata['mtime'];
+    this.#givenTime = undefined;
     if (this.#state === 'clean') this.#state = 'dirty';
   }
 
@@ -273,10 +276,15 @@ export class StagedFile implements SpaceHolder {
     if (!this.#isExclusive) this.#condition = undefined;
   }
 
+  get #metadata(): Record<string, string> {
+    const time = this.#givenTime;
+    return time === undefined ? {} : { [givenTimeName]: textOfTime(time) };
+  }
+
   #infoOf({ etag, crc32 }: Stored): ObjectInfo {
-    const isGiven = this.#metadata['mtime'] !== undefined;
-    const mtimeMs = isGiven ? this.#mtimeMs : this.#area.clock.dateMs();
-    const info = { key: keyOf(this.#path), size: this.size, etag, mtimeMs };
+    const key = keyOf(this.#path);
+    const givenTime = this.#givenTime ?? 'none';
+    const info = { key, size: this.size, etag, mtimeMs: this.#mtimeMs, givenTime } as const;
     return crc32 === undefined ? info : { ...info, crc32 };
   }
 
@@ -285,7 +293,7 @@ export class StagedFile implements SpaceHolder {
     this.#content.becomeBase(info);
     this.#isExclusive = false;
     this.#condition = { etag: info.etag };
-    this.#metadata = {};
+    this.#givenTime = undefined;
   }
 
   async #fail(error: unknown): Promise<FsError> {

@@ -31,6 +31,8 @@ export interface ObjectInfo {
   readonly contentType?: string;
   /** user metadata, names in lower case without `x-amz-meta-` */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** the time a user gave it, as file-time.ts has it; `none`: it has none; absent where nobody told */
+  readonly givenTime?: bigint | 'none';
   /** true where a GET would be refused until the object is restored from its archive class */
   readonly archived?: boolean;
   /** true where a LIST shows it and a HEAD is refused */

@@ -12,6 +12,7 @@
 import { constants } from 'node:fs';
 import { systemClock } from '../clock.js';
 import { FsError, StoreError, errnoNumber, systemErrorCode, toFsError } from '../errors.js';
+import { timeOfMs } from '../file-time.js';
 import type { Log } from '../log.js';
 import type { DirectoryEntry, FileTime, HandleId, OpenFlags, Operations } from '../operations.js';
 import { parentOf, parsePath, rootPath, type Path } from '../path.js';
@@ -75,7 +76,7 @@ class NativeHandlers {
         this.#change('utimens', path, reply, (name) => {
           const isNow = isPresent(atimeMs, systemClock.dateMs());
           const mtime: FileTime = isNow ? 'now' : 'unknown';
-          return this.#core.utimens(name, isNow ? 'now' : atimeMs, mtime, unknown);
+          return this.#core.utimens(name, isNow ? 'now' : timeOfMs(atimeMs), mtime, unknown);
         }),
       truncate: (path, size, reply) =>
         this.#serve('truncate', reply, async () => {

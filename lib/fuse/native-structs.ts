@@ -1,5 +1,6 @@
 /** What the core answers, in the shape that fuse-native makes C structures of. */
 import { constants } from 'node:fs';
+import { msOfTime } from '../file-time.js';
 import type { Attributes, FileSystemStats, OpenFlags } from '../operations.js';
 
 /** What fuse-native makes a `struct stat` of. */
@@ -51,7 +52,8 @@ export function openFlags(flags: number): OpenFlags {
 
 export function nativeStat(attributes: Attributes): NativeStat {
   const { kind, size, mode, uid, gid } = attributes;
-  const timeMs = Math.max(0, Math.floor(attributes.mtimeMs));
+  // The binding takes no less.
+  const timeMs = Math.max(0, msOfTime(attributes.mtime));
   return {
     mode: (kind === 'directory' ? constants.S_IFDIR : constants.S_IFREG) | (mode & 0o7777),
     uid,

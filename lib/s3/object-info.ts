@@ -12,6 +12,7 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import { StoreError } from '../errors.js';
+import { givenTimeName, timeOfText } from '../file-time.js';
 import type { Key } from '../path.js';
 import type { ETag, ListPage, ObjectInfo } from '../store.js';
 import { wholeCrc32Of } from './stored-checksum.js';
@@ -68,6 +69,7 @@ export function infoOfAnswer(
     );
   }
   const { StorageClass: storageClass, ContentType: contentType } = answer;
+  const metadata = ownMetadata(answer.Metadata);
   const crc32 = wholeCrc32Of(answer);
   return {
     key,
@@ -76,8 +78,9 @@ export function infoOfAnswer(
     mtimeMs: timeOf(answer.LastModified),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(contentType === undefined ? {} : { contentType }),
-    metadata: ownMetadata(answer.Metadata),
+    metadata,
     archived: isArchived(answer),
+    givenTime: timeOfText(metadata[givenTimeName]) ?? 'none',
     ...(crc32 === undefined ? {} : { crc32 }),
   };
 }

@@ -44,7 +44,7 @@ const attributes: Attributes = {
   mode: 0o640,
   uid: 1001,
   gid: 1002,
-  mtimeMs: 1_700_000_000_123,
+  mtime: 1_700_000_000_123_000_000n,
   version: 'v',
 };
 const entry: EntryView = {
@@ -154,9 +154,15 @@ void t.test('directories, unlinked files and odd dates are shown as stat(2) has 
   t.equal(mode(directory), 0o040755);
   t.equal(links(directory), 2);
   t.equal(links({ ...entry, unlinked: true }), 0);
-  for (const mtimeMs of [NaN, -5, -Infinity]) {
-    const bytes = body(attrReply({ ...entry, attributes: { ...attributes, mtimeMs } }));
-    t.equal(bytes.readBigUInt64LE(16 + 32), 0n, `mtime ${mtimeMs}`);
+  for (const [mtime, seconds, nanoseconds] of [
+    [0n, 0n, 0],
+    [1_700_000_000_123_456_789n, 1_700_000_000n, 123_456_789],
+    [-1n, -1n, 999_999_999],
+    [-1_500_000_000n, -2n, 500_000_000],
+  ] as const) {
+    const bytes = body(attrReply({ ...entry, attributes: { ...attributes, mtime } }));
+    t.equal(bytes.readBigInt64LE(16 + 32), seconds, `seconds of ${mtime}`);
+    t.equal(bytes.readUInt32LE(16 + 52), nanoseconds, `nanoseconds of ${mtime}`);
   }
   t.end();
 });
@@ -278,8 +284,8 @@ void t.test('SETATTR says what changes and leaves out what does not', (t) => {
     mode: 0o600,
     uid: 11,
     gid: 12,
-    atime: 50_999,
-    mtime: -1500,
+    atime: 50_999_999_999n,
+    mtime: -1_500_000_000n,
   });
   t.match(decodeSetattr(setattr(0x1b0)), { atime: 'now', mtime: 'now' });
   t.end();

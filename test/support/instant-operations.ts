@@ -102,6 +102,6 @@ export class InstantOperations extends MemoryOperations {
   #attributes(kind: Attributes['kind'], size: number): Attributes {
     const mode = kind === 'directory' ? 0o755 : 0o644;
     const { validForMs } = this;
-    return { kind, size, mode, uid: 0, gid: 0, mtimeMs: 1e12, version: '1', validForMs };
+    return { kind, size, mode, uid: 0, gid: 0, mtime: 10n ** 18n, version: '1', validForMs };
   }
 }

@@ -11,6 +11,7 @@
  * changes the bucket.
  */
 import { FsError } from '../../lib/errors.js';
+import { timeOfMs } from '../../lib/file-time.js';
 import type {
   Attributes,
   Change,
@@ -31,7 +32,7 @@ interface Item {
   readonly kind: 'file' | 'directory';
   bytes: Buffer;
   length: number;
-  mtimeMs: number;
+  mtime: bigint;
   version: number;
 }
 
@@ -266,7 +267,7 @@ export class MemoryOperations implements Operations {
     context: RequestContext,
   ): Promise<void> {
     await this.#enter('utimens', `${path} ${atime} ${mtime}`, context);
-    if (typeof mtime === 'number') this.#item(path).mtimeMs = mtime;
+    if (typeof mtime === 'bigint') this.#item(path).mtime = mtime;
   }
 
   statfs(): FileSystemStats {
@@ -323,7 +324,7 @@ export class MemoryOperations implements Operations {
 
   #touch(item: Item): void {
     item.version = this.#version();
-    item.mtimeMs = Date.now();
+    item.mtime = timeOfMs(Date.now());
   }
 
   #item(path: Path): Item {
@@ -384,7 +385,7 @@ export class MemoryOperations implements Operations {
       mode: item.kind === 'directory' ? 0o755 : 0o644,
       uid: 0,
       gid: 0,
-      mtimeMs: item.mtimeMs,
+      mtime: item.mtime,
       version: String(item.version),
       validForMs: this.validForMs,
     };
@@ -392,11 +393,17 @@ export class MemoryOperations implements Operations {
 }
 
 function file(bytes: Buffer, version: number): Item {
-  return { kind: 'file', bytes, length: bytes.length, mtimeMs: Date.now(), version };
+  return { kind: 'file', bytes, length: bytes.length, mtime: timeOfMs(Date.now()), version };
 }
 
 function directory(): Item {
-  return { kind: 'directory', bytes: Buffer.alloc(0), length: 0, mtimeMs: Date.now(), version: 0 };
+  return {
+    kind: 'directory',
+    bytes: Buffer.alloc(0),
+    length: 0,
+    mtime: timeOfMs(Date.now()),
+    version: 0,
+  };
 }
 
 function copyOf(bytes: Buffer, start: number, end: number): Uint8Array {

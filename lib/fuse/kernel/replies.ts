@@ -4,6 +4,7 @@
  * Every message begins with fuse_out_header. Functions that make a reply leave its room at the front
  * of their buffer and the session fills it in, so that a small reply is one buffer and one write(2).
  */
+import { splitTime } from '../../file-time.js';
 import type { Attributes, FileSystemStats } from '../../operations.js';
 import { maxTransferBytes, notifyCode, replyHeaderBytes, unknownInode } from './protocol.js';
 
@@ -67,22 +68,17 @@ function writeTimeout(bytes: Buffer, ms: number, secondsAt: number, nanosecondsA
 }
 
 /**
- * fuse_attr. A date that S3 metadata may hold but the struct cannot (before 1970, or no number) is
- * shown as 1970. Blocks are the 512 bytes of stat(2); the block size is what cp(1) and friends read
+ * fuse_attr. Seconds are signed for the kernel, whatever the struct calls them. Blocks are the 512 bytes of stat(2); the block size is what cp(1) and friends read
  * and write by, and a whole request is best.
  */
 function writeAttr(bytes: Buffer, view: NodeView, at: number): void {
   const { attributes } = view;
   const directory = attributes.kind === 'directory';
-  const ms = Number.isFinite(attributes.mtimeMs) ? Math.max(0, attributes.mtimeMs) : 0;
-  const seconds = Math.floor(ms / 1000);
-  const nanoseconds = Math.floor((ms - seconds * 1000) * 1e6);
+  const { seconds, nanoseconds } = splitTime(attributes.mtime);
   writeU64(bytes, view.nodeId, at);
   writeU64(bytes, attributes.size, at + 8);
   writeU64(bytes, Math.ceil(attributes.size / 512), at + 16);
-  writeU64(bytes, seconds, at + 24);
-  writeU64(bytes, seconds, at + 32);
-  writeU64(bytes, seconds, at + 40);
+  for (const place of [24, 32, 40]) bytes.writeBigInt64LE(seconds, at + place);
   bytes.writeUInt32LE(nanoseconds, at + 48);
   bytes.writeUInt32LE(nanoseconds, at + 52);
   bytes.writeUInt32LE(nanoseconds, at + 56);

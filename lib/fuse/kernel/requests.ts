@@ -8,6 +8,7 @@
 import { isUtf8 } from 'node:buffer';
 import { constants } from 'node:fs';
 import { FsError } from '../../errors.js';
+import { joinTime } from '../../file-time.js';
 import type { FileTime, OpenFlags } from '../../operations.js';
 import { fattr, getattrFh, maxTransferBytes, requestHeaderBytes } from './protocol.js';
 
@@ -30,10 +31,6 @@ export interface RequestHeader {
 /** A 64-bit number; those the kernel sends here (ids, offsets, sizes) stay far below 2^53. */
 export function readU64(bytes: Buffer, at: number): number {
   return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
-}
-
-function readI64(bytes: Buffer, at: number): number {
-  return bytes.readUInt32LE(at) + bytes.readInt32LE(at + 4) * 0x1_0000_0000;
 }
 
 function need(bytes: Buffer, length: number): void {
@@ -124,7 +121,7 @@ export function decodeSetattr(body: Buffer): SetattrRequest {
   const time = (bit: number, nowBit: number, at: number, nsecAt: number): FileTime => {
     if (!has(bit)) return 'omit';
     if (has(nowBit)) return 'now';
-    return readI64(body, at) * 1000 + Math.floor(body.readUInt32LE(nsecAt) / 1e6);
+    return joinTime(body.readBigInt64LE(at), body.readUInt32LE(nsecAt));
   };
   return {
     handle: has(fattr.fh) ? readU64(body, 8) : undefined,

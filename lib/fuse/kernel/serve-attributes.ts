@@ -113,7 +113,7 @@ async function applyChanges(
   }
   const untouched = ask.atime === 'omit' && ask.mtime === 'omit';
   // truncate(2) comes with both times set to now, which the new size brings about anyway.
-  const implied = ask.size !== undefined && typeof ask.mtime !== 'number';
+  const implied = ask.size !== undefined && typeof ask.mtime !== 'bigint';
   if (!untouched && !implied) await operations.utimens(path, ask.atime, ask.mtime, context);
 }
 
