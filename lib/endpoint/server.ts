@@ -134,6 +134,7 @@ class Exchange {
     response.setHeader('x-amz-request-id', this.#requestId);
     response.setHeader('x-amz-id-2', this.#hostId);
     response.setHeader('server', 's3jail');
+    response.setHeader('date', new Date(this.#service.now()).toUTCString());
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     // A client that was never told to send its body may send it all the same: no next request
     // can be told from it.

@@ -47,6 +47,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly maxDownloadRate?: number | undefined;
   /** for each request: until its answer begins, and for silence in the middle of one */
   readonly timeoutMs: number;
+  /** how long what is to be stored waits for S3 to come back; absent: timeoutMs */
+  readonly patienceMs?: number | undefined;
   /** requests for one call, the first included; default 5 */
   readonly maxAttempts?: number | undefined;
   /** what is read is not compared with the checksums that S3 tells */
@@ -63,16 +65,11 @@ export interface StoreOptions extends CredentialOptions {
 
 export const defaultMaxAttempts = 5;
 
-/** Region that AWS takes requests for buckets of any region in, if only to say which it is. */
-export const fallbackRegion = 'us-east-1';
-
 export interface ClientParts {
   readonly credentials: CredentialSource;
   readonly requestHandler: HttpHandler;
   readonly region: () => Promise<string>;
   readonly retry: RetrySettings;
-  /** whether a bucket of another region is followed there by the SDK, at one request more each time */
-  readonly followRegionRedirects: boolean;
 }
 
 /** The S3 client for `options`. Opens no connection yet. */
@@ -91,7 +88,8 @@ export function createClient(options: StoreOptions, parts: ClientParts): S3Clien
     maxAttempts: parts.retry.maxAttempts,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    followRegionRedirects: parts.followRegionRedirects,
+    // See bucket-region.ts.
+    followRegionRedirects: false,
     expectContinueHeader: false,
     logger: quiet,
   };

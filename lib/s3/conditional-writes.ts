@@ -128,7 +128,7 @@ export class ConditionalWrites {
   async #holds(key: Key, condition: Condition, signal?: AbortSignal): Promise<boolean> {
     try {
       const command = new HeadObjectCommand(this.#connection.at(key));
-      const found = await this.#connection.send(command, { key, signal });
+      const found = await this.#connection.send(command, { key, signal, isPatient: true });
       return 'etag' in condition && condition.etag === entityTag(found.ETag);
     } catch (error) {
       if (isStoreError(error, 'notFound')) return 'absent' in condition;

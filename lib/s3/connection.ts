@@ -26,24 +26,20 @@ import {
   defaultMaxAttempts,
   defaultRegion,
   endpointOf,
-  fallbackRegion,
   isAwsHost,
 } from './client.js';
+import { BucketRegion, fallbackRegion } from './bucket-region.js';
 import type { StoreOptions } from './client.js';
 import { credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
 import { refuseForeignAnswers } from './evidence.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
 import { ReadChecksums } from './read-checksums.js';
+import { Resending } from './resending.js';
 import type { NotedRetry } from './retry.js';
 import { RetryBudget } from './retry-budget.js';
-import {
-  answerDateMs,
-  errorFacts,
-  isSilence,
-  staleCredentialCodes,
-  toStoreError,
-} from './s3-errors.js';
+import { answerDateMs, errorFacts, isSilence, toStoreError } from './s3-errors.js';
+import { SigningTime } from './signing-time.js';
 import { TransferRate } from './transfer-rate.js';
 
 /** What went over the wire since the start. */
@@ -64,7 +60,18 @@ export interface SendOptions {
   readonly signal?: AbortSignal | undefined;
   /** bytes in the request's body */
   readonly bodyBytes?: number;
+  /** may wait for S3 to come back (resending.ts); absent: as a part of an upload does */
+  readonly isPatient?: boolean;
 }
+
+/** What uploads are made of. */
+const uploadActions: ReadonlySet<string> = new Set([
+  'PutObject',
+  'CreateMultipartUpload',
+  'UploadPart',
+  'UploadPartCopy',
+  'CompleteMultipartUpload',
+]);
 
 export interface BucketInput {
   readonly Bucket: string;
@@ -100,11 +107,13 @@ export class Connection {
   readonly downloads: TransferRate;
   readonly #uploads: TransferRate;
   readonly #clock: Clock;
+  readonly #handler: HttpHandler;
+  readonly #region: BucketRegion;
+  readonly #resending: Resending;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
   readonly readChecksums: ReadChecksums;
   readonly #sourceConditions: Limitation;
-  #region: string | undefined;
   #host: string | undefined;
   #clockAheadMs: number | undefined;
   #proxy: string | undefined;
@@ -116,42 +125,57 @@ export class Connection {
     this.#clock = options.clock ?? systemClock;
     this.#sourceConditions = new Limitation(options.clock);
     this.readChecksums = new ReadChecksums(options.noReadChecksums !== true, options.clock);
-    this.#region = options.region;
     this.#uploads = new TransferRate(options.maxUploadRate);
     this.downloads = new TransferRate(options.maxDownloadRate);
-    const handler = new HttpHandler(options);
+    this.#handler = new HttpHandler(options);
     this.credentials = credentialSource(options, {
       region: () => this.region(),
       stsEndpoint: stsEndpoint(options),
-      requestHandler: handler,
+      requestHandler: this.#handler,
       clock: this.#clock,
       log,
     });
-    this.client = this.#newClient(options, handler, true);
+    this.client = this.#newClient(options, this.#handler);
+    this.#region = new BucketRegion({
+      region: options.region,
+      defaultRegion: () => defaultRegion(options),
+      clientOf: (region) =>
+        region === undefined ? this.client : this.#newClient(options, this.#handler, region),
+      log,
+    });
+    this.#resending = new Resending({
+      credentials: this.credentials,
+      region: this.#region,
+      isAws: () => this.isAws,
+      patienceMs: options.patienceMs ?? options.timeoutMs,
+      log,
+    });
   }
 
   /**
-   * A connection of the same credentials and region with patience of its own, for asking whether
-   * the endpoint is there at all; to be destroyed after use. Does not follow a bucket to another
-   * region: its user wants to know.
+   * A client of the same credentials and region with patience of its own, for asking whether the
+   * endpoint is there at all; to be destroyed after use. Does not follow a bucket to another region:
+   * its user wants to know.
    */
   impatient(timeoutMs: number, maxAttempts: number): S3Client {
     const options = { ...this.options, timeoutMs, maxAttempts };
-    return this.#newClient(options, new HttpHandler(options), false);
+    return this.#newClient(options, new HttpHandler(options));
   }
 
-  #newClient(options: StoreOptions, requestHandler: HttpHandler, follow: boolean): S3Client {
+  #newClient(options: StoreOptions, requestHandler: HttpHandler, region?: string): S3Client {
+    const signing = new SigningTime();
     const client = createClient(options, {
       credentials: this.credentials,
       requestHandler,
-      region: () => this.region(),
+      region: () => (region === undefined ? this.region() : Promise.resolve(region)),
       retry: {
         maxAttempts: options.maxAttempts ?? defaultMaxAttempts,
         budget: this.retryBudget,
+        isOutdated: (error) => signing.isOutdated(error),
         onRetry: (retry) => this.#noteRetry(retry),
       },
-      followRegionRedirects: follow,
     });
+    signing.attach(client);
     this.#watch(client, requestHandler);
     return client;
   }
@@ -171,22 +195,21 @@ export class Connection {
     };
   }
 
-  /** The region in use: by option, environment or profile; else where the bucket was found to be. */
+  /** The region in use. */
   async region(): Promise<string> {
-    this.#region ??= (await defaultRegion(this.options)) ?? fallbackRegion;
-    return this.#region;
+    return await this.#region.get();
   }
 
   /** Sends everything from now on to another region. */
   moveTo(region: string): void {
-    this.#region = region;
+    this.#region.moveTo(region);
   }
 
   /** Where requests go, for messages: the endpoint's URL, or AWS and the region. */
   get place(): string {
     const endpoint = endpointOf(this.options);
     if (endpoint !== undefined) return endpoint;
-    return `AWS S3 (${this.#host ?? this.#region ?? fallbackRegion})`;
+    return `AWS S3 (${this.#host ?? this.#region.known ?? fallbackRegion})`;
   }
 
   /** How far this machine's clock is ahead of the endpoint's, to a second; unknown without an answer. */
@@ -229,17 +252,14 @@ export class Connection {
       requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
       ...(signal === undefined ? {} : { abortSignal: signal }),
     };
-    const sendOnce = async (): Promise<Output> =>
-      this.#noted(await this.client.send(command, http), { action, key });
+    const isPatient = options.isPatient ?? uploadActions.has(action);
     try {
       await this.#uploads.take(bodyBytes, signal);
-      const sinceMs = this.#clock.nowMs();
-      try {
-        return await sendOnce();
-      } catch (error) {
-        if (!(await this.#mayRenew(error, sinceMs))) throw error;
-      }
-      return await sendOnce();
+      const output = await this.#resending.send(
+        async (client) => await client.send(command, http),
+        { signal, isPatient },
+      );
+      return this.#noted(output, { action, key });
     } catch (error) {
       throw toStoreError(error, { action, key, signal });
     }
@@ -254,13 +274,6 @@ export class Connection {
       this.options.observer?.answered({ action, key, requestId });
     }
     return output;
-  }
-
-  /** After a refusal of the credentials: whether there are others to try, as when keys were rotated. */
-  async #mayRenew(error: unknown, sinceMs: number): Promise<boolean> {
-    const { code } = errorFacts(error);
-    if (code === undefined || !staleCredentialCodes.has(code)) return false;
-    return await this.credentials.renew(sinceMs);
   }
 
   /**

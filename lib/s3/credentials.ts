@@ -20,7 +20,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { HttpHandler } from './http.js';
 import { RefreshedCredentials } from './refreshed-credentials.js';
-import { errorFacts, staleCredentialCodes } from './s3-errors.js';
+import { errorFacts, keyDoubt } from './s3-errors.js';
 
 export interface CredentialOptions {
   /** keys that came with the source itself */
@@ -52,12 +52,14 @@ export interface CredentialSource {
   readonly provider: AwsCredentialIdentityProvider | undefined;
   /** the provider that answered last, in words; what was asked for as long as none has */
   answeredBy(): string;
+  /** Which credentials are at hand; another number for others. */
+  readonly version: number;
   /**
-   * Tells that S3 does not know the credentials any more that a request was signed with.
-   * @param sinceMs when that request was sent, as Clock.nowMs
+   * Tells that S3 does not know the credentials any more that a request was signed with, or may not.
+   * @param version of those
    * @returns whether there are others now
    */
-  renew(sinceMs: number): Promise<boolean>;
+  renew(version: number, doubt: 'certain' | 'possible'): Promise<boolean>;
 }
 
 export function credentialSource(
@@ -75,7 +77,7 @@ function fixed(
   provider: AwsCredentialIdentityProvider | undefined,
   answered: string,
 ): CredentialSource {
-  return { provider, answeredBy: () => answered, renew: () => Promise.resolve(false) };
+  return { provider, answeredBy: () => answered, version: 0, renew: () => Promise.resolve(false) };
 }
 
 function baseSource(options: CredentialOptions, context: CredentialContext): CredentialSource {
@@ -142,7 +144,10 @@ function refreshed(
   return {
     provider: (properties) => credentials.get(properties),
     answeredBy,
-    renew: (sinceMs) => credentials.renew(sinceMs),
+    get version() {
+      return credentials.version;
+    },
+    renew: (version, doubt) => credentials.renew(version, doubt),
   };
 }
 
@@ -169,13 +174,12 @@ function roleSource(
   });
   return refreshed(
     async (properties) => {
-      const sinceMs = context.clock.nowMs();
+      const { version } = base;
       try {
         return await fetch(properties);
       } catch (error) {
-        const { code } = errorFacts(error);
-        const isStale = code !== undefined && staleCredentialCodes.has(code);
-        if (!isStale || !(await base.renew(sinceMs))) throw error;
+        const doubt = keyDoubt(errorFacts(error));
+        if (doubt === undefined || !(await base.renew(version, doubt))) throw error;
         return await fetch(properties);
       }
     },

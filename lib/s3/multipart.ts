@@ -367,6 +367,7 @@ export class Multipart {
       const found = await this.#connection.send(new HeadObjectCommand(this.#connection.at(key)), {
         key,
         signal,
+        isPatient: true,
       });
       if (entityTag(found.ETag) !== etag) throw conditionFailed('UploadPartCopy', key);
     }

@@ -5,7 +5,8 @@
  * at hand are valid nobody waits for it: they are used, and newer ones are fetched beside. Only what
  * has expired is waited for, and then each request asks anew, so that a mount works again as soon as
  * the provider does. Credentials that S3 itself refuses, such as rotated keys, are asked for anew as
- * well, but not more often than every few seconds.
+ * well, but not more often than every few seconds; and once a minute where all that is known is that
+ * access was denied, which is what some endpoints say of unknown keys.
  *
  * Their end is a date. What is left until then is counted down, because the date may be set back; and
  * the date counts too, because a host that sleeps counts nothing down.
@@ -23,6 +24,8 @@ const refreshBeforeMs = 5 * 60_000;
 const marginMs = 10_000;
 /** After a fetch that brought nothing new, while valid credentials are at hand. */
 const pauseMs = 5_000;
+/** After a fetch for a mere suspicion. */
+const suspicionPauseMs = 60_000;
 /** What the SDK is told, whatever it takes the date for. */
 const expiredForSdk = new Date(0);
 
@@ -36,6 +39,9 @@ export class RefreshedCredentials {
   #pending: Promise<Held> | undefined;
   /** when a fetch last brought nothing new */
   #fruitlessMs = Number.NEGATIVE_INFINITY;
+  /** when credentials were last fetched because they might be refused */
+  #suspectedMs = Number.NEGATIVE_INFINITY;
+  #version = 0;
 
   /**
    * @param fetch asks the provider, without a cache in between
@@ -67,18 +73,28 @@ export class RefreshedCredentials {
     return forSdk(held);
   }
 
+  /** Which credentials are at hand; another number for others. */
+  get version(): number {
+    return this.#version;
+  }
+
   /**
    * Credentials that S3 refused are not trusted any more.
-   * @param sinceMs when the request was sent that was refused, as Clock.nowMs
+   * @param version of those that the request was signed with
    * @returns whether there are others now, so that sending it again makes sense
    */
-  async renew(sinceMs: number): Promise<boolean> {
-    const held = this.#held;
-    if (held === undefined || held.fetchedMs > sinceMs) return true;
-    if (!this.#isDue && this.#pending === undefined) return false;
+  async renew(version: number, doubt: 'certain' | 'possible'): Promise<boolean> {
+    if (this.#version !== version) return true;
+    if (this.#pending === undefined) {
+      const isSuspicion = doubt === 'possible';
+      const nowMs = this.#clock.nowMs();
+      if (!this.#isDue) return false;
+      if (isSuspicion && nowMs - this.#suspectedMs < suspicionPauseMs) return false;
+      if (isSuspicion) this.#suspectedMs = nowMs;
+    }
     try {
-      const renewed = await this.#refresh();
-      return !isSame(renewed.identity, held.identity);
+      await this.#refresh();
+      return this.#version !== version;
     } catch (error) {
       // What S3 said about the old ones is the failure to report.
       this.#noteFailure(error);
@@ -106,6 +122,7 @@ export class RefreshedCredentials {
     try {
       const identity = await this.#fetch(properties);
       isNew = before === undefined || !isSame(identity, before);
+      if (isNew) this.#version += 1;
       this.#held = hold(identity, this.#clock);
       return this.#held;
     } finally {
@@ -123,8 +140,6 @@ function throwOutage(error: unknown): never {
 
 interface Held {
   readonly identity: AwsCredentialIdentity;
-  /** as Clock.nowMs */
-  readonly fetchedMs: number;
   readonly refresh: Moment;
   readonly end: Moment;
 }
@@ -136,16 +151,16 @@ interface Moment {
 }
 
 function hold(identity: AwsCredentialIdentity, clock: Clock): Held {
-  const fetchedMs = clock.nowMs();
+  const nowMs = clock.nowMs();
   const dateMs = clock.dateMs();
   const lastMs = endOf(identity)?.getTime() ?? Number.POSITIVE_INFINITY;
   const left = Math.max(0, lastMs - dateMs);
   const before = (ms: number): Moment => ({
-    nowMs: fetchedMs + left - ms,
+    nowMs: nowMs + left - ms,
     dateMs: dateMs + left - ms,
   });
   const refresh = before(Math.min(refreshBeforeMs, left / 2));
-  return { identity, fetchedMs, refresh, end: before(Math.min(marginMs, left / 10)) };
+  return { identity, refresh, end: before(Math.min(marginMs, left / 10)) };
 }
 
 /** The SDK moves the end of what the metadata service no longer renews; S3 does not. */

@@ -6,7 +6,8 @@
  * request has one of its own before it draws on what all share (retry-budget.ts). A server that is
  * silent until the timeout is asked twice more, not four times: whoever waits is told within three
  * timeouts. What is final by its code is never sent again, even when it came inside a 200 (which the
- * SDK turns into a 503), and bytes damaged on their way are.
+ * SDK turns into a 503), and bytes damaged on their way are. What was refused for the time in its
+ * signature is signed anew, once.
  */
 import type {
   RetryErrorInfo,
@@ -18,12 +19,14 @@ import type {
 import { systemClock } from '../clock.js';
 import { backoffMs } from './retry-budget.js';
 import type { RetryBudget } from './retry-budget.js';
-import { errorFacts, isSilence, kindOf } from './s3-errors.js';
+import { errorFacts, isElsewhere, isSilence, kindOf } from './s3-errors.js';
 
 export interface RetrySettings {
   /** requests sent for one call, the first included; at least 1 */
   readonly maxAttempts: number;
   readonly budget: RetryBudget;
+  /** whether a refused request would be signed with another time now; absent: never */
+  readonly isOutdated?: (error: unknown) => boolean;
   /** from 0 up to 1, for waits; Math.random */
   readonly random?: () => number;
   /** called for each retry */
@@ -55,6 +58,8 @@ class Token implements StandardRetryToken {
     readonly delayMs: number,
     /** attempts that ended in a timeout */
     readonly silences: number,
+    /** sent again with another time in its signature */
+    readonly isSignedAnew: boolean,
   ) {}
   getRetryCount(): number {
     return this.count;
@@ -75,23 +80,25 @@ export class Retry implements RetryStrategyV2 {
   }
 
   acquireInitialRetryToken(): Promise<RetryToken> {
-    return Promise.resolve(new Token(0, 0, 0));
+    return Promise.resolve(new Token(0, 0, 0, false));
   }
 
   /** Rejects where the error is final; the middleware then throws the error of the request. */
   refreshRetryTokenForRetry(token: RetryToken, info: RetryErrorInfo): Promise<RetryToken> {
     const attempt = token.getRetryCount() + 1;
-    const before = token instanceof Token ? token.silences : 0;
-    const silences = before + (isSilence(info.error) ? 1 : 0);
-    const { maxAttempts, budget, random } = this.#settings;
+    const before = token instanceof Token ? token : new Token(0, 0, 0, false);
+    const silences = before.silences + (isSilence(info.error) ? 1 : 0);
+    const { maxAttempts, budget, random, isOutdated } = this.#settings;
     const isOver = attempt >= maxAttempts || silences >= maxSilences;
-    if (isOver || !mayPass(info) || !budget.take(attempt)) {
+    const isOld = !before.isSignedAnew && isOutdated?.(info.error) === true;
+    if (isOver || !(isOld || mayPass(info)) || !budget.take(attempt)) {
       return Promise.reject(new Error('no further attempt'));
     }
-    const delayMs = retryDelayMs(attempt, info, random);
+    const delayMs = isOld ? 0 : retryDelayMs(attempt, info, random);
     const isAdvised = info.retryAfterHint !== undefined;
     this.#settings.onRetry?.({ error: info.error, attempt, delayMs, isAdvised });
-    return Promise.resolve(new Token(attempt, delayMs, silences));
+    const isSignedAnew = before.isSignedAnew || isOld;
+    return Promise.resolve(new Token(attempt, delayMs, silences, isSignedAnew));
   }
 
   recordSuccess(): void {
@@ -105,12 +112,12 @@ const damagedCodes = new Set(['BadDigest', 'IncompleteBody', 'XAmzContentSHA256M
 function mayPass(info: RetryErrorInfo): boolean {
   const facts = errorFacts(info.error);
   if (facts.code !== undefined && damagedCodes.has(facts.code)) return true;
+  // It is asked for there instead: see bucket-region.ts.
+  if (isElsewhere(facts) && facts.region !== undefined) return false;
   const kind = kindOf(facts);
   if (kind === 'unavailable' || kind === 'throttled') return true;
   // An answer that could not be parsed; asking again is harmless, writes are settled afterwards.
-  if (kind === 'corrupt') return facts.code === undefined;
-  // The SDK has corrected its clock from the refusal and signs the next attempt with it.
-  return kind === 'denied' && info.errorType === 'TRANSIENT';
+  return kind === 'corrupt' && facts.code === undefined;
 }
 
 function retryDelayMs(attempt: number, info: RetryErrorInfo, random?: () => number): number {

@@ -39,6 +39,7 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   InvalidPayer: 'denied',
   InvalidSecurity: 'denied',
   InvalidToken: 'denied',
+  InvalidTokenId: 'denied',
   NotSignedUp: 'denied',
   ObjectNotInActiveTierError: 'archived',
   RequestExpired: 'denied',
@@ -47,6 +48,8 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   TokenProviderError: 'denied',
   TokenRefreshRequired: 'denied',
   UnauthorizedAccess: 'denied',
+  UnrecognizedClientException: 'denied',
+  XAdminUserNotFound: 'denied',
   'KMS.DisabledException': 'denied',
   'KMS.InvalidStateException': 'denied',
   'KMS.NotFoundException': 'denied',
@@ -88,6 +91,12 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
 };
 
 const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
+  // Where a redirect cannot be followed (bucket-region.ts), whoever sent it stands before S3.
+  301: 'unavailable',
+  302: 'unavailable',
+  303: 'unavailable',
+  307: 'unavailable',
+  308: 'unavailable',
   401: 'denied',
   403: 'denied',
   404: 'notFound',
@@ -102,14 +111,30 @@ const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
   507: 'full',
 };
 
-/** What S3 and STS say about credentials that may have been good once (S3 API, "Error responses"). */
-export const staleCredentialCodes: ReadonlySet<string> = new Set([
+/**
+ * What S3 and STS say about credentials that may have been good once (S3 API, "Error responses"), and
+ * what others say (InvalidTokenId MinIO, XAdminUserNotFound versitygw). A secret that was changed in
+ * place makes the signature a wrong one.
+ */
+const staleCredentialCodes: ReadonlySet<string> = new Set([
   'ExpiredToken',
   'ExpiredTokenException',
   'InvalidAccessKeyId',
   'InvalidClientTokenId',
+  'InvalidSecurity',
   'InvalidToken',
+  'InvalidTokenId',
+  'SignatureDoesNotMatch',
   'TokenRefreshRequired',
+  'UnrecognizedClientException',
+  'XAdminUserNotFound',
+]);
+
+/** Refusals that some endpoints give unknown keys too (Ceph, Garage). */
+const vagueDenials: ReadonlySet<string> = new Set([
+  'AccessDenied',
+  'Forbidden',
+  'UnauthorizedAccess',
 ]);
 
 /** The facts of an SDK exception that decide, read from a value of unknown make. */
@@ -143,6 +168,33 @@ export function errorFacts(error: unknown): ErrorFacts {
     attempts: integer(metadata['attempts']) ?? 1,
     region: regionName(headers['x-amz-bucket-region']) ?? regionName(thrown['Region']),
   };
+}
+
+/** Whether the bucket is said to be in another region; verify-bucket.ts and bucket-region.ts ask there. */
+export function isElsewhere({ code, status }: Pick<ErrorFacts, 'code' | 'status'>): boolean {
+  return (
+    status === 301 ||
+    status === 307 ||
+    code === 'PermanentRedirect' ||
+    code === 'AuthorizationHeaderMalformed' ||
+    code === 'IllegalLocationConstraintException'
+  );
+}
+
+type Refusal = Pick<ErrorFacts, 'code' | 'status' | 'system'>;
+
+/** Whether a refusal may be about who signed, and when. The one of a HEAD has no code. */
+export function isRefusedSignature(refusal: Refusal): boolean {
+  const isBare = refusal.code === undefined && refusal.status === 400;
+  return isBare || kindOf(refusal) === 'denied';
+}
+
+/** How likely a refusal is one of keys that are not the right ones any more. */
+export function keyDoubt(refusal: Refusal): 'certain' | 'possible' | undefined {
+  const { code, status } = refusal;
+  if (status === 401 || (code !== undefined && staleCredentialCodes.has(code))) return 'certain';
+  if (!isRefusedSignature(refusal)) return undefined;
+  return code === undefined || vagueDenials.has(code) ? 'possible' : undefined;
 }
 
 /**

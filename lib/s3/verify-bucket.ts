@@ -11,7 +11,7 @@ import { StoreError } from '../errors.js';
 import type { Connection } from './connection.js';
 import type { Listings } from './listing.js';
 import { mustBeListing } from './object-info.js';
-import { errorFacts, toStoreError } from './s3-errors.js';
+import { errorFacts, isElsewhere, toStoreError } from './s3-errors.js';
 import type { ErrorFacts } from './s3-errors.js';
 
 const action = 'ListObjectsV2';
@@ -26,8 +26,9 @@ export async function verifyBucket(connection: Connection, listings: Listings): 
   await verifyCredentials(connection);
   const failure = await listOnce(connection, listings);
   if (failure === undefined) return;
-  const region = errorFacts(failure).region;
-  if (isElsewhere(failure) && region !== undefined && region !== (await connection.region())) {
+  const facts = errorFacts(failure);
+  const { region } = facts;
+  if (isElsewhere(facts) && region !== undefined && region !== (await connection.region())) {
     connection.moveTo(region);
     const second = await listOnce(connection, listings);
     if (second === undefined) return;
@@ -75,17 +76,6 @@ async function listOnce(connection: Connection, listings: Listings): Promise<unk
   } finally {
     client.destroy();
   }
-}
-
-function isElsewhere(failure: unknown): boolean {
-  const { code, status } = errorFacts(failure);
-  return (
-    status === 301 ||
-    status === 307 ||
-    code === 'PermanentRedirect' ||
-    code === 'AuthorizationHeaderMalformed' ||
-    code === 'IllegalLocationConstraintException'
-  );
 }
 
 async function explained(connection: Connection, failure: unknown): Promise<StoreError> {
@@ -136,6 +126,7 @@ function byCode(facts: ErrorFacts, about: Circumstances): string | undefined {
       return 'there is no such bucket; create it, or correct its name or the endpoint';
     case 'InvalidAccessKeyId':
     case 'InvalidClientTokenId':
+    case 'XAdminUserNotFound':
       return 'the access key is not known there; use a key of this service';
     case 'SignatureDoesNotMatch':
       return 'the secret key does not belong to the access key; correct it';
@@ -147,6 +138,7 @@ function byCode(facts: ErrorFacts, about: Circumstances): string | undefined {
     case 'TokenRefreshRequired':
       return 'the session of the credentials has expired; get new ones';
     case 'InvalidToken':
+    case 'InvalidTokenId':
       return 'the session token is not valid there; correct or unset AWS_SESSION_TOKEN';
     case 'CredentialsProviderError':
     case 'TokenProviderError':
@@ -225,6 +217,12 @@ function byKind(error: StoreError, facts: ErrorFacts, about: Circumstances): str
     case 'aborted':
     case 'unavailable':
     case 'throttled':
+      if (facts.status !== undefined && facts.status >= 300 && facts.status < 400) {
+        return (
+          `it sends requests elsewhere (HTTP ${facts.status}), as a login page does, or a service by ` +
+          'another of its names; log in, or correct --endpoint-url (https for http?)'
+        );
+      }
       return (
         `it cannot be reached now (${facts.code ?? facts.system ?? `HTTP ${facts.status ?? '?'}`}); ` +
         'check network, proxy and --endpoint-url'

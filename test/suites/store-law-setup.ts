@@ -53,6 +53,7 @@ export function makeStore(
       partSize: 5 * mebibyte,
       uploadConcurrency: 3,
       timeoutMs: 20_000,
+      patienceMs: 0,
       copyThreshold: 6 * mebibyte,
       ...options,
     },

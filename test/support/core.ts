@@ -111,6 +111,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
       partSize: settings.partSize,
       uploadConcurrency: settings.uploadConcurrency,
       timeoutMs: requestTimeoutMs,
+      patienceMs: 0,
       maxAttempts,
       copyThreshold,
       credentials: testKey,

@@ -54,7 +54,7 @@ void t.test('without a code, as for HEAD, the status decides', (t) => {
     [503, 'unavailable'],
     [507, 'full'],
     [599, 'unavailable'],
-    [301, 'invalid'],
+    [301, 'unavailable'],
     [400, 'invalid'],
     [416, 'invalid'],
     [200, 'corrupt'],

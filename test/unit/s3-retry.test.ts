@@ -1,6 +1,6 @@
 /** When the store sends a request again. */
 import t from 'tap';
-import { Retry } from '../../lib/s3/retry.js';
+import { Retry, type RetrySettings } from '../../lib/s3/retry.js';
 import { RetryBudget } from '../../lib/s3/retry-budget.js';
 
 type Info = Parameters<Retry['refreshRetryTokenForRetry']>[1];
@@ -12,11 +12,8 @@ function info(name: string, status: number | undefined, more: object = {}): Info
 }
 
 /** How many times a request is sent that always fails like this. */
-async function sendings(
-  failure: Info,
-  { maxAttempts = 4, budget = new RetryBudget() } = {},
-): Promise<number> {
-  const retry = new Retry({ maxAttempts, budget });
+async function sendings(failure: Info, settings: Partial<RetrySettings> = {}): Promise<number> {
+  const retry = new Retry({ maxAttempts: 4, budget: new RetryBudget(), ...settings });
   let token = await retry.acquireInitialRetryToken();
   for (let sent = 1; ; sent++) {
     try {
@@ -72,10 +69,18 @@ void t.test('silence until the timeout is waited for three times', async (t) => 
   await t.rejects(retry.refreshRetryTokenForRetry(token, info('TimeoutError', undefined)));
 });
 
-void t.test('a denial is final unless the clock was corrected from it', async (t) => {
+void t.test('a denial is final, but signed once with another time', async (t) => {
   const denied = info('AccessDenied', 403);
-  t.equal(await sendings({ ...denied, errorType: 'CLIENT_ERROR' }), 1);
-  t.equal(await sendings(info('RequestTimeTooSkewed', 403)), 4);
+  t.equal(await sendings(denied), 1);
+  const isOutdated = (error: unknown): boolean => error === denied.error;
+  t.equal(await sendings(denied, { isOutdated }), 2);
+  t.equal(await sendings(info('RequestTimeTooSkewed', 403), { isOutdated }), 1);
+});
+
+void t.test('what is told to be elsewhere is not asked for here again', async (t) => {
+  const headers = { 'x-amz-bucket-region': 'eu-west-3' };
+  t.equal(await sendings(info('PermanentRedirect', 301, { $response: { headers } })), 1);
+  t.equal(await sendings(info('Unknown', 302)), 4);
 });
 
 void t.test(
