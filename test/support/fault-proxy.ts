@@ -31,6 +31,7 @@ import {
   type ProxyAction,
   type WholeAnswer,
 } from './faults.js';
+import { ClosedGate, type Gate, type GateOptions } from './gate.js';
 import { shapeRequest, shapeResponse } from './traffic.js';
 
 export interface FaultProxyOptions {
@@ -88,6 +89,10 @@ export interface FaultProxy {
   /** forgets log and counts; faults stay */
   reset(): void;
   inject(options: InjectionOptions): Injection;
+  /** stops one request until it is let through */
+  gate(options: GateOptions): Gate;
+  /** requests that are neither answered nor stopped at a gate */
+  readonly busy: number;
   /** takes all faults back; stalled connections end */
   clear(): void;
   /** nobody can connect, and whoever is connected is cut off */
@@ -112,6 +117,7 @@ interface Exchange {
   readonly entry: LoggedRequest;
   /** the client waits for 100 Continue before it sends its body */
   readonly expectsContinue: boolean;
+  readonly gate: ClosedGate | undefined;
   /** aborted when the faults are cleared */
   readonly patience: AbortSignal;
 }
@@ -128,6 +134,8 @@ class Interceptor implements FaultProxy {
   #server = createServer();
   #port: number;
   #log: LoggedRequest[] = [];
+  #gates: ClosedGate[] = [];
+  #busy = 0;
 
   constructor(options: FaultProxyOptions) {
     const { target, port = 0, domains = ['s3.localtest', 'localhost'] } = options;
@@ -169,8 +177,20 @@ class Interceptor implements FaultProxy {
     return this.#plan.add(options);
   }
 
+  gate(options: GateOptions): Gate {
+    const gate = new ClosedGate(options);
+    this.#gates.push(gate);
+    return gate;
+  }
+
+  get busy(): number {
+    return this.#busy;
+  }
+
   clear(): void {
     this.#plan.clear();
+    for (const gate of this.#gates) gate.open();
+    this.#gates = [];
     this.#patience.abort();
     this.#patience = newPatience();
   }
@@ -218,7 +238,10 @@ class Interceptor implements FaultProxy {
     };
     this.#log.push(entry);
     const patience = this.#patience.signal;
-    const exchange = { request, response, faults, entry, expectsContinue, patience };
+    const gate = this.#gates.find((each) => each.isFor(action));
+    const exchange = { request, response, faults, entry, expectsContinue, patience, gate };
+    this.#busy += 1;
+    response.once('close', () => (this.#busy -= 1));
     // Whatever breaks on one side ends the other, as a broken wire would. Not by the socket: a request
     // whose answer has gone out already has none any more.
     this.#handle(exchange).catch(() => {
@@ -235,12 +258,21 @@ class Interceptor implements FaultProxy {
       return;
     }
     if (latencyMs > 0) await sleep(latencyMs);
+    await this.#passGate(exchange, 'request');
     if (breaking?.kind === 'pieces') await answerInPieces(exchange, breaking);
     else if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
     else if (breaking?.kind === 'status' || breaking?.kind === 'error-in-200') {
       await this.#answerItself(exchange, breaking);
     } else if (breaking?.kind === 'foreign') await this.#answerForeign(exchange, breaking);
     else await this.#forward(exchange);
+  }
+
+  async #passGate({ gate }: Exchange, at: GateOptions['at']): Promise<void> {
+    if (gate?.at !== at) return;
+    this.#busy -= 1;
+    gate.arrive();
+    await gate.opened;
+    this.#busy += 1;
   }
 
   /** Takes the whole body first: an early answer would be another fault. */
@@ -316,6 +348,7 @@ class Interceptor implements FaultProxy {
       request.socket.resetAndDestroy();
       return;
     }
+    await this.#passGate(exchange, 'answer');
     if (fault?.kind === 'rewrite') {
       await rewriteAnswer(exchange, answer, fault);
       return;
