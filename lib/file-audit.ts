@@ -63,7 +63,7 @@ export class FileAudit {
   /** Drops `file`, whose client vanished. */
   async discard(file: StagedFile, { caller, sinceMs }: Use): Promise<void> {
     const { path, size: bytes } = file;
-    await file.discard();
+    await file.hold(() => file.discard());
     const durationMs = this.#clock.nowMs() - sinceMs;
     this.#trail.record({ action: 'discard', path, bytes, durationMs, caller });
   }

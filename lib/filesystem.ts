@@ -16,9 +16,9 @@ import type { Errno } from './errors.js';
 import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
 import { FileAudit } from './file-audit.js';
 import { FilesAhead } from './files-ahead.js';
-import { Locks } from './locks.js';
 import type { Entry } from './listing.js';
 import type { Log } from './log.js';
+import { NameLocks } from './name-locks.js';
 import { Namespace } from './namespace.js';
 import type { Found } from './namespace.js';
 import { OpenHandles, pathOf, useOf } from './open-handles.js';
@@ -119,7 +119,7 @@ export class Filesystem implements Operations {
   readonly #audit: FileAudit;
   readonly #tree: Tree;
   readonly #staged = new StagedFiles();
-  readonly #locks = new Locks();
+  readonly #locks = new NameLocks(this.#staged);
   readonly #names: Namespace;
   readonly #looks: Presentation;
   readonly #area: StagingArea;
@@ -192,6 +192,7 @@ export class Filesystem implements Operations {
       },
       onStored: (path, info) => {
         this.#tree.recordFile(path, info);
+        this.#staged.reveal(path);
         this.#listener({ path, what: 'attributes' });
       },
     };
@@ -226,9 +227,10 @@ export class Filesystem implements Operations {
       const validForMs = this.#tree.listingFreshForMs(path);
       const show = (name: string, entry: Entry): Attributes | undefined => {
         const child = childPath(path, name);
-        if (this.#names.isGuarded(child) || this.#staged.isHidden(child)) return undefined;
         // It may be written to since the handle was opened.
         const file = this.#staged.at(child);
+        if (file === undefined && this.#staged.isHidden(child)) return undefined;
+        if (this.#names.isGuarded(child)) return undefined;
         return file === undefined
           ? this.#looks.of(child, entry, validForMs)
           : this.#looks.ofStaged(file);
@@ -304,7 +306,7 @@ export class Filesystem implements Operations {
   async flush(handle: HandleId, context: RequestContext): Promise<void> {
     const open = this.#handles.file(handle);
     await this.#answer('flush', pathOf(open), async () => {
-      if (open.kind === 'reader' || open.flags.access === 'read') return;
+      if (open.kind === 'reader' || !open.stores) return;
       await (this.#isInterrupted(open.file, context)
         ? this.#discard(open.file, open.use)
         : this.#commit(open.file, open.use));
@@ -334,7 +336,9 @@ export class Filesystem implements Operations {
     }
     await this.#answer('release', file.path, async () => {
       try {
-        // Every close(2) flushed already; this finds only bytes written through mmap after it.
+        // Nearly always there is nothing left to do: close(2) has stored it. What is still being done
+        // to the file comes first.
+        await file.hold(() => Promise.resolve());
         if (file.isDirty) await this.#commit(file, use);
       } finally {
         // A new handle may have been opened on it meanwhile.
@@ -347,8 +351,8 @@ export class Filesystem implements Operations {
     return this.#answer('truncate', path, async () => {
       this.#refuseReadOnly();
       const open = handle === undefined ? undefined : this.#handles.get(handle);
-      const file = open?.kind === 'staged' ? open.file : this.#staged.at(path);
-      await (file === undefined ? this.#truncateClosed(path, size, context) : file.truncate(size));
+      if (open?.kind === 'staged') await open.file.truncate(size, context.signal);
+      else await this.#truncateByName(path, size, context);
     });
   }
 
@@ -404,10 +408,12 @@ export class Filesystem implements Operations {
       if (mtime === 'unknown' && this.#settings.utimens === 'store') {
         throw new FsError('EPERM', 'this driver is not told the time to store; --driver kernel is');
       }
-      const isKept = typeof mtime === 'bigint' || mtime === 'now';
-      await (isKept && this.#settings.utimens === 'store'
-        ? this.#locks.hold([path], () => this.#storeTime(path, mtime, context), context.signal)
-        : this.#mustExist(path, context));
+      if (this.#settings.utimens !== 'store' || (typeof mtime !== 'bigint' && mtime !== 'now')) {
+        await this.#mustExist(path, context);
+        return;
+      }
+      const store = (): Promise<void> => this.#storeTime(path, mtime, context);
+      await this.#locks.alone([path], store, context.signal);
     });
   }
 
@@ -492,43 +498,55 @@ export class Filesystem implements Operations {
         this.#refuseWhileDraining();
         return open();
       };
-      return await this.#locks.hold([path], openNow, signal);
+      return await this.#locks.hold(path, openNow, signal);
     });
   }
 
   async #openFound(path: Path, found: Found, request: OpenRequest): Promise<HandleId> {
     const { flags, context } = request;
     if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
-    const isMadeAnew = flags.access !== 'read' && flags.truncate === true;
-    if (found.info?.denied === true && found.file === undefined && !isMadeAnew) {
+    const file = this.#staged.at(path);
+    if (found.file !== file) {
+      // It was closed or given up since it was found.
+      return await this.#openFound(path, await this.#findExisting(path, context.signal), request);
+    }
+    if (found.info?.denied === true && file === undefined && flags.truncate !== true) {
       throw new FsError('EACCES', `${path} is listed, but S3 refuses to read it`);
     }
-    if (flags.access === 'read') {
-      if (found.file?.isDirty === true) return this.#shareStaged(found.file, request);
+    if (flags.access === 'read' && flags.truncate !== true) {
+      if (file?.isDirty === true) return this.#shareStaged(file, request);
       if (found.info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
       await this.#refuseArchived(path, found.info);
       const reader = new Reader(this.#store, found.info, this.#reading);
       return this.#handles.add({ kind: 'reader', reader, use: this.#useOf(context) });
     }
     this.#refuseReadOnly();
-    if (found.file !== undefined) {
-      if (flags.truncate === true) await found.file.truncate(0);
-      return this.#shareStaged(found.file, request);
+    if (file === undefined) {
+      if (flags.truncate === true) return this.#openStaged(path, request, {});
+      if (found.info !== undefined) await this.#refuseArchived(path, found.info);
+      return this.#openStaged(path, request, { base: found.info });
     }
-    if (flags.truncate === true) return this.#openStaged(path, request, {});
-    if (found.info !== undefined) await this.#refuseArchived(path, found.info);
-    return this.#openStaged(path, request, { base: found.info });
+    const handle = this.#shareStaged(file, request, true);
+    if (flags.truncate !== true) return handle;
+    try {
+      await file.truncate(0, context.signal);
+      return handle;
+    } catch (error) {
+      await this.release(handle);
+      throw error;
+    }
   }
 
   #openStaged(path: Path, request: OpenRequest, origin: StagedOrigin): HandleId {
     const file = new StagedFile(this.#area, path, origin);
     this.#staged.attach(path, file);
-    return this.#shareStaged(file, request);
+    return this.#shareStaged(file, request, true);
   }
 
-  #shareStaged(file: StagedFile, { flags, context }: OpenRequest): HandleId {
+  /** @param stores whether its close stores the file: it can write, or it made or cut the file */
+  #shareStaged(file: StagedFile, { flags, context }: OpenRequest, stores = false): HandleId {
     this.#staged.acquire(file);
-    return this.#handles.add({ kind: 'staged', file, flags, use: this.#useOf(context) });
+    return this.#handles.add({ kind: 'staged', file, flags, stores, use: this.#useOf(context) });
   }
 
   async #findExisting(path: Path, signal?: AbortSignal): Promise<Found> {
@@ -597,15 +615,28 @@ export class Filesystem implements Operations {
       'an upload was interrupted and is not published',
     );
     await this.#audit.discard(file, use);
-    this.#staged.detach(file.path);
+    this.#staged.detach(file.path, file);
     this.#listener({ path: file.path, what: 'entry' });
   }
 
-  async #truncateClosed(path: Path, size: number, context: RequestContext): Promise<void> {
-    const handle = await this.open(path, { access: 'write', truncate: size === 0 }, context);
+  /** As open, ftruncate and close: what nobody else is about to store is stored when it returns. */
+  async #truncateByName(path: Path, size: number, context: RequestContext): Promise<void> {
+    const { signal } = context;
+    const open = async (): Promise<{ handle: HandleId; isAnew: boolean }> => {
+      const found = await this.#findExisting(path, signal);
+      const isClosed = this.#staged.at(path) === undefined;
+      if (isClosed) this.#refuseWhileDraining();
+      // Nothing of what is there is needed then.
+      const isAnew = isClosed && size === 0;
+      const flags = { access: 'write', truncate: isAnew } as const;
+      return { handle: await this.#openFound(path, found, { flags, context }), isAnew };
+    };
+    const { handle, isAnew } = await this.#locks.hold(path, open, signal);
+    const opened = this.#handles.file(handle);
     try {
-      if (size > 0) await this.truncate(path, size, context, handle);
-      await this.flush(handle, {});
+      if (opened.kind !== 'staged') throw new Error('a handle for writing is a staged one');
+      const { file, use } = opened;
+      if ((await file.truncate(size, signal)) || isAnew) await this.#commit(file, use);
     } finally {
       await this.release(handle);
     }

@@ -1,21 +1,21 @@
 /**
  * Names: what a path means to this mount, and every operation that makes a name come or go.
  *
- * Staged files stand in front of what S3 has. Names are changed under locks of all paths involved, so
- * two changes of one name come one after the other; S3 is told first, then the tree, then the caller.
+ * Staged files stand in front of what S3 has. Names are changed under the locks of name-locks.ts; S3 is
+ * told first, then the tree, then the caller.
  */
 import type { Clock } from './clock.js';
 import { FsError, isStoreError } from './errors.js';
-import type { Locks } from './locks.js';
 import type { DirectoryEntry } from './listing.js';
 import type { Log } from './log.js';
+import type { NameLocks } from './name-locks.js';
 import type { RenameFlags } from './operations.js';
 import { lookInto, markerType, writeMarker, copyMarker } from './markers.js';
-import { isWithin, keyOf, markerOf, nameOf, parentOf, rootPath } from './path.js';
+import { isWithin, keyOf, markerOf, movedPath, nameOf, parentOf, rootPath } from './path.js';
 import type { Key, Path } from './path.js';
 import { DirectoryMove } from './rename-directory.js';
 import type { StagedFile } from './staged-file.js';
-import type { StagedFiles } from './staged-files.js';
+import type { FormerName, StagedFiles } from './staged-files.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 import type { Tree } from './tree.js';
 
@@ -31,7 +31,7 @@ export interface NamespaceParts {
   readonly store: ObjectStore;
   readonly tree: Tree;
   readonly staged: StagedFiles;
-  readonly locks: Locks;
+  readonly locks: NameLocks;
   readonly settings: NamespaceSettings;
   readonly clock: Clock;
   readonly log: Log;
@@ -91,57 +91,69 @@ export class Namespace {
 
   /** @throws FsError ENOENT, EISDIR; StoreError */
   async unlink(path: Path, signal?: AbortSignal): Promise<void> {
-    const { staged, store, tree } = this.#parts;
-    await this.#locked([path], signal, async () => {
-      const found = await this.find(path, signal);
-      if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
-      if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
-      if (found.file !== undefined) await this.#abandon(found.file);
-      staged.detach(path);
-      const isStored =
-        found.file === undefined || (await tree.lookup(path, signal))?.kind === 'file';
-      if (!isStored) return;
-      const stays = this.#staysWithout(path);
-      await store.delete(keyOf(path));
-      tree.recordAbsent(path);
-      if (!stays) await this.#writeMarker(parentOf(path));
-    });
+    const { staged, store, tree, locks } = this.#parts;
+    const unlinked = await locks.alone(
+      [path],
+      async () => {
+        const found = await this.find(path, signal);
+        if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+        if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
+        const { file } = found;
+        if (file === undefined || (await tree.lookup(path, signal))?.kind === 'file') {
+          const stays = this.#staysWithout(path);
+          await store.delete(keyOf(path));
+          staged.reveal(path);
+          tree.recordAbsent(path);
+          if (!stays) await this.#writeMarker(parentOf(path));
+        }
+        if (file !== undefined) await this.#drop(path, file);
+        return file;
+      },
+      signal,
+    );
+    if (unlinked !== undefined) await this.removeObsolete(unlinked);
   }
 
   /** @throws FsError EEXIST, EACCES, ENAMETOOLONG; StoreError */
   async mkdir(path: Path, signal?: AbortSignal): Promise<void> {
-    const { staged, store, tree } = this.#parts;
+    const { locks } = this.#parts;
     this.refuseGuarded(path);
     this.refuseLongKey(markerOf(path));
-    await this.#locked([path], signal, async () => {
-      if ((await this.find(path, signal)) !== undefined)
-        throw new FsError('EEXIST', `${path} exists`);
-      if (staged.isHidden(path)) await store.delete(keyOf(path));
-      staged.reveal(path);
-      if (!(await writeMarker(store, markerOf(path)))) {
-        tree.distrust(path);
-        throw new FsError('EEXIST', `${path} was made by somebody else`);
-      }
-      tree.recordNewDirectory(path);
-    });
+    await locks.hold(path, () => this.#makeDirectory(path, signal), signal);
+  }
+
+  async #makeDirectory(path: Path, signal?: AbortSignal): Promise<void> {
+    const { staged, store, tree } = this.#parts;
+    if ((await this.find(path, signal)) !== undefined)
+      throw new FsError('EEXIST', `${path} exists`);
+    if (staged.isHidden(path)) await store.delete(keyOf(path));
+    staged.reveal(path);
+    if (!(await writeMarker(store, markerOf(path)))) {
+      tree.distrust(path);
+      throw new FsError('EEXIST', `${path} was made by somebody else`);
+    }
+    tree.recordNewDirectory(path);
   }
 
   /** @throws FsError ENOENT, ENOTDIR, ENOTEMPTY, EBUSY; StoreError */
   async rmdir(path: Path, signal?: AbortSignal): Promise<void> {
-    const { staged, store, tree } = this.#parts;
+    const { locks } = this.#parts;
     if (path === rootPath) throw new FsError('EBUSY', 'the root of a mount cannot be removed');
-    await this.#locked([path], signal, async () => {
-      const found = await this.find(path, signal);
-      if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
-      if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
-      if (staged.hasBelow(path) || !(await lookInto(store, markerOf(path))).isEmpty) {
-        throw new FsError('ENOTEMPTY', `${path} is not empty`);
-      }
-      const stays = this.#staysWithout(path);
-      await store.delete(markerOf(path));
-      tree.recordNoDirectory(path);
-      if (!stays) await this.#writeMarker(parentOf(path));
-    });
+    await locks.holdTrees([path], () => this.#removeDirectory(path, signal), signal);
+  }
+
+  async #removeDirectory(path: Path, signal?: AbortSignal): Promise<void> {
+    const { staged, store, tree } = this.#parts;
+    const found = await this.find(path, signal);
+    if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+    if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
+    if (staged.hasBelow(path) || !(await lookInto(store, markerOf(path))).isEmpty) {
+      throw new FsError('ENOTEMPTY', `${path} is not empty`);
+    }
+    const stays = this.#staysWithout(path);
+    await store.delete(markerOf(path));
+    tree.recordNoDirectory(path);
+    if (!stays) await this.#writeMarker(parentOf(path));
   }
 
   /** @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENOSYS, ESTALE; StoreError */
@@ -149,41 +161,71 @@ export class Namespace {
     if (from === to) return;
     this.refuseGuarded(to);
     this.refuseLongKey(keyOf(to));
-    await this.#locked([from, to], signal, async () => {
-      const source = await this.find(from, signal);
-      if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
-      if (source.kind === 'directory') {
-        await this.#renameDirectory(from, to, flags);
-        return;
-      }
-      const target = await this.find(to, signal);
-      if (target !== undefined && flags.noReplace === true) {
-        throw new FsError('EEXIST', `${to} exists`);
-      }
-      if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
-      await (source.file === undefined
-        ? this.#renameStored(from, to, target)
-        : this.#renameStaged(source.file, to, target));
-    });
-  }
-
-  /** Once `file` is stored or unlinked: removes what its former names still hold in S3. */
-  async removeObsolete(file: StagedFile): Promise<void> {
-    const { staged, store, tree } = this.#parts;
-    for (const path of staged.takeObsolete(file)) {
-      const stays = this.#staysWithout(path);
-      await store.delete(keyOf(path));
-      tree.recordAbsent(path);
-      if (!stays) await this.#writeMarker(parentOf(path));
+    const { locks } = this.#parts;
+    const change = (): Promise<Found | undefined> => this.#renameFound(from, to, flags, signal);
+    const target = await locks.alone([from, to], change, signal);
+    if (target?.kind === 'file' && target.file !== undefined) {
+      await this.removeObsolete(target.file);
     }
   }
 
-  async #locked<T>(
-    paths: readonly Path[],
-    signal: AbortSignal | undefined,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    return await this.#parts.locks.hold(paths, work, signal);
+  /** @returns what was replaced */
+  async #renameFound(
+    from: Path,
+    to: Path,
+    flags: RenameFlags,
+    signal?: AbortSignal,
+  ): Promise<Found | undefined> {
+    const source = await this.find(from, signal);
+    if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
+    if (source.kind === 'directory') {
+      await this.#renameDirectory(from, to, flags);
+      return undefined;
+    }
+    const target = await this.find(to, signal);
+    if (target !== undefined && flags.noReplace === true) {
+      throw new FsError('EEXIST', `${to} exists`);
+    }
+    if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
+    await (source.file === undefined
+      ? this.#renameStored(from, to, target)
+      : this.#renameStaged(source.file, to, target));
+    return target;
+  }
+
+  /** Once `file` is stored or has ended: removes what its former names still hold in S3. */
+  async removeObsolete(file: StagedFile): Promise<void> {
+    const { staged } = this.#parts;
+    let failure: { readonly error: unknown } | undefined;
+    for (const former of staged.takeFormerNames(file)) {
+      try {
+        while (staged.isObsolete(former)) await this.#removeFormer(former);
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #removeFormer(former: FormerName): Promise<void> {
+    const { staged, store, tree, locks } = this.#parts;
+    const { path, etag } = former;
+    await locks.alone([path], async () => {
+      // Others may have stored something there while this waited, or have renamed its directory.
+      if (!staged.isObsolete(former) || former.path !== path) return;
+      try {
+        const stays = this.#staysWithout(path);
+        await store.delete(keyOf(path), { ifMatch: etag });
+        tree.recordAbsent(path);
+        if (!stays) await this.#writeMarker(parentOf(path));
+      } catch (error) {
+        if (!isStoreError(error, 'changed')) throw error;
+        // Somebody else has replaced it, and theirs stays.
+        tree.forget(path);
+      } finally {
+        staged.reveal(path);
+      }
+    });
   }
 
   async #renameStored(from: Path, to: Path, target: Found | undefined): Promise<void> {
@@ -201,17 +243,19 @@ export class Namespace {
   ): Promise<void> {
     const { staged, store, tree } = this.#parts;
     const stays = this.#staysWithout(from, to);
-    await this.#dropTarget(to, target);
-    staged.detach(to);
+    const replaced = target?.kind === 'file' ? target.file : undefined;
     staged.reveal(to);
     tree.recordFile(to, copy);
     try {
       await store.delete(keyOf(from), { ifMatch: source.etag });
     } catch (error) {
-      // Replaced since the copy: both names exist now, and the caller hears of it.
+      // Replaced since the copy, or not ours to remove: both names exist now, and the caller hears of
+      // it. What is being written at the new name has lost nothing yet, and is stored at its close.
       tree.forget(from);
+      if (replaced?.isDirty === false) await this.#drop(to, replaced);
       throw error;
     }
+    if (replaced !== undefined) await this.#drop(to, replaced);
     tree.recordAbsent(from);
     if (!stays) await this.#writeMarker(parentOf(from));
   }
@@ -252,32 +296,26 @@ export class Namespace {
   async #renameStaged(file: StagedFile, to: Path, target: Found | undefined): Promise<void> {
     const { staged, store, tree } = this.#parts;
     const from = file.path;
-    if ((await tree.lookup(from))?.kind === 'file') await store.requireDelete(keyOf(from));
+    file.refuseIfBound();
+    const old = await tree.lookup(from);
+    if (old?.kind === 'file') await store.requireDelete(keyOf(from));
     if (file.base !== undefined && file.needsBase) {
       const moved = await this.#copy(file.base, to);
       await this.#replaceByCopy(from, to, target, moved);
       await file.rename(to, moved.copy);
-    } else {
-      await file.rename(to);
-      await this.#dropTarget(to, target);
-      const old = await tree.lookup(from);
-      if (old?.kind === 'file') staged.hide(from, file);
+      staged.move(from, to, file);
+      return;
     }
-    staged.detach(from);
-    staged.attach(to, file);
+    await file.rename(to);
+    if (target?.kind === 'file' && target.file !== undefined) await this.#drop(to, target.file);
+    if (old?.kind === 'file') staged.hide(from, file, old.info.etag);
+    staged.move(from, to, file);
   }
 
-  /** The file being written at a name that something else takes over is written in vain. */
-  async #dropTarget(to: Path, target: Found | undefined): Promise<void> {
-    if (target?.kind !== 'file' || target.file === undefined) return;
-    await this.#abandon(target.file);
-    this.#parts.staged.detach(to);
-  }
-
-  /** A file being written is unlinked or replaced: with it go the objects of its former names. */
-  async #abandon(file: StagedFile): Promise<void> {
+  /** A file being written is unlinked or replaced: it is written in vain from now on. */
+  async #drop(path: Path, file: StagedFile): Promise<void> {
     await file.discard();
-    await this.removeObsolete(file);
+    this.#parts.staged.detach(path, file);
   }
 
   async #renameDirectory(from: Path, to: Path, flags: RenameFlags): Promise<void> {
@@ -346,12 +384,14 @@ export class Namespace {
     const { mountId } = settings;
     const keys = { from: markerOf(from), to: markerOf(to) };
     const move = new DirectoryMove({ store, ...keys, mountId, log });
+    const files = staged.atOrBelow([from]);
+    for (const file of files) file.refuseIfBound();
     await move.claim(marker);
-    for (const { file, from: was, to: becomes } of staged.moves(from, to)) {
-      await file.rename(becomes);
-      staged.detach(was);
-      staged.attach(becomes, file);
+    // Files being written move on their own, each with the object it builds on.
+    for (const file of files) {
+      await this.#renameStaged(file, movedPath(file.path, from, to), undefined);
     }
+    staged.moveHidden(from, to);
     await move.run();
   }
 

@@ -16,6 +16,8 @@ export type OpenFile =
       readonly kind: 'staged';
       readonly file: StagedFile;
       readonly flags: OpenFlags;
+      /** whether its close(2) stores the file */
+      readonly stores: boolean;
       readonly use: Use;
     };
 

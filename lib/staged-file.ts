@@ -18,8 +18,8 @@
  *  6. Leaving `dirty` or `committing` for anything but `dirty` frees what it held: the multipart upload
  *     is completed or aborted, and for `failed` the spool is disposed of; awaited, not forgotten.
  *
- * Locks: `#queue` serialises write, truncate, commit, discard and rename of this file. It is taken
- * after a path lock, never before. Parts in flight do not hold it.
+ * Locks: `hold` serialises write, truncate, commit, discard and rename of this file (name-locks.ts).
+ * Parts in flight do not hold it.
  */
 import { FsError, isStoreError, toFsError } from './errors.js';
 import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
@@ -74,7 +74,7 @@ export class StagedFile implements SpaceHolder {
     this.#publication = new Publication(area, this.#content, {
       path: name,
       terms: () => ({ condition: this.#condition, metadata: this.#metadata }),
-      onFailure: (error) => void this.#exclusively(() => this.#failQuietly(error)),
+      onFailure: (error) => void this.hold(() => this.#failQuietly(error)),
     });
     this.#mtimeMs = base?.mtimeMs ?? area.clock.dateMs();
     this.#changedMs = area.clock.nowMs();
@@ -130,9 +130,17 @@ export class StagedFile implements SpaceHolder {
     return this.#state !== 'gone' && this.#state !== 'failed';
   }
 
+  /**
+   * Runs `work` while nothing else happens to the file.
+   * @throws FsError EINTR when `signal` aborts before it is its turn
+   */
+  async hold<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return await this.#queue.hold(['content'], work, signal);
+  }
+
   /** @throws FsError EFBIG, ENOSPC, or the sticky failure */
   async write(data: Uint8Array, offset: number | 'end'): Promise<void> {
-    await this.#exclusively(async () => {
+    await this.hold(async () => {
       this.#refuseIfFailed();
       const before = this.size;
       const start = offset === 'end' ? before : offset;
@@ -154,18 +162,24 @@ export class StagedFile implements SpaceHolder {
     return await this.#content.read(offset, length, signal);
   }
 
-  /** Cuts or grows the file; a grown part reads as zeros. @throws FsError as write */
-  async truncate(size: number): Promise<void> {
-    await this.#exclusively(async () => {
+  /**
+   * Cuts or grows the file; a grown part reads as zeros.
+   * @returns whether S3 had all of it before: then it is for the caller to store it again
+   * @throws FsError as write
+   */
+  async truncate(size: number, signal?: AbortSignal): Promise<boolean> {
+    return await this.hold(async () => {
       this.#refuseIfFailed();
       this.#refuseIfTooLarge(size);
+      const wasStored = this.#state === 'clean';
       const before = this.size;
-      if (size === before && size !== 0) return;
+      if (size === before && size !== 0) return wasStored;
       this.#publication.touch(Math.min(size, before), Infinity);
       await this.#content.truncate(size);
       this.#noteChange(Math.min(size, before), size);
       if (size === 0) await this.#startAfresh();
-    });
+      return wasStored;
+    }, signal);
   }
 
   /**
@@ -174,7 +188,7 @@ export class StagedFile implements SpaceHolder {
    * @throws FsError, sticky from then on
    */
   async commit(): Promise<ObjectInfo | undefined> {
-    return await this.#exclusively(async () => {
+    return await this.hold(async () => {
       this.#refuseIfFailed();
       if (this.#state !== 'dirty') return undefined;
       this.#state = 'committing';
@@ -189,36 +203,34 @@ export class StagedFile implements SpaceHolder {
     });
   }
 
-  /** Forgets all that was not committed; the path no longer means this file. */
+  /** Forgets all that was not committed; the path no longer means this file. For who holds it. */
   async discard(): Promise<void> {
-    await this.#exclusively(async () => {
-      if (this.#state === 'failed') return;
-      this.#state = 'gone';
-      await this.#publication.drop();
-    });
+    if (this.#state === 'failed') return;
+    this.#state = 'gone';
+    await this.#publication.drop();
+  }
+
+  /** @throws FsError EBUSY where `rename` would lose bytes: they are in parts of the old key only */
+  refuseIfBound(): void {
+    if (!this.#content.hasReleased) return;
+    throw new FsError(
+      'EBUSY',
+      `${this.#path} cannot be renamed before it is closed: its first parts are in S3 already`,
+    );
   }
 
   /**
    * Gives the file another name. Nothing is sent; parts that already left belong to an upload of the
-   * old key, so they leave again.
+   * old key, so they leave again. For who holds it and has called `refuseIfBound`.
    * @param moved the base, where the server has copied it to the new key already
-   * @throws FsError EBUSY if bytes of such parts are no longer local
    */
   async rename(path: Path, moved?: ObjectInfo): Promise<void> {
-    await this.#exclusively(async () => {
-      if (this.#content.hasReleased) {
-        throw new FsError(
-          'EBUSY',
-          `${this.#path} cannot be renamed before it is closed: its first parts are in S3 already`,
-        );
-      }
-      await this.#publication.drop();
-      this.#path = path;
-      // Renaming replaces whatever the new name held.
-      this.#isExclusive = false;
-      this.#condition = moved === undefined ? undefined : { etag: moved.etag };
-      if (moved !== undefined) this.#content.moveBase(moved);
-    });
+    await this.#publication.drop();
+    this.#path = path;
+    // Renaming replaces whatever the new name held.
+    this.#isExclusive = false;
+    this.#condition = moved === undefined ? undefined : { etag: moved.etag };
+    if (moved !== undefined) this.#content.moveBase(moved);
   }
 
   /** Sets the time that is stored with the next commit. */
@@ -229,7 +241,7 @@ export class StagedFile implements SpaceHolder {
 
   /** The last handle is closed: frees everything. */
   async close(): Promise<void> {
-    await this.#exclusively(async () => {
+    await this.hold(async () => {
       await this.#publication.drop();
       this.#free();
     });
@@ -243,10 +255,6 @@ export class StagedFile implements SpaceHolder {
 
   get expectsRelease(): boolean {
     return this.#publication.isSending || this.#state === 'committing';
-  }
-
-  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return await this.#queue.hold(['content'], work);
   }
 
   #refuseIfFailed(): void {

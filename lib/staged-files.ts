@@ -3,11 +3,22 @@
  *
  * A name is hidden when a staged file that stood for its object was renamed before it was stored: the
  * old object stays in S3 until the new name is, so that a failure loses nothing, but this mount no
- * longer shows it.
+ * longer shows it. A file is in these tables as long as somebody has it open, and not longer.
  */
 import { isWithin, movedPath, parentOf } from './path.js';
 import type { Path } from './path.js';
 import type { StagedFile } from './staged-file.js';
+import type { ETag } from './store.js';
+
+/** A name that is hidden. */
+export interface FormerName {
+  /** another one once a directory above was renamed */
+  path: Path;
+  /** whose commit will remove the object; undefined once that has begun */
+  owner: StagedFile | undefined;
+  /** the object */
+  readonly etag: ETag;
+}
 
 interface Use {
   readonly file: StagedFile;
@@ -17,8 +28,7 @@ interface Use {
 export class StagedFiles {
   readonly #byPath = new Map<Path, StagedFile>();
   readonly #uses = new Map<StagedFile, Use>();
-  /** hidden name → the file whose commit will remove it */
-  readonly #hidden = new Map<Path, StagedFile>();
+  readonly #hidden = new Map<Path, FormerName>();
 
   /** All files with an open handle, also those no path leads to. */
   get all(): StagedFile[] {
@@ -38,12 +48,17 @@ export class StagedFiles {
   /** Makes `path` mean `file`. */
   attach(path: Path, file: StagedFile): void {
     this.#byPath.set(path, file);
-    this.#hidden.delete(path);
   }
 
-  /** `path` no longer means a staged file. */
-  detach(path: Path): void {
-    this.#byPath.delete(path);
+  /** `path` no longer means `file`. */
+  detach(path: Path, file: StagedFile): void {
+    if (this.#byPath.get(path) === file) this.#byPath.delete(path);
+  }
+
+  /** `to` means `file` now, unless nobody has it open any more, and `from` no longer does. */
+  move(from: Path, to: Path, file: StagedFile): void {
+    this.detach(from, file);
+    if (this.#uses.has(file)) this.attach(to, file);
   }
 
   acquire(file: StagedFile): void {
@@ -59,8 +74,8 @@ export class StagedFiles {
     use.handles--;
     if (use.handles > 0) return false;
     this.#uses.delete(file);
-    if (this.#byPath.get(file.path) === file) this.#byPath.delete(file.path);
-    for (const [path, owner] of this.#hidden) if (owner === file) this.#hidden.delete(path);
+    this.detach(file.path, file);
+    for (const [path, { owner }] of this.#hidden) if (owner === file) this.#hidden.delete(path);
     return true;
   }
 
@@ -82,18 +97,22 @@ export class StagedFiles {
     );
   }
 
-  /** Staged files below `from`, with the paths they get when it becomes `to`. */
-  moves(from: Path, to: Path): { file: StagedFile; from: Path; to: Path }[] {
+  /** The files that lie at or below some paths. */
+  atOrBelow(paths: readonly Path[]): StagedFile[] {
     return [...this.#byPath]
-      .filter(([path]) => isWithin(path, from))
-      .map(([path, file]) => ({ file, from: path, to: movedPath(path, from, to) }));
+      .filter(([path]) => paths.some((top) => isWithin(path, top)))
+      .map(([, file]) => file);
   }
 
-  hide(path: Path, owner: StagedFile): void {
-    this.#hidden.set(path, owner);
+  /** `path`, which `owner` was called, shows no longer what S3 has there, until that is removed. */
+  hide(path: Path, owner: StagedFile, etag: ETag): void {
+    // What was to be removed with another file still is.
+    if (this.#uses.has(owner) && !this.#hidden.has(path)) {
+      this.#hidden.set(path, { path, owner, etag });
+    }
   }
 
-  /** Something else is published under a hidden name: it shows, and stays when the owner is stored. */
+  /** Something else is in S3 under a hidden name: it shows, and stays when the owner is stored. */
   reveal(path: Path): void {
     this.#hidden.delete(path);
   }
@@ -102,10 +121,25 @@ export class StagedFiles {
     return this.#hidden.has(path);
   }
 
-  /** The names that the commit of `file` makes obsolete; they are hidden no longer. */
-  takeObsolete(file: StagedFile): Path[] {
-    const paths = [...this.#hidden].filter(([, owner]) => owner === file).map(([path]) => path);
-    for (const path of paths) this.#hidden.delete(path);
-    return paths;
+  /** The objects of a directory are called otherwise now, hidden ones too. */
+  moveHidden(from: Path, to: Path): void {
+    for (const [path, former] of [...this.#hidden]) {
+      if (!isWithin(path, from)) continue;
+      this.#hidden.delete(path);
+      former.path = movedPath(path, from, to);
+      this.#hidden.set(former.path, former);
+    }
+  }
+
+  /** The names that the commit of `file`, or its end, makes obsolete. They stay hidden till removed. */
+  takeFormerNames(file: StagedFile): FormerName[] {
+    const names = [...this.#hidden.values()].filter(({ owner }) => owner === file);
+    for (const name of names) name.owner = undefined;
+    return names;
+  }
+
+  /** Whether a name that was taken is still to be removed. */
+  isObsolete(name: FormerName): boolean {
+    return this.#hidden.get(name.path) === name;
   }
 }

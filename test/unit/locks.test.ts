@@ -32,6 +32,29 @@ void t.test('opposite orders of two names do not wait for each other', async (t)
   t.equal(done, 50);
 });
 
+void t.test('a name can be held with all below it', async (t) => {
+  const locks = new Locks();
+  const seen: string[] = [];
+  const note = (label: string) => async (): Promise<void> => {
+    seen.push(`+${label}`);
+    await turn();
+    seen.push(`-${label}`);
+  };
+  await Promise.all([
+    locks.hold(['/d/e/f'], note('file')),
+    locks.holdTrees(['/d', '/x'], note('tree')),
+    locks.hold(['/d/late'], note('late')),
+    locks.hold(['/dog'], note('dog')),
+    locks.holdTrees(['/d/e'], note('inner')),
+  ]);
+  t.equal(
+    seen.filter((each) => /file|tree|late/.test(each)).join(' '),
+    '+file -file +tree -tree +late -late',
+  );
+  t.ok(seen.indexOf('+inner') > seen.indexOf('-tree'));
+  t.ok(seen.indexOf('+dog') < seen.indexOf('-file'), 'a name that only begins alike does not wait');
+});
+
 void t.test('who gives up waiting leaves the queue as it was', async (t) => {
   const locks = new Locks();
   const seen: string[] = [];

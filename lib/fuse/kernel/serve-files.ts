@@ -126,7 +126,8 @@ export async function create(state: MountState, call: Call): Promise<Reply> {
     try {
       const attributes = await state.operations.getattr(path, call.context, handle);
       const node = state.nodes.see(parent, name, attributes);
-      const file: OpenFile = { handle, node, writes: canWrite(flags) };
+      // Also one for reading only: its close stores what it made.
+      const file: OpenFile = { handle, node, writes: true };
       state.nodes.addLookup(node);
       const view = { handle, flags: enter(state, file, attributes.version) };
       const undo = (): void => {
