@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { silentLog } from '../lib/log.js';
 import { S3Store } from '../lib/s3/s3-store.js';
 import { key, sourceOf } from './suites/store-law-setup.js';
-import { useProgram } from './suites/store-file-laws.js';
+import { putByParts, useProgram } from './suites/store-file-laws.js';
 import { Bucket } from './support/bucket.js';
 import { testBucket, testKey, useClient, useEndpoint } from './support/embedded.js';
 import { startFaultProxy, type FaultProxy } from './support/fault-proxy.js';
@@ -57,13 +57,19 @@ function tellZero(proxy: FaultProxy): void {
 }
 
 void t.test('wrong checksums of multipart objects are noticed at the first upload', async (t) => {
-  const { proxy, warnings, openStore } = await useScene(t);
+  const { proxy, bucket, warnings, openStore } = await useScene(t);
   tellZero(proxy);
   const store = openStore();
   for (const name of ['x', 'y']) await store.upload(key(name), sourceOf(content));
+  t.equal(proxy.counts().HeadObject, undefined, 'nothing is asked before it matters');
+  await putByParts(bucket, 'alice/theirs', content);
+  const infos = await Promise.all(['x', 'theirs', 'y'].map((name) => store.head(key(name))));
+  t.strictSame(
+    infos.map(({ crc32 }) => crc32),
+    [undefined, undefined, undefined],
+  );
   t.equal(warnings.filter((text) => text.includes('wrong checksums')).length, 1);
-  t.equal(proxy.counts().HeadObject, 1, 'one look is enough');
-  t.equal((await store.head(key('x'))).crc32, undefined);
+  t.ok((proxy.counts().HeadObject ?? 0) <= 4, 'one look is enough');
   const program = await useProgram(t, store);
   t.ok((await program.get('/x')).equals(content), 'and nothing is compared from then on');
 });

@@ -44,7 +44,6 @@ import { entityTag, tokenName } from './object-info.js';
 import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
-import { compareTold } from './told-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
 import { initiatedAt, removeTwins } from './twin-uploads.js';
 import { UploadWays, completedSums, isDeclared, partMd5s, wholeCrc32 } from './upload-ways.js';
@@ -286,7 +285,8 @@ export class Multipart {
       if (etag === undefined) throw unproven('CompleteMultipartUpload', upload.key);
       await this.#forget(upload);
       this.#noteTaken(parts, state);
-      await compareTold(this.#connection, upload.key, { etag, crc32 });
+      if (crc32 !== undefined)
+        this.#connection.readChecksums.noteMade({ key: upload.key, etag, crc32 });
       return { etag, crc32 };
     } catch (error) {
       const { isAws } = this.#connection;

@@ -8,18 +8,27 @@
  * HeadObject), which somebody who only writes may lack; a refusal is remembered once the same request
  * without the header has gone through.
  *
- * Some tell a checksum that is not the object's (gofakes3 for every multipart object), so off AWS the
- * first multipart upload is looked at, and nothing is compared where it differs.
+ * Some tell a checksum that is not the object's (gofakes3 for every multipart object), so off AWS one
+ * of an own multipart upload is looked at, and nothing is compared where it differs.
  */
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { HttpRequest } from '@smithy/types';
 
 import type { Clock } from '../clock.js';
 import { Limitation } from '../limitation.js';
+import type { Key } from '../path.js';
+import type { ETag } from '../store.js';
 import { errorFacts, kindOf } from './s3-errors.js';
 import type { ChecksumFields } from './stored-checksum.js';
 
 const header = 'x-amz-checksum-mode';
+
+/** An object whose checksum is known for certain. */
+export interface Sample {
+  readonly key: Key;
+  readonly etag: ETag;
+  readonly crc32: number;
+}
 
 export class ReadChecksums {
   readonly #areWanted: boolean;
@@ -29,6 +38,9 @@ export class ReadChecksums {
   readonly #wrong: Limitation;
   #wereAnswered = false;
   #wereRight = false;
+  #sample: Sample | undefined;
+  /** under way: nothing is believed meanwhile */
+  comparison: Promise<void> | undefined;
   /** the last request with the header went through without it */
   #wasRefused = false;
 
@@ -47,10 +59,19 @@ export class ReadChecksums {
     return this.#refused.isSuspected ? 'refused' : 'asked for';
   }
 
-  /** Whether the next multipart upload is to be looked at. */
-  get isToBeTried(): boolean {
+  /** A multipart upload of this process whose checksum was computed. */
+  noteMade(sample: Sample): void {
+    this.#sample = sample;
+  }
+
+  /** What to look at before a checksum is believed; undefined where it is known, or nothing is there. */
+  takeSample(): Sample | undefined {
     const { holds, isSuspected } = this.#wrong;
-    return this.#areWanted && !this.#refused.holds && (isSuspected ? !holds : !this.#wereRight);
+    const isKnown = isSuspected ? holds : this.#wereRight;
+    if (!this.#areWanted || isKnown) return undefined;
+    const sample = this.#sample;
+    this.#sample = undefined;
+    return sample;
   }
 
   /** What was told of an object whose checksum is known. @returns whether it is news that it is wrong */

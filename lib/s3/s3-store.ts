@@ -55,6 +55,7 @@ import { entityTag, infoOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
 import { StreamedBody } from './streamed-body.js';
+import { believedAnswer } from './told-checksum.js';
 import { uploadSource } from './upload-source.js';
 import { verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
@@ -239,8 +240,8 @@ export class S3Store implements ObjectStore {
   async head(key: Key, signal?: AbortSignal): Promise<ObjectInfo> {
     const at = this.#at(key, 'HeadObject');
     const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
-    const { readChecksums } = this.#connection;
-    const info = infoOfAnswer(key, readChecksums.believed(output), 'HeadObject');
+    const believed = await believedAnswer(this.#connection, key, output);
+    const info = infoOfAnswer(key, believed, 'HeadObject');
     this.#remember(info);
     this.#heads.set(key, output);
     return info;

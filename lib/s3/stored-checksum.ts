@@ -48,7 +48,12 @@ function areOfWhole(output: ChecksumFields): boolean {
   const { ChecksumCRC32: crc, ChecksumSHA256: sha256, ChecksumSHA1: sha1 } = output;
   if ([crc, sha256, sha1].some((sum) => sum?.includes('-') === true)) return false;
   const { ChecksumType: type, ETag: etag } = output;
-  return type === undefined ? !/-\d+"?$/.test(etag ?? '') : type === 'FULL_OBJECT';
+  return type === undefined ? !isMultipartTag(etag) : type === 'FULL_OBJECT';
+}
+
+/** Whether an entity tag is that of an object made of parts. */
+export function isMultipartTag(etag: string | undefined): boolean {
+  return /-\d+"?$/.test(etag ?? '');
 }
 
 /** A CRC32 as S3 writes it; undefined for a composite one, which ends in `-N`, and for none. */

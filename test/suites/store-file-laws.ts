@@ -17,6 +17,7 @@ import { Filesystem } from '../../lib/filesystem.js';
 import { silentLog } from '../../lib/log.js';
 import { base64Crc32 } from '../../lib/s3/stored-checksum.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
+import type { Bucket } from '../support/bucket.js';
 import { Program, defaultSettings } from '../support/core.js';
 import { mebibyte } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
@@ -80,7 +81,7 @@ export async function fileLaws(t: Test, setup: LawSetup): Promise<void> {
   await t.test('a multipart object as boto3 makes it is read, changed and renamed', async (t) => {
     const { store, prefix } = setup.makeStore(t, { partSize, copyThreshold: 6 * mebibyte });
     const content = randomBytes(18 * mebibyte);
-    await putByParts(setup, `${prefix}theirs`, content);
+    await putByParts(bucket, `${prefix}theirs`, content);
     const program = await useProgram(t, store);
     const handle = await program.open('/theirs', { access: 'read' });
     t.ok((await program.read(handle)).equals(content), 'to its end');
@@ -104,7 +105,7 @@ export async function useProgram(t: Test, store: S3Store): Promise<Program> {
 }
 
 /** As boto3 and aws-cli do by default: a composite CRC32, and the sums of the parts at the end. */
-async function putByParts({ bucket }: LawSetup, key: string, content: Buffer): Promise<void> {
+export async function putByParts(bucket: Bucket, key: string, content: Buffer): Promise<void> {
   const at = { Bucket: bucket.name, Key: key };
   const { UploadId } = await bucket.client.send(
     new CreateMultipartUploadCommand({ ...at, ChecksumAlgorithm: 'CRC32' }),
