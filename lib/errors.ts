@@ -40,6 +40,9 @@ export type Errno =
  * - `noUpload`: the multipart upload is unknown: completed, aborted or never made (404 NoSuchUpload)
  * - `denied`: 401/403: credentials, policy, expired token, clock skew
  * - `changed`: a condition failed (412), or another writer won the race (409 ConditionalRequestConflict)
+ * - `isDirectory`: the server has a directory of that name (409 ExistingObjectIsDirectory)
+ * - `underFile`: a part of the way there is a file on the server (409 ObjectParentIsFile)
+ * - `nameTooLong`, `badName`: the server cannot hold the name (KeyTooLongError)
  * - `tooLarge`: over S3's size limits (EntityTooLarge)
  * - `full`: the service has no room or the quota is used up (507, QuotaExceeded)
  * - `archived`: the object is in an archive class and has to be restored first (InvalidObjectState)
@@ -56,6 +59,10 @@ export type StoreErrorKind =
   | 'noUpload'
   | 'denied'
   | 'changed'
+  | 'isDirectory'
+  | 'underFile'
+  | 'nameTooLong'
+  | 'badName'
   | 'tooLarge'
   | 'full'
   | 'archived'
@@ -131,6 +138,10 @@ const errnoByKind: Readonly<Record<StoreErrorKind, Errno>> = {
   noUpload: 'EIO',
   denied: 'EACCES',
   changed: 'ESTALE',
+  isDirectory: 'EISDIR',
+  underFile: 'ENOTDIR',
+  nameTooLong: 'ENAMETOOLONG',
+  badName: 'EILSEQ',
   tooLarge: 'EFBIG',
   full: 'EDQUOT',
   archived: 'EIO',

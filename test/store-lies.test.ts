@@ -14,7 +14,7 @@ import { base64Crc32 } from '../lib/s3/stored-checksum.js';
 import type { S3Store } from '../lib/s3/s3-store.js';
 
 import { makeCertificate, type Certificate } from './support/certificate.js';
-import { useStore } from './support/store.js';
+import { complaint, useStore } from './support/store.js';
 
 interface Answer {
   readonly status: number;
@@ -314,3 +314,18 @@ void t.test('errors in no known form are told by status', async (t) => {
     }
   }
 });
+
+void t.test(
+  'a refusal of the bucket is told in the server’s words, where its code says little',
+  async (t) => {
+    for (const [words, told] of [
+      ['Forbidden: No such key: GK123', /AccessDenied: Forbidden: No such key: GK123\)/],
+      ['Access Denied', /is denied \(AccessDenied\); allow/],
+      ['', /is denied \(AccessDenied\); allow/],
+    ] as const) {
+      const body = `<Error><Code>AccessDenied</Code><Message>${words}</Message></Error>`;
+      const { store } = await scripted(t, () => ({ status: 403, body }));
+      t.match(await complaint(store), told, words);
+    }
+  },
+);

@@ -56,6 +56,14 @@ const kindByCode: Readonly<Record<string, StoreErrorKind>> = {
   ConditionalRequestConflict: 'changed',
   OperationAborted: 'changed',
   PreconditionFailed: 'changed',
+  ExistingObjectIsDirectory: 'isDirectory',
+  XMinioObjectExistsAsDirectory: 'isDirectory',
+  ExistingObjectIsFile: 'underFile',
+  ObjectParentIsFile: 'underFile',
+  XMinioParentIsObject: 'underFile',
+  KeyTooLongError: 'nameTooLong',
+  InvalidObjectName: 'badName',
+  XMinioInvalidObjectName: 'badName',
   EntityTooLarge: 'tooLarge',
   InsufficientCapacity: 'full',
   QuotaExceeded: 'full',
@@ -110,6 +118,9 @@ const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
   501: 'unsupported',
   507: 'full',
 };
+
+/** That something about a key stands for, if there is no code. */
+const namingStatuses: ReadonlySet<number> = new Set([404, 409]);
 
 /**
  * What S3 and STS say about credentials that may have been good once (S3 API, "Error responses"), and
@@ -219,7 +230,7 @@ export function answerDateMs(answer: unknown): number | undefined {
 export function toStoreError(error: unknown, request: FailedRequest): StoreError {
   if (error instanceof StoreError) return error;
   const facts = errorFacts(error);
-  const kind = request.signal?.aborted === true ? 'aborted' : kindOf(facts);
+  const kind = request.signal?.aborted === true ? 'aborted' : kindOfRequest(facts, request);
   const what = facts.code ?? facts.system ?? (facts.status === undefined ? 'no answer' : 'refused');
   const status = facts.status === undefined ? '' : ` (HTTP ${facts.status})`;
   const subject = request.key === undefined ? '' : ` ${JSON.stringify(request.key)}`;
@@ -238,6 +249,32 @@ export function toStoreError(error: unknown, request: FailedRequest): StoreError
   );
 }
 
+/**
+ * What depends on the request too. That a key is absent is told by a code, or by a bare status to those
+ * who asked for just that; a portal or a gateway says 404 to anything.
+ */
+function kindOfRequest(facts: ErrorFacts, { action, key = '' }: FailedRequest): StoreErrorKind {
+  const { code, status } = facts;
+  const kind = kindOf(facts);
+  const isBare = code === undefined || code === 'NotFound';
+  const isRead = action === 'HeadObject' || action === 'GetObject';
+  if (kind === 'notFound' && ((isBare && !isRead) || action.startsWith('List'))) return 'invalid';
+  const isAboutName = kind === 'badName' || kind === 'isDirectory' || (isBare && status === 400);
+  const longest = longestName(key);
+  // SeaweedFS has no code for it.
+  if (code === 'InternalError' && status === 500 && longest > fileNameBytes) return 'nameTooLong';
+  return isAboutName && longest > safeNameBytes ? 'nameTooLong' : kind;
+}
+
+/** Where file systems end. */
+const fileNameBytes = 255;
+/** Servers that keep objects as files want some of that (MinIO 10 for directories, versitygw 27). */
+const safeNameBytes = 220;
+
+function longestName(key: string): number {
+  return Math.max(...key.split('/').map((name) => Buffer.byteLength(name)));
+}
+
 /** The kind that an exception's facts stand for. */
 export function kindOf(facts: Pick<ErrorFacts, 'code' | 'status' | 'system'>): StoreErrorKind {
   const { code, status, system } = facts;
@@ -247,11 +284,13 @@ export function kindOf(facts: Pick<ErrorFacts, 'code' | 'status' | 'system'>): S
   if (status >= 500) return kindByStatus[status] ?? 'unavailable';
   // An answer was on its way and broke (2xx with a system error), or could not be read at all.
   if (status < 300) return system === undefined ? 'corrupt' : 'unavailable';
+  // A code that nobody knows is no word about the key: versitygw's for unknown access keys has 404.
+  if (code !== undefined && namingStatuses.has(status)) return 'invalid';
   return kindByStatus[status] ?? 'invalid';
 }
 
 /** What the server or the runtime said, short and printable: it comes from outside. */
-function plainText(error: unknown): string {
+export function plainText(error: unknown): string {
   if (!(error instanceof Error)) return '';
   const said = error.message.replace(/\p{C}+/gu, ' ').trim();
   // The SDK's text where there was no body to take one from.

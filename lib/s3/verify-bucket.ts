@@ -11,7 +11,7 @@ import { StoreError } from '../errors.js';
 import type { Connection } from './connection.js';
 import type { Listings } from './listing.js';
 import { mustBeListing } from './object-info.js';
-import { errorFacts, isElsewhere, toStoreError } from './s3-errors.js';
+import { errorFacts, isElsewhere, plainText, toStoreError } from './s3-errors.js';
 import type { ErrorFacts } from './s3-errors.js';
 
 const action = 'ListObjectsV2';
@@ -206,12 +206,24 @@ function byTrust(code: string | undefined): string | undefined {
   }
 }
 
+/** Some servers have one code for everything: Garage says AccessDenied to keys it does not know. */
+function wordsOf({ cause, code = '' }: StoreError): string | undefined {
+  const words = plainText(cause);
+  const isCode = words.replaceAll(/[^a-z]/gi, '').toLowerCase() === code.toLowerCase();
+  return words === '' || isCode ? undefined : words;
+}
+
+function inBrackets(...parts: readonly (string | undefined)[]): string {
+  const known = parts.filter((part) => part !== undefined);
+  return known.length === 0 ? '' : ` (${known.join(': ')})`;
+}
+
 function byKind(error: StoreError, facts: ErrorFacts, about: Circumstances): string {
   switch (error.kind) {
     case 'denied':
       return (
         `listing s3://${about.bucket}/${about.prefix} is denied` +
-        `${facts.code === undefined ? '' : ` (${facts.code})`}; allow s3:ListBucket for this prefix ` +
+        `${inBrackets(facts.code, wordsOf(error))}; allow s3:ListBucket for this prefix ` +
         '(s3jail policy prints the policy), or use other credentials'
       );
     case 'aborted':
@@ -236,6 +248,10 @@ function byKind(error: StoreError, facts: ErrorFacts, about: Circumstances): str
       return 'there is no such bucket; create it, or correct its name or the endpoint';
     case 'noUpload':
     case 'changed':
+    case 'isDirectory':
+    case 'underFile':
+    case 'nameTooLong':
+    case 'badName':
     case 'tooLarge':
     case 'full':
     case 'archived':

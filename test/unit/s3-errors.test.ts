@@ -40,6 +40,44 @@ void t.test('S3’s code decides', (t) => {
   t.end();
 });
 
+void t.test('an absence is told by its own code, or to who asked for the key', (t) => {
+  for (const [name, action, kind] of [
+    ['NoSuchRoute', 'HeadObject', 'invalid'],
+    ['NoSuchRoute', 'CopyObject', 'invalid'],
+    ['NotFound', 'HeadObject', 'notFound'],
+    ['Unknown', 'HeadObject', 'notFound'],
+    ['NotFound', 'DeleteObject', 'invalid'],
+    ['Unknown', 'CopyObject', 'invalid'],
+    ['NotFound', 'ListObjectsV2', 'invalid'],
+    ['NoSuchKey', 'ListObjectsV2', 'invalid'],
+    ['NoSuchKey', 'CopyObject', 'notFound'],
+    ['NoSuchBucket', 'ListObjectsV2', 'noBucket'],
+  ] as const) {
+    t.equal(toStoreError(answered(name, 404), { action }).kind, kind, `${name} ${action}`);
+  }
+  t.end();
+});
+
+void t.test('a name that is taken by a directory or a file is no change by others', (t) => {
+  const kindAt = (code: string, status: number, key: string): string =>
+    toStoreError(answered(code, status), { action: 'PutObject', key }).kind;
+  t.equal(kindAt('ExistingObjectIsDirectory', 409, 'a'), 'isDirectory');
+  t.equal(kindAt('ObjectParentIsFile', 409, 'a/b'), 'underFile');
+  t.equal(kindAt('ExistingObjectIsFile', 409, 'a/b'), 'underFile');
+  t.equal(kindAt('BucketNotEmpty', 409, 'a'), 'invalid', 'nor is what nobody knows');
+  t.equal(kindAt('Unknown', 409, 'a'), 'changed');
+  t.equal(kindAt('KeyTooLongError', 400, 'a'), 'nameTooLong');
+  t.equal(kindAt('XMinioInvalidObjectName', 400, 'a'), 'badName');
+  const long = `d/${'x'.repeat(240)}/y`;
+  t.equal(kindAt('XMinioInvalidObjectName', 400, long), 'nameTooLong');
+  t.equal(kindAt('ExistingObjectIsDirectory', 409, long), 'nameTooLong', 'versitygw');
+  t.equal(
+    toStoreError(answered('Unknown', 400), { action: 'HeadObject', key: long }).kind,
+    'nameTooLong',
+  );
+  t.end();
+});
+
 void t.test('without a code, as for HEAD, the status decides', (t) => {
   for (const [status, kind] of [
     [401, 'denied'],
@@ -59,8 +97,9 @@ void t.test('without a code, as for HEAD, the status decides', (t) => {
     [416, 'invalid'],
     [200, 'corrupt'],
   ] as const) {
-    t.equal(toStoreError(answered('Unknown', status), { action: 'X' }).kind, kind, String(status));
-    t.equal(toStoreError(answered(String(status), status), { action: 'X' }).kind, kind);
+    const action = 'HeadObject';
+    t.equal(toStoreError(answered('Unknown', status), { action }).kind, kind, String(status));
+    t.equal(toStoreError(answered(String(status), status), { action }).kind, kind);
   }
   t.end();
 });
