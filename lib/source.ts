@@ -173,6 +173,13 @@ function bucketFault(bucket: string): string | undefined {
   if (!/^[A-Za-z0-9].*[A-Za-z0-9]$/.test(bucket))
     return 'has to start and end with a letter or digit';
   if (bucket.includes('..')) return 'has two dots in a row';
+  // S3 user guide, "Directory bucket naming rules"; `--xa-s3` is an access point's of one.
+  if (/--xa?-s3$/.test(bucket)) {
+    return (
+      'is a directory bucket (S3 Express One Zone), which is not supported because it lists names ' +
+      'in no order; use a general purpose bucket'
+    );
+  }
   if (/^\d+\.\d+\.\d+\.\d+$/.test(bucket)) return 'looks like an IP address';
   return undefined;
 }

@@ -85,6 +85,16 @@ void t.test('a source with keys is taken from the environment only', (t) => {
   t.end();
 });
 
+void t.test('a directory bucket is refused with a sentence', (t) => {
+  for (const bucket of ['data--use1-az4--x-s3', 'point--use1-az4--xa-s3']) {
+    const message = /directory bucket .* is not supported .*use a general purpose bucket/;
+    t.throws(() => parseSource(`s3://${bucket}/alice/`), { message });
+    t.throws(() => parseSecretSource(`s3://AKIA:secret@host/${bucket}/alice/`), { message });
+  }
+  t.equal(parseSource('x-s3/alice').bucket, 'x-s3');
+  t.end();
+});
+
 void t.test('no message about a source repeats a secret', (t) => {
   const secret = 'wJalrXUtnFEMIK7MDENG';
   const texts = [
