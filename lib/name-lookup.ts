@@ -1,13 +1,10 @@
 /** Asks S3 what is at one path. */
-import { allPages } from './all-pages.js';
+import { allPages, listedAt } from './all-pages.js';
 import { isStoreError } from './errors.js';
 import type { DirectoryEntry, Entry, FileEntry } from './listing.js';
 import { classifyKey, keyOf, markerOf } from './path.js';
 import type { Key, Path } from './path.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
-
-/** As many as show whether the endpoint keeps S3's order. */
-const orderedNames = 10;
 
 export class NameLookup {
   readonly #store: ObjectStore;
@@ -27,7 +24,9 @@ export class NameLookup {
     ]);
     if (directory !== undefined) return directory;
     if (file !== 'denied') return file;
-    const listed = await this.#listed(keyOf(path), signal);
+    // Without ListBucket for the very key S3 says 403 for "absent", and also for an object that may not be
+    // read, for keys that were just rotated, for a wrong clock.
+    const listed = await listedAt(this.#store, keyOf(path), signal);
     return listed === undefined ? undefined : await this.headed(listed, signal);
   }
 
@@ -39,7 +38,7 @@ export class NameLookup {
     const file = await this.#file(listed.key, signal);
     if (file === 'denied') return { kind: 'file', info: { ...listed, denied: true } };
     if (file !== undefined) return file;
-    const info = await this.#listed(listed.key, signal);
+    const info = await listedAt(this.#store, listed.key, signal);
     return info === undefined ? undefined : { kind: 'file', info };
   }
 
@@ -51,21 +50,6 @@ export class NameLookup {
       if (isStoreError(error, 'denied')) return 'denied';
       throw error;
     }
-  }
-
-  /**
-   * What a LIST shows of the very key. Without ListBucket for it S3 answers HEAD with 403 for "absent",
-   * and so it does for an object that may not be read, for keys that were rotated, for a wrong clock.
-   */
-  async #listed(key: Key, signal: AbortSignal): Promise<ObjectInfo | undefined> {
-    const query = { prefix: key, oneLevel: true, maxKeys: orderedNames, signal };
-    for await (const { objects, prefixes, unordered } of allPages(this.#store, query)) {
-      const found = objects.find((info) => info.key === key);
-      if (found !== undefined) return found;
-      // It sorts before all that begin with it.
-      if (unordered !== true && objects.length + prefixes.length > 0) return undefined;
-    }
-    return undefined;
   }
 
   async #directory(path: Path, signal: AbortSignal): Promise<DirectoryEntry | undefined> {

@@ -292,6 +292,18 @@ void t.test('a name that is no UTF-8 is counted, and its directory is not empty'
   t.equal((await program.stat('/e')).kind, 'directory');
 });
 
+void t.test('a DELETE without an answer is not done because a LIST says little', async (t) => {
+  for (const rewriting of [without('ETag'), emptyFirst, backwards]) {
+    const core = await useListing(t, { maxAttempts: 1 });
+    const program = new Program(core.fs);
+    t.ok(await program.exists('/f'));
+    rewriteLists(core.proxy, rewriting);
+    core.proxy.inject({ action: 'DeleteObject', count: Infinity, fault: { kind: 'reset-before' } });
+    await t.rejects(program.unlink('/f'), { code: 'EIO' });
+    t.ok(core.endpoint.keys(testBucket).includes('alice/f'));
+  }
+});
+
 void t.test('pages of the store', async (t) => {
   await t.test('one that goes on shows something', async (t) => {
     const core = await useListing(t);

@@ -202,7 +202,14 @@ function oddInfo(prefix: Key, text: string): ObjectInfo {
 /** Servers that tell the prefix tell it as it was asked for, encoded or not. */
 function isEcho(told: string | undefined, asked: string): boolean {
   if (told === undefined || told === '' || told === asked) return true;
-  return decodedName(told) === asked;
+  return [told, decodedName(told)].some(
+    (text) => text !== undefined && inXml(text) === inXml(asked),
+  );
+}
+
+/** As it comes through a document that is not encoded. */
+function inXml(text: string): string {
+  return text.replaceAll(/[\p{Cc}\ufffd]/gu, '\ufffd').trim();
 }
 
 function fault(

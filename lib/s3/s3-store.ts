@@ -51,6 +51,7 @@ import { ListPages } from './list-pages.js';
 import { Listings } from './listing.js';
 import { Multipart, targetError } from './multipart.js';
 import type { CreateInput } from './multipart.js';
+import { NameTrial } from './name-trial.js';
 import { entityTag, infoOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
@@ -95,6 +96,7 @@ export class S3Store implements ObjectStore {
   readonly #integrity: Integrity;
   readonly #listings: Listings;
   readonly #pages: ListPages;
+  readonly #names: NameTrial;
   readonly #multipart: Multipart;
   readonly #copier: Copier;
   readonly #descriptions: Descriptions;
@@ -126,6 +128,7 @@ export class S3Store implements ObjectStore {
       listings: this.#listings,
       head: (key, signal) => this.head(key, signal),
     });
+    this.#names = new NameTrial(this.#connection, this.#pages);
     this.#multipart = new Multipart(this.#connection, {
       integrity: this.#integrity,
       evidence: this.#evidence,
@@ -265,6 +268,7 @@ export class S3Store implements ObjectStore {
 
   async put(key: Key, body: readonly Uint8Array[], options: WriteOptions = {}): Promise<Stored> {
     const at = this.#at(key, 'PutObject');
+    await this.#names.refuse(key);
     const bytes = joined(body);
     const sum = checkedCrc32(bytes, options.crc32, {
       action: 'PutObject',
@@ -335,6 +339,7 @@ export class S3Store implements ObjectStore {
 
   async copy(source: CopySource, target: Key, options: WriteOptions = {}): Promise<Stored> {
     this.#at(target, 'CopyObject');
+    await this.#names.refuse(target);
     this.#at(source.key, 'CopyObject');
     const action = this.#copier.isByParts(source.size) ? 'CompleteMultipartUpload' : 'CopyObject';
     const known = this.#classes.get(source.key);
@@ -352,6 +357,7 @@ export class S3Store implements ObjectStore {
   async delete(key: Key, options: { ifMatch?: ETag; signal?: AbortSignal } = {}): Promise<void> {
     const { ifMatch, signal } = options;
     const at = this.#at(key, 'DeleteObject');
+    await this.#names.refuse(key);
     const input = ifMatch === undefined || this.#deletesPlainly ? at : { ...at, IfMatch: ifMatch };
     try {
       const command = new DeleteObjectCommand(input);
@@ -364,8 +370,7 @@ export class S3Store implements ObjectStore {
         await this.#deleteAfterRefusal(key, options, error);
         return;
       }
-      if (isInDoubt(error) && (await isAbsent(this.#connection, this.#listings, key, error)))
-        return;
+      if (isInDoubt(error) && (await isAbsent(this, key, error))) return;
       throw error;
     }
   }
@@ -376,6 +381,7 @@ export class S3Store implements ObjectStore {
 
   async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
     this.#at(key, 'CreateMultipartUpload');
+    await this.#names.refuse(key);
     const input = await this.#newObject(options);
     const upload = await this.#descriptions.withTags(
       key,

@@ -20,14 +20,14 @@ import { createHash } from 'node:crypto';
 import { HeadObjectCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 
+import { listedAt } from '../all-pages.js';
 import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
-import type { ETag, MultipartUpload, Stored, UploadedPart } from '../store.js';
+import type { ETag, MultipartUpload, ObjectStore, Stored, UploadedPart } from '../store.js';
 import { attemptsOf } from './connection.js';
 import type { Connection } from './connection.js';
 import { multipartTag } from './evidence.js';
-import type { Listings } from './listing.js';
-import { entityTag, md5OfTag, pageOfAnswer, tokenName } from './object-info.js';
+import { entityTag, md5OfTag, tokenName } from './object-info.js';
 import { wholeCrc32Of } from './stored-checksum.js';
 
 /** What would prove that a body was stored. */
@@ -91,32 +91,15 @@ export async function settleComplete(
 
 /** After a DeleteObject that failed in doubt: whether the object is gone. */
 export async function isAbsent(
-  connection: Connection,
-  listings: Listings,
+  store: Pick<ObjectStore, 'list'>,
   key: Key,
   error: StoreError,
 ): Promise<boolean> {
-  const { Key: wanted, ...bucket } = connection.at(key);
-  let from: string | undefined;
-  do {
-    const page = await listings
-      .page(
-        {
-          ...bucket,
-          Prefix: wanted,
-          EncodingType: 'url',
-          ...(from === undefined ? {} : { ContinuationToken: from }),
-        },
-        (command) => connection.send(command, { key }),
-      )
-      .catch((failure: unknown) => {
-        throw isStoreError(failure) ? error : failure;
-      });
-    const { objects, next } = pageOfAnswer(page, connection.options.prefix, key);
-    if (objects.some((found) => found.key === key)) return false;
-    from = next;
-  } while (from !== undefined);
-  return true;
+  try {
+    return (await listedAt(store, key)) === undefined;
+  } catch (failure) {
+    throw isStoreError(failure) ? error : failure;
+  }
 }
 
 /** A known kind of answer that leaves the proof to a HEAD is no news each time. */
