@@ -11,6 +11,7 @@ import { Program, useCore, type Core, type CoreOptions } from './support/core.js
 import { dayOptions, liveADay } from './support/day.js';
 import { testBucket } from './support/embedded.js';
 import type { LoggedRequest, Refusal } from './support/fault-proxy.js';
+import { ManualClock } from './support/manual-clock.js';
 
 const notImplemented = { status: 501, code: 'NotImplemented' };
 const invalid = { status: 400, code: 'InvalidArgument' };
@@ -109,6 +110,31 @@ void t.test('ListObjectsV2', async (t) => {
       t.strictSame(core.proxy.counts(), { ListObjects: 1 }, `remembered after ${length}`);
     });
   }
+
+  await t.test('by a gateway that is replaced by another', async (t) => {
+    let refused: LoggedRequest['action'] = 'ListObjectsV2';
+    const refuse: Refusal = ({ action }) => (action === refused ? notImplemented : undefined);
+    const clock = new ManualClock();
+    const core = await useCore(t, { refuse, clock });
+    await core.store.put('x' as Key, [Buffer.from('x')]);
+    const list = async (): Promise<unknown> => {
+      core.proxy.reset();
+      const page = await core.store.list({ prefix: '' as Key, oneLevel: true });
+      t.equal(page.objects.length, 1);
+      return core.proxy.counts();
+    };
+    t.strictSame(await list(), { ListObjectsV2: 1, ListObjects: 1 });
+    t.strictSame(await list(), { ListObjects: 1 });
+    refused = 'ListObjects';
+    t.strictSame(await list(), { ListObjects: 1, ListObjectsV2: 1 }, 'which knows the other only');
+    t.strictSame(await list(), { ListObjectsV2: 1 });
+    refused = 'ListObjectsV2';
+    t.strictSame(await list(), { ListObjectsV2: 1, ListObjects: 1 }, 'and back');
+    refused = 'Unknown';
+    t.strictSame(await list(), { ListObjects: 1 });
+    clock.pass(3_600_000);
+    t.strictSame(await list(), { ListObjectsV2: 1 }, 'or that learns');
+  });
 
   await t.test('understood', async (t) => {
     const core = await useCore(t, dayOptions);

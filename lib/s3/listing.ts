@@ -3,8 +3,9 @@
  *
  * ListObjectsV2 is asked first. An endpoint that refuses it is asked by ListObjects, and so is one that
  * does not look at `list-type=2` and answers as to version 1: without a count of keys, and without a
- * token for the rest (S3 API reference, ListObjects). What was found is remembered. Pages always have
- * the form of version 2; the token of one that came by version 1 is a marker.
+ * token for the rest (S3 API reference, ListObjects). What was found is remembered for a time, and until
+ * it is refused in its turn: another gateway may stand behind the name by then. Pages always have the form
+ * of version 2; the token of one that came by version 1 is a marker.
  */
 import { ListObjectsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import type {
@@ -13,23 +14,27 @@ import type {
   ListObjectsV2CommandOutput,
 } from '@aws-sdk/client-s3';
 
+import { Limitation } from '../limitation.js';
 import type { Connection, SendCommand } from './connection.js';
 import { sortsAfter } from '../path.js';
 import { decodedName } from './object-info.js';
-import { errorFacts, kindOf } from './s3-errors.js';
+import { toStoreError } from './s3-errors.js';
 
 export class Listings {
   readonly #connection: Connection;
-  #version: 1 | 2 | undefined;
+  /** version 2 is not known */
+  readonly #older: Limitation;
+  #isProven = false;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.#older = new Limitation(connection.options.clock);
   }
 
   /** What is known so far, in words. */
   describe(): string {
-    if (this.#version === 1) return 'ListObjects (version 1)';
-    const isKnown = this.#version === 2 || this.#connection.isAws;
+    if (this.#older.isSuspected) return 'ListObjects (version 1)';
+    const isKnown = this.#isProven || this.#connection.isAws;
     return isKnown ? 'ListObjectsV2' : 'ListObjectsV2, not refused yet';
   }
 
@@ -41,23 +46,27 @@ export class Listings {
     query: ListObjectsV2CommandInput,
     send: SendCommand,
   ): Promise<ListObjectsV2CommandOutput> {
-    if (this.#version === 1) return await pageByMarker(query, send);
+    const goesOn = query.ContinuationToken !== undefined && this.#older.isSuspected;
+    if (this.#older.holds || goesOn) {
+      const older = await this.#tryByMarker(query, send);
+      if (older !== undefined) return older;
+    }
     let page: ListObjectsV2CommandOutput;
     try {
       page = await send(new ListObjectsV2Command(query));
     } catch (error) {
-      if (this.#isProven || !isRefusal(error)) throw error;
+      if (this.#connection.isAws || !isRefusal(error)) throw error;
       const older = await this.#tryByMarker(query, send);
       if (older === undefined) throw error;
       return older;
     }
-    if (page.KeyCount !== undefined) this.#version = 2;
-    if (this.#isProven || !mayBeOfVersion1(page, query)) return page;
+    const isOfVersion2 = page.KeyCount !== undefined || this.#connection.isAws;
+    if (isOfVersion2) {
+      this.#isProven = true;
+      this.#older.lift();
+    }
+    if (isOfVersion2 || !mayBeOfVersion1(page, query)) return page;
     return (await this.#tryByMarker(query, send)) ?? page;
-  }
-
-  get #isProven(): boolean {
-    return this.#version === 2 || this.#connection.isAws;
   }
 
   /** @returns undefined where the endpoint does not do that either */
@@ -73,15 +82,17 @@ export class Listings {
       if (isRefusal(error)) return undefined;
       throw error;
     }
-    this.#version = 1;
-    this.#connection.log.info({}, 'the endpoint does not know ListObjectsV2; using ListObjects');
+    if (this.#older.note()) {
+      this.#connection.log.info({}, 'the endpoint does not know ListObjectsV2; using ListObjects');
+    }
     return page;
   }
 }
 
+/** Of the SDK's errors, as verify-bucket.ts gets them, and of the store's. */
 function isRefusal(error: unknown): boolean {
-  const facts = errorFacts(error);
-  return facts.status === 400 || kindOf(facts) === 'unsupported';
+  const { kind, status } = toStoreError(error, { action: 'ListObjectsV2' });
+  return status === 400 || kind === 'unsupported';
 }
 
 /** Whether it matters, and cannot be seen, that the request was understood. */

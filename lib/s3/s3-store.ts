@@ -16,6 +16,7 @@ import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
 
 import { StoreError, isStoreError } from '../errors.js';
+import { Limitation } from '../limitation.js';
 import type { Log } from '../log.js';
 import { PartRules, PartsRefused } from '../part-rules.js';
 import { maxKeyBytes } from '../path.js';
@@ -107,7 +108,7 @@ export class S3Store implements ObjectStore {
   /** storage class the upload was created with, undefined for the default */
   readonly #uploadClasses = new WeakMap<MultipartUpload, string | undefined>();
   /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
-  #deletesPlainly = false;
+  readonly #deletesPlainly: Limitation;
 
   constructor(options: StoreOptions, log: Log) {
     this.url = `s3://${options.bucket}/${options.prefix}`;
@@ -115,6 +116,7 @@ export class S3Store implements ObjectStore {
     this.#options = options;
     this.partRules = new PartRules(options.clock);
     this.#connection = new Connection(options, log);
+    this.#deletesPlainly = new Limitation(options.clock);
     this.#evidence = new Evidence(this.#connection);
     this.#deletes = new DeleteRight(this.#connection);
     this.#conditions = new ConditionalWrites(this.#connection, {
@@ -163,7 +165,7 @@ export class S3Store implements ObjectStore {
       'conditional PutObject': this.#conditions.describe('PutObject'),
       'conditional CompleteMultipartUpload': this.#conditions.describe('CompleteMultipartUpload'),
       'conditional CopyObject': this.#conditions.describe('CopyObject'),
-      'conditional DeleteObject': this.#deletesPlainly ? 'not kept' : 'not refused yet',
+      'conditional DeleteObject': this.#deletesPlainly.isSuspected ? 'not kept' : 'not refused yet',
       'checksums of uploads': this.#integrity.usesCrc32 ? 'CRC32' : 'MD5 only',
       'checksums of multipart uploads': this.#multipart.describe(),
       'copying parts': this.partRules.noCopies.isSuspected ? 'refused' : 'not refused yet',
@@ -358,12 +360,14 @@ export class S3Store implements ObjectStore {
     const { ifMatch, signal } = options;
     const at = this.#at(key, 'DeleteObject');
     await this.#names.refuse(key);
-    const input = ifMatch === undefined || this.#deletesPlainly ? at : { ...at, IfMatch: ifMatch };
+    const input =
+      ifMatch === undefined || this.#deletesPlainly.holds ? at : { ...at, IfMatch: ifMatch };
     try {
       const command = new DeleteObjectCommand(input);
       await this.#deletes.noted(key, async () => {
         proveGone('DeleteObject', key, await this.#connection.send(command, { key, signal }));
       });
+      if (input !== at) this.#deletesPlainly.lift();
     } catch (error) {
       if (isStoreError(error, 'notFound')) return;
       if (input !== at && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
@@ -466,7 +470,7 @@ export class S3Store implements ObjectStore {
     });
     if (found === undefined) return;
     if (found.etag !== options.ifMatch) throw conditionFailed('DeleteObject', key, refusal);
-    this.#deletesPlainly = true;
+    this.#deletesPlainly.note();
     await this.delete(key, options);
   }
 
