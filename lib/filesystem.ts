@@ -10,12 +10,14 @@ import type { AuditTrail } from './audit.js';
 import { Budget } from './budget.js';
 import { systemClock, type Clock } from './clock.js';
 import { contentTypeOf } from './content-type.js';
+import { DirectoryTimes } from './directory-times.js';
 import { drain } from './drain.js';
 import { FsError, StoreError, isFsError, toFsError } from './errors.js';
 import type { Errno } from './errors.js';
 import { givenTimeName, textOfTime, timeOfMs } from './file-time.js';
 import { FileAudit } from './file-audit.js';
 import { FilesAhead } from './files-ahead.js';
+import { GivenTimes } from './given-times.js';
 import type { Entry } from './listing.js';
 import type { Log } from './log.js';
 import { NameLocks } from './name-locks.js';
@@ -36,7 +38,7 @@ import type {
   RequestContext,
 } from './operations.js';
 import { OpenDirectory } from './open-directory.js';
-import { childPath, keyOf, nameOf, pathOfKey } from './path.js';
+import { childPath, keyOf, nameOf, parentOf, pathOfKey } from './path.js';
 import type { Path } from './path.js';
 import { Presentation } from './presentation.js';
 import type { PresentationSettings } from './presentation.js';
@@ -122,6 +124,8 @@ export class Filesystem implements Operations {
   readonly #locks = new NameLocks(this.#staged);
   readonly #names: Namespace;
   readonly #looks: Presentation;
+  readonly #directoryTimes: DirectoryTimes;
+  readonly #givenTimes: GivenTimes;
   readonly #area: StagingArea;
   readonly #space: TempSpace;
   readonly #reading: ReaderSettings;
@@ -143,7 +147,8 @@ export class Filesystem implements Operations {
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
-    this.#looks = new Presentation(settings, clock.dateMs());
+    this.#directoryTimes = new DirectoryTimes(clock);
+    this.#looks = new Presentation(settings, clock.dateMs(), this.#directoryTimes);
     const { tempDir, tempLimit, timeoutMs } = settings;
     this.#space = new TempSpace(tempDir, tempLimit, timeoutMs, clock);
     this.#tree = new Tree(store, {
@@ -154,8 +159,15 @@ export class Filesystem implements Operations {
       // Times in the metadata are in no listing.
       needsHead: settings.utimens === 'store',
       clock,
+      directoryTimes: this.#directoryTimes,
       log,
       onForeignChange: (path, what) => this.#listener({ path, what }),
+    });
+    this.#givenTimes = new GivenTimes({
+      store,
+      listed: (path) => this.#tree.listed(path),
+      known: (path) => this.#tree.peek(path)?.entry,
+      onTold: (path, info) => this.#tree.noteTold(path, info),
     });
     const half = Math.floor(settings.memoryLimit / 2);
     this.#reading = {
@@ -214,11 +226,29 @@ export class Filesystem implements Operations {
   getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes> {
     return this.#answer('getattr', path, async () => {
       const open = handle === undefined ? undefined : this.#handles.get(handle);
-      if (open?.kind === 'staged') return this.#looks.ofStaged(open.file);
-      if (open?.kind === 'reader') return this.#looks.ofObject(open.reader.info);
+      if (open?.kind === 'staged') return await this.#showStaged(open.file, context);
+      if (open?.kind === 'reader') {
+        const { info } = open.reader;
+        return this.#looks.ofObject(await this.#withGivenTime(pathOfKey(info.key), info, context));
+      }
       const found = await this.#findExisting(path, context.signal);
-      return this.#looks.of(path, found, this.#tree.freshForMs(path));
+      if (found.kind === 'directory' || found.info === undefined || found.file?.isDirty === true) {
+        return this.#looks.of(path, found, this.#tree.freshForMs(path));
+      }
+      const info = await this.#withGivenTime(path, found.info, context);
+      return this.#looks.of(path, { ...found, info }, this.#tree.freshForMs(path));
     });
+  }
+
+  async #showStaged(file: StagedFile, context: RequestContext): Promise<Attributes> {
+    const { base, isDirty } = file;
+    if (isDirty || base === undefined) return this.#looks.ofStaged(file);
+    return this.#looks.ofObject(await this.#withGivenTime(file.path, base, context));
+  }
+
+  async #withGivenTime(path: Path, info: ObjectInfo, context: RequestContext): Promise<ObjectInfo> {
+    if (!this.#looks.needsGivenTime(info)) return info;
+    return await this.#givenTimes.complete(path, info, context.signal);
   }
 
   opendir(path: Path, context: RequestContext): Promise<HandleId> {
@@ -271,7 +301,9 @@ export class Filesystem implements Operations {
       const found = await this.#names.find(path, context.signal);
       if (found === undefined) {
         const origin = this.#staged.isHidden(path) ? {} : { absent: absentAsked(flags) };
-        return this.#openStaged(path, { flags, context }, origin);
+        const handle = this.#openStaged(path, { flags, context }, origin);
+        this.#directoryTimes.move(parentOf(path));
+        return handle;
       }
       if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
       return await this.#openFound(path, found, { flags, context });
@@ -358,22 +390,24 @@ export class Filesystem implements Operations {
 
   unlink(path: Path, context: RequestContext): Promise<void> {
     return this.#audit.around({ action: 'delete', path, caller: context.caller }, () =>
-      this.#change('unlink', path, () => this.#names.unlink(path, context.signal)),
+      this.#changeEntry('unlink', [path], () => this.#names.unlink(path, context.signal)),
     );
   }
 
   rename(from: Path, to: Path, context: RequestContext, flags: RenameFlags): Promise<void> {
     return this.#audit.around({ action: 'rename', path: from, to, caller: context.caller }, () =>
-      this.#change('rename', from, () => this.#names.rename(from, to, flags, context.signal)),
+      this.#changeEntry('rename', [from, to], () =>
+        this.#names.rename(from, to, flags, context.signal),
+      ),
     );
   }
 
   mkdir(path: Path, context: RequestContext): Promise<void> {
-    return this.#change('mkdir', path, () => this.#names.mkdir(path, context.signal));
+    return this.#changeEntry('mkdir', [path], () => this.#names.mkdir(path, context.signal));
   }
 
   rmdir(path: Path, context: RequestContext): Promise<void> {
-    return this.#change('rmdir', path, () => this.#names.rmdir(path, context.signal));
+    return this.#changeEntry('rmdir', [path], () => this.#names.rmdir(path, context.signal));
   }
 
   symlink(_target: string, path: Path): Promise<never> {
@@ -616,6 +650,7 @@ export class Filesystem implements Operations {
     );
     await this.#audit.discard(file, use);
     this.#staged.detach(file.path, file);
+    this.#directoryTimes.move(parentOf(file.path));
     this.#listener({ path: file.path, what: 'entry' });
   }
 
@@ -644,7 +679,12 @@ export class Filesystem implements Operations {
 
   async #storeTime(path: Path, time: bigint | 'now', context: RequestContext): Promise<void> {
     const found = await this.#findExisting(path, context.signal);
-    if (found.kind === 'directory') return;
+    if (found.kind === 'directory') {
+      if (time !== 'now')
+        throw new FsError('EPERM', `${path} is a directory, whose time is not kept`);
+      this.#directoryTimes.move(path);
+      return;
+    }
     if (found.file?.isDirty === true) {
       found.file.setTime(time);
       return;
@@ -686,6 +726,18 @@ export class Filesystem implements Operations {
     return this.#answer(operation, path, async () => {
       this.#refuseReadOnly();
       await work();
+    });
+  }
+
+  /** An operation by which the entries `paths` come, go or are replaced. */
+  #changeEntry(
+    operation: string,
+    paths: readonly [Path, ...Path[]],
+    work: () => Promise<void>,
+  ): Promise<void> {
+    return this.#change(operation, paths[0], async () => {
+      await work();
+      for (const path of paths) this.#directoryTimes.move(parentOf(path));
     });
   }
 

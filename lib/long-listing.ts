@@ -89,8 +89,8 @@ export class LongListing {
     }
   }
 
-  /** One more holds it. */
-  open(onShown: (name: string, entry: Entry) => void): Snapshot {
+  /** One more holds it. @param onShown told of a row that is read; what it returns is shown */
+  open(onShown: (name: string, entry: Entry) => Entry): Snapshot {
     this.#holders++;
     let recent: ReadPage | undefined;
     const page = async (index: number): Promise<readonly Row[]> => {
@@ -102,8 +102,9 @@ export class LongListing {
       changed: new Map(this.changed),
       rows: async (from, count) => {
         const rows = await this.#read(from, count, page);
-        for (const [name, entry] of rows) if (!this.changed.has(name)) onShown(name, entry);
-        return rows;
+        return rows.map(([name, entry]) =>
+          this.changed.has(name) ? [name, entry] : [name, onShown(name, entry)],
+        );
       },
       close: () => this.release(),
     };

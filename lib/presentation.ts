@@ -5,6 +5,7 @@
  * nothing else as ChrootDirectory (session.c, safely_chroot); who may write in it is decided by the
  * file system alone, so the user still can.
  */
+import type { DirectoryTimes } from './directory-times.js';
 import { timeOfMs } from './file-time.js';
 import type { Attributes, FileSystemStats } from './operations.js';
 import { rootPath } from './path.js';
@@ -34,11 +35,13 @@ const blockSize = 4096;
 export class Presentation {
   readonly #settings: PresentationSettings;
   readonly #startedAt: number;
+  readonly #directoryTimes: DirectoryTimes;
 
-  /** @param startedAt milliseconds; the time of directories that have none of their own */
-  constructor(settings: PresentationSettings, startedAt: number) {
+  /** @param startedAt the date shown for what has none of its own, ms */
+  constructor(settings: PresentationSettings, startedAt: number, directoryTimes: DirectoryTimes) {
     this.#settings = settings;
     this.#startedAt = startedAt;
+    this.#directoryTimes = directoryTimes;
   }
 
   /**
@@ -57,7 +60,14 @@ export class Presentation {
 
   ofObject(info: ObjectInfo, validForMs = 0): Attributes {
     const { size, etag } = info;
-    return this.#file({ size, mtime: this.#timeOf(info), version: etag, validForMs });
+    // A time that is still to be asked for is not to be kept.
+    const forMs = this.needsGivenTime(info) ? 0 : validForMs;
+    return this.#file({ size, mtime: this.#timeOf(info), version: etag, validForMs: forMs });
+  }
+
+  /** Whether S3 has to be asked by name for what is to be shown. */
+  needsGivenTime({ givenTime }: ObjectInfo): boolean {
+    return this.#settings.utimens === 'store' && givenTime === undefined;
   }
 
   /** A file being written shows what was written so far. */
@@ -78,7 +88,7 @@ export class Presentation {
     const isChroot = path === rootPath && this.#settings.chroot;
     const { uid, gid, dirMode } = this.#settings;
     const owner = isChroot ? { uid: 0, gid: 0, mode: 0o755 } : { uid, gid, mode: dirMode };
-    const mtime = timeOfMs(mtimeMs);
+    const mtime = timeOfMs(this.#directoryTimes.show(path, mtimeMs));
     return { kind: 'directory', size: 0, mtime, version: 'directory', validForMs, ...owner };
   }
 

@@ -24,15 +24,17 @@ export interface ObjectInfo {
   /** bytes */
   readonly size: number;
   readonly etag: ETag;
-  /** Last-Modified, milliseconds since the epoch */
+  /** milliseconds since 1970: Last-Modified, or what this mount showed of the version before it knew */
   readonly mtimeMs: number;
+  /** Last-Modified as S3 told it last; absent where nobody asked since this mount wrote the object */
+  readonly modifiedMs?: number | undefined;
   /** absent for the endpoint's default class */
   readonly storageClass?: string;
   readonly contentType?: string;
   /** user metadata, names in lower case without `x-amz-meta-` */
   readonly metadata?: Readonly<Record<string, string>>;
   /** the time a user gave it, as file-time.ts has it; `none`: it has none; absent where nobody told */
-  readonly givenTime?: bigint | 'none';
+  readonly givenTime?: bigint | 'none' | undefined;
   /** true where a GET would be refused until the object is restored from its archive class */
   readonly archived?: boolean;
   /** true where a LIST shows it and a HEAD is refused */

@@ -12,6 +12,7 @@ import { LRUCache } from 'lru-cache';
 import { unlessAborted } from './abort.js';
 import type { Clock } from './clock.js';
 import { DirectoryLister } from './directory-lister.js';
+import type { DirectoryTimes } from './directory-times.js';
 import { Listing } from './listing.js';
 import type { Entry, Snapshot } from './listing.js';
 import type { Log } from './log.js';
@@ -22,6 +23,7 @@ import type { Told } from './page-lookups.js';
 import { childPath, isWithin, markerOf, nameOf, parentOf, rootPath } from './path.js';
 import type { Path } from './path.js';
 import { QuestionTrace } from './question-trace.js';
+import { withKnown } from './same-version.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
 import { startOf, wholeDirectories } from './subtree.js';
 import type { TempSpace } from './temp-space.js';
@@ -65,6 +67,7 @@ export interface TreeSettings {
   /** what stat(2) shows is told by HEAD alone */
   readonly needsHead: boolean;
   readonly clock: Clock;
+  readonly directoryTimes: DirectoryTimes;
   readonly log: Log;
   /** S3 says something else of a path than it said before: somebody else changed it */
   readonly onForeignChange: (path: Path, what: 'entry' | 'attributes') => void;
@@ -181,8 +184,10 @@ export class Tree {
     const listing = known ?? (await this.#answerOf(pending ?? this.#startListing(path), signal));
     if (listing instanceof Listing) return listing.open();
     return listing.open((name, entry) => {
-      const fetchedAt = this.#nowMs;
-      this.#entries.set(childPath(path, name), { entry, fetchedAt, listing });
+      const child = childPath(path, name);
+      const known = withKnown(entry, this.#entries.peek(child)?.entry) ?? entry;
+      this.#entries.set(child, { entry: known, fetchedAt: this.#nowMs, listing });
+      return known;
     });
   }
 
@@ -208,7 +213,18 @@ export class Tree {
 
   /** An object is at `path` now: this mount put it there, or saw it. */
   recordFile(path: Path, info: ObjectInfo): void {
-    this.#record(path, { kind: 'file', info });
+    this.#record(path, { kind: 'file', info: { ...info, modifiedMs: undefined } });
+  }
+
+  /** More is known of a version, where that is what is known to be at `path`. */
+  noteTold(path: Path, info: ObjectInfo): void {
+    const entry: Entry = { kind: 'file', info };
+    const isIt = (known: Entry | undefined): boolean =>
+      known?.kind === 'file' && known.info.etag === info.etag;
+    const listing = this.#listings.peek(parentOf(path));
+    if (isIt(listing?.entries.get(nameOf(path)))) listing?.set(nameOf(path), entry);
+    const single = this.#entries.peek(path);
+    if (single !== undefined && isIt(single.entry)) this.#entries.set(path, { ...single, entry });
   }
 
   recordDirectory(path: Path, hasMarker: boolean, child?: string): void {
@@ -372,9 +388,7 @@ export class Tree {
       promise: this.#ask(path, abort.signal)
         .then(({ entry, fetchedAt = startedAt }) => {
           if (pending.isOutdated) return this.#lookupAgain(path, pending);
-          this.#compare(path, this.#entries.peek(path), entry);
-          this.#entries.set(path, { entry, fetchedAt });
-          return entry;
+          return this.#storeSingle(path, entry, fetchedAt);
         })
         .finally(() => {
           if (this.#pendingLookups.get(path) === pending) this.#pendingLookups.delete(path);
@@ -401,12 +415,23 @@ export class Tree {
     return { entry: await this.#byName.headed(entry.info, signal) };
   }
 
+  /** @returns it, with what is known of the same version */
+  #storeSingle(path: Path, fresh: Entry | undefined, fetchedAt: number): Entry | undefined {
+    const before = this.#entries.peek(path);
+    if (before !== undefined && this.#compare(path, before.entry, fresh)) {
+      this.#moveTime(parentOf(path));
+    }
+    const listed = this.#listings.peek(parentOf(path))?.entries.get(nameOf(path));
+    const entry = withKnown(fresh, before?.entry, listed);
+    this.#entries.set(path, { entry, fetchedAt });
+    return entry;
+  }
+
   /** Beside what somebody asked for. */
   #storeShown(path: Path, entry: Entry, fetchedAt: number): void {
     const known = this.#entries.peek(path);
     if (known !== undefined && this.#isFresh(known.fetchedAt)) return;
-    this.#compare(path, known, entry);
-    this.#entries.set(path, { entry, fetchedAt });
+    this.#storeSingle(path, entry, fetchedAt);
   }
 
   #startListing(path: Path): PendingListing {
@@ -431,8 +456,7 @@ export class Tree {
           for (const [name, entry] of changes) listing.set(name, entry);
           if (pending.marker !== undefined) listing.hasMarker = pending.marker;
           if (pending.isOutdated) return listing;
-          this.#compareListings(path, listing);
-          this.#listings.set(path, listing);
+          this.#storeFound(path, listing);
           return listing;
         })
         .finally(forget),
@@ -453,22 +477,29 @@ export class Tree {
   #compareListings(path: Path, listing: Listing): void {
     const before = this.#listings.peek(path);
     if (before === undefined) return;
+    let isChanged = [...listing.entries.keys()].some((name) => !before.entries.has(name));
     for (const [name, entry] of before.entries) {
-      this.#compare(childPath(path, name), { entry }, listing.entries.get(name));
+      if (this.#compare(childPath(path, name), entry, listing.entries.get(name))) isChanged = true;
     }
+    if (isChanged) this.#moveTime(path);
   }
 
-  #compare(path: Path, before: { entry: Entry | undefined } | undefined, now?: Entry): void {
-    if (before?.entry === undefined) return;
-    if (now?.kind !== before.entry.kind) {
-      this.#settings.onForeignChange(path, 'entry');
-    } else if (
-      before.entry.kind === 'file' &&
-      now.kind === 'file' &&
-      before.entry.info.etag !== now.info.etag
-    ) {
-      this.#settings.onForeignChange(path, 'attributes');
+  /** @returns whether somebody else changed it */
+  #compare(path: Path, before: Entry | undefined, now: Entry | undefined): boolean {
+    if (now?.kind !== before?.kind) {
+      if (before !== undefined) this.#settings.onForeignChange(path, 'entry');
+      return true;
     }
+    if (before?.kind !== 'file' || now?.kind !== 'file') return false;
+    if (before.info.etag === now.info.etag) return false;
+    this.#settings.onForeignChange(path, 'attributes');
+    return true;
+  }
+
+  /** What somebody else changed in a directory is news of the directory too. */
+  #moveTime(directory: Path): void {
+    this.#settings.directoryTimes.move(directory);
+    this.#settings.onForeignChange(directory, 'attributes');
   }
 
   /** By a LIST of its own, or, in the midst of a walk, by one of all that follows it. */
@@ -531,6 +562,12 @@ export class Tree {
 
   #storeFound(path: Path, listing: Listing): void {
     this.#compareListings(path, listing);
+    const before = this.#listings.peek(path)?.entries;
+    for (const [name, entry] of listing.entries) {
+      const single = this.#entries.peek(childPath(path, name))?.entry;
+      const known = withKnown(entry, single, before?.get(name));
+      if (known !== entry) listing.set(name, known);
+    }
     this.#listings.set(path, listing);
   }
 }

@@ -75,7 +75,7 @@ export function infoOfAnswer(
     key,
     size,
     etag,
-    mtimeMs: timeOf(answer.LastModified),
+    ...datesOf(answer.LastModified),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(contentType === undefined ? {} : { contentType }),
     metadata,
@@ -191,7 +191,7 @@ function infoOfEntry(key: Key, entry: _Object): ObjectInfo | undefined {
     key,
     size: entry.Size,
     etag,
-    mtimeMs: timeOf(time),
+    ...datesOf(time),
     ...(isDefaultClass(storageClass) ? {} : { storageClass }),
     ...(archived ? { archived } : {}),
   };
@@ -217,7 +217,9 @@ function isDefaultClass(storageClass: string | undefined): storageClass is undef
   return storageClass === undefined || storageClass === '' || storageClass === 'STANDARD';
 }
 
-function timeOf(date: Date | undefined): number {
+/** In whole seconds: of one version HEAD tells no more, and a listing the same or milliseconds. */
+function datesOf(date: Date | undefined): { mtimeMs: number; modifiedMs: number } {
   const time = date?.getTime() ?? 0;
-  return Number.isNaN(time) ? 0 : time;
+  const ms = Number.isNaN(time) ? 0 : Math.floor(time / 1000) * 1000;
+  return { mtimeMs: ms, modifiedMs: ms };
 }

@@ -5,6 +5,7 @@ import { silentLog, type LogFields } from '../../lib/log.js';
 import type { HandleId } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import { Program, useCore, type Core } from '../support/core.js';
+import { mostAtOnce } from '../support/fault-proxy.js';
 
 const MiB = 1024 * 1024;
 const partSize = 8 * MiB;
@@ -73,17 +74,6 @@ void t.test('a byte in the middle of a part that has left cannot be written', as
   t.equal(core.fs.status.tempBytes, 0);
 });
 
-/** The most requests of a kind that were under way at once, until `work` ends. */
-async function mostAtOnce(core: Core, action: string, work: Promise<unknown>): Promise<number> {
-  let most = 0;
-  const timer = setInterval(() => {
-    const open = core.proxy.log.filter((each) => each.action === action && !each.status);
-    most = Math.max(most, open.length);
-  }, 5);
-  await work.finally(() => clearInterval(timer));
-  return most;
-}
-
 void t.test('bodies on their way fit the memory, however many files are closed', async (t) => {
   const size = 256 * 1024;
   const settings = { partSize: size, memoryLimit: 8 * size };
@@ -94,7 +84,7 @@ void t.test('bodies on their way fit the memory, however many files are closed',
   for (const name of names) await program.exists(name);
   core.proxy.inject({ action: 'PutObject', count: 99, fault: { kind: 'latency', ms: 50 } });
   const puts = Promise.all(names.map((name) => program.put(name, body)));
-  const most = await mostAtOnce(core, 'PutObject', puts);
+  const most = await mostAtOnce(core.proxy, 'PutObject', puts);
   t.ok(most > 1 && most <= 4, `${most} bodies of a quarter of the memory for uploads`);
   for (const name of names) {
     t.ok((await core.bucket.bytes(`alice${name}`)).equals(body));
@@ -113,7 +103,7 @@ void t.test('a file written back to front goes through little memory', async (t)
     await program.write(handle, body.subarray(start, at), start);
   }
   core.proxy.inject({ action: 'UploadPart', count: 99, fault: { kind: 'latency', ms: 20 } });
-  const most = await mostAtOnce(core, 'UploadPart', program.close(handle));
+  const most = await mostAtOnce(core.proxy, 'UploadPart', program.close(handle));
   t.ok(most <= 1, `${most} parts at once where one fits`);
   t.ok((await core.bucket.bytes('alice/backwards')).equals(body));
   t.same(core.endpoint.openUploads(), []);

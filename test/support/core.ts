@@ -47,6 +47,8 @@ export interface CoreOptions {
   readonly buckets?: EndpointOptions['buckets'];
   /** of another core: this one is another host on the same bucket */
   readonly endpoint?: Endpoint;
+  /** the server's date, ms since 1970 */
+  readonly serverNow?: () => number;
   /** as of EndpointOptions */
   readonly strictPartSums?: boolean;
   /** bytes; larger objects are copied by parts */
@@ -79,13 +81,15 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
 export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core> {
   const { minPart, prefix = 'alice/', maxAttempts = 3, requestTimeoutMs = 5000 } = options;
   const { log = silentLog, clock = systemClock } = options;
-  const { refuse, misread, buckets, copyThreshold, strictPartSums = false } = options;
+  const { refuse, misread, buckets, serverNow } = options;
+  const { copyThreshold, strictPartSums = false } = options;
   const endpoint =
     options.endpoint ??
     (await useEndpoint(t, {
       strictPartSums,
       ...(minPart === undefined ? {} : { limits: { minPart } }),
       ...(buckets && { buckets }),
+      ...(serverNow && { now: serverNow }),
     }));
   const proxy = await startFaultProxy({
     target: endpoint.url,

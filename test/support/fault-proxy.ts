@@ -466,3 +466,18 @@ function spoiled(name: string, value: string, fault: Fault | undefined): string 
   if (fault?.kind !== 'range' || name !== 'content-range') return value;
   return value.replace(/\d+/, (start) => String(Number(start) + 1));
 }
+
+/** The most requests of a kind that were under way at once, until `work` ends. */
+export async function mostAtOnce(
+  proxy: FaultProxy,
+  action: string,
+  work: Promise<unknown>,
+): Promise<number> {
+  let most = 0;
+  const timer = setInterval(() => {
+    const open = proxy.log.filter((each) => each.action === action && !each.status);
+    most = Math.max(most, open.length);
+  }, 5);
+  await work.finally(() => clearInterval(timer));
+  return most;
+}
