@@ -33,20 +33,22 @@ async function useChanging(t: Parameters<typeof useCore>[0]) {
   let content = base;
   await program.put('/f', base);
   core.proxy.reset();
-  /** Appends a little, which nothing but copying the base makes cheap. @returns what was asked */
-  const append = async () => {
+  /** Changes a little, which nothing but copying the base makes cheap. @returns what was asked */
+  const change = async (offset: number) => {
     core.proxy.reset();
-    const tail = randomBytes(10);
+    const bytes = randomBytes(10);
     const handle = await program.open('/f', { access: 'write' });
-    await program.write(handle, tail, content.length);
+    await program.write(handle, bytes, offset);
     await program.close(handle);
-    content = Buffer.concat([content, tail]);
+    const after = content.subarray(offset + bytes.length);
+    content = Buffer.concat([content.subarray(0, offset), bytes, after]);
     const counts = core.proxy.counts();
     t.ok((await program.get('/f')).equals(content));
     t.strictSame(core.endpoint.openUploads(), []);
     return counts;
   };
-  return { core, clock, now, warnings, program, append };
+  const append = () => change(content.length);
+  return { core, clock, now, warnings, program, append, change };
 }
 
 void t.test('copies of parts that were refused are tried again', async (t) => {
@@ -71,7 +73,7 @@ void t.test('copies of parts that were refused are tried again', async (t) => {
 
 for (const code of ['InvalidDigest', 'InvalidPart', 'InvalidRequest', 'MalformedXML']) {
   void t.test(`uploads with copied parts that are refused as ${code}`, async (t) => {
-    const { core, now, warnings, append } = await useChanging(t);
+    const { core, now, warnings, change } = await useChanging(t);
     const withCopies = new Set<string | null>();
     now.refusal = ({ action, query }: LoggedRequest) => {
       const id = new URLSearchParams(query).get('uploadId');
@@ -79,14 +81,15 @@ for (const code of ['InvalidDigest', 'InvalidPart', 'InvalidRequest', 'Malformed
       const isRefused = action === 'CompleteMultipartUpload' && withCopies.has(id);
       return isRefused ? { status: 400, code } : undefined;
     };
-    await append();
+    // In the middle, so that the parts are of several sizes too.
+    await change(2 * minPart + 10);
     t.match(core.store.capabilities, {
       'copying parts': 'refused',
       'parts of different sizes': 'not refused yet',
     });
     t.equal(warnings.length, 1);
     t.match(warnings[0], /cannot copy parts/);
-    t.equal((await append()).UploadPartCopy, undefined);
+    t.equal((await change(2 * minPart + 10)).UploadPartCopy, undefined);
   });
 }
 
