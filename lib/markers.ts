@@ -10,9 +10,12 @@ import { allPages } from './all-pages.js';
 import { isStoreError } from './errors.js';
 import { classifyKey } from './path.js';
 import type { Key } from './path.js';
-import type { ObjectInfo, ObjectStore, Stored, WriteOptions } from './store.js';
+import type { Condition, ObjectInfo, ObjectStore } from './store.js';
 
-export const markerType = 'application/x-directory';
+const markerType = 'application/x-directory';
+
+/** User metadata of a marker whose directory is the target of a move that is not finished: which one. */
+const moveName = 's3jail-move';
 
 /** What S3 has in a directory. */
 export interface DirectoryLook {
@@ -32,19 +35,42 @@ export async function writeMarker(store: ObjectStore, key: Key): Promise<boolean
   }
 }
 
-/** Writes a marker with the content and the description of another one. */
+/**
+ * Writes a marker with the content and the description of another one, or a plain one.
+ * @param options.move noted in it
+ */
 export async function copyMarker(
   store: ObjectStore,
-  source: ObjectInfo,
+  source: ObjectInfo | undefined,
   target: Key,
-  options: Pick<WriteOptions, 'condition' | 'metadata'>,
-): Promise<Stored> {
+  { condition, move }: { condition: Condition; move?: string | undefined },
+): Promise<void> {
+  const options = { condition, metadata: { [moveName]: move } };
+  if (source === undefined) {
+    await store.put(target, [], { ...options, contentType: markerType });
+    return;
+  }
   const content: Uint8Array[] = [];
   if (source.size > 0) {
     const { body } = await store.get(source.key, { ifMatch: source.etag });
     for await (const piece of body) content.push(piece);
   }
-  return await store.put(target, content, { ...options, like: source });
+  await store.put(target, content, { ...options, like: source });
+}
+
+/** The marker at `key`, if there is one, with its metadata. */
+export async function findMarker(store: ObjectStore, key: Key): Promise<ObjectInfo | undefined> {
+  try {
+    return await store.head(key);
+  } catch (error) {
+    if (isStoreError(error, 'notFound')) return undefined;
+    throw error;
+  }
+}
+
+/** Which move into a marker's directory is not finished, if any. */
+export function moveInto(marker: ObjectInfo | undefined): string | undefined {
+  return marker?.metadata?.[moveName];
 }
 
 /**

@@ -10,7 +10,7 @@ import type { DirectoryEntry } from './listing.js';
 import type { Log } from './log.js';
 import type { NameLocks } from './name-locks.js';
 import type { RenameFlags } from './operations.js';
-import { lookInto, markerType, writeMarker, copyMarker } from './markers.js';
+import { copyMarker, findMarker, lookInto, moveInto, writeMarker } from './markers.js';
 import { isWithin, keyOf, markerOf, movedPath, nameOf, parentOf, rootPath } from './path.js';
 import type { Key, Path } from './path.js';
 import { DirectoryMove } from './rename-directory.js';
@@ -335,8 +335,9 @@ export class Namespace {
     }
     if (staged.hasBelow(to)) throw new FsError('ENOTEMPTY', `${to} is not empty`);
     const stays = this.#staysWithout(from, to);
-    if (isEmpty) await this.#moveEmpty(source.marker, from, { to, isThere: target !== undefined });
-    else await this.#moveFull(source.marker, from, to);
+    const place = { to, isThere: target !== undefined };
+    if (isEmpty) await this.#moveEmpty(source.marker, from, place);
+    else await this.#moveFull(from, place);
     tree.recordNoDirectory(from);
     tree.forget(to);
     if (isEmpty) tree.recordNewDirectory(to);
@@ -364,14 +365,16 @@ export class Namespace {
     { to, isThere }: { to: Path; isThere: boolean },
   ): Promise<void> {
     const { store } = this.#parts;
-    const there = isThere ? await lookInto(store, markerOf(to)) : undefined;
-    if (there?.isEmpty === false) throw new FsError('ENOTEMPTY', `${to} is not empty`);
-    const condition =
-      there?.marker === undefined ? { absent: true as const } : { etag: there.marker.etag };
+    if (isThere && !(await lookInto(store, markerOf(to))).isEmpty) {
+      throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    }
+    const there = isThere ? await findMarker(store, markerOf(to)) : undefined;
+    if (moveInto(there) !== undefined) {
+      throw new FsError('EEXIST', `${to} is the target of a move that is not finished`);
+    }
+    const condition = there === undefined ? { absent: true as const } : { etag: there.etag };
     try {
-      await (marker === undefined
-        ? store.put(markerOf(to), [], { contentType: markerType, condition })
-        : copyMarker(store, marker, markerOf(to), { condition }));
+      await copyMarker(store, marker, markerOf(to), { condition });
     } catch (error) {
       if (!isStoreError(error, 'changed')) throw error;
       throw new FsError('EEXIST', `${to} was made by somebody else`, { cause: error });
@@ -379,14 +382,14 @@ export class Namespace {
     await store.delete(markerOf(from));
   }
 
-  async #moveFull(marker: ObjectInfo | undefined, from: Path, to: Path): Promise<void> {
+  async #moveFull(from: Path, { to, isThere }: { to: Path; isThere: boolean }): Promise<void> {
     const { staged, store, settings, log } = this.#parts;
     const { mountId } = settings;
     const keys = { from: markerOf(from), to: markerOf(to) };
     const move = new DirectoryMove({ store, ...keys, mountId, log });
     const files = staged.atOrBelow([from]);
     for (const file of files) file.refuseIfBound();
-    await move.claim(marker);
+    await move.claim(isThere);
     // Files being written move on their own, each with the object it builds on.
     for (const file of files) {
       await this.#renameStaged(file, movedPath(file.path, from, to), undefined);

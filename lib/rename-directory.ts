@@ -16,15 +16,12 @@ import { allPages } from './all-pages.js';
 import { FsError, isStoreError } from './errors.js';
 import { inParallel } from './in-parallel.js';
 import type { Log } from './log.js';
-import { copyMarker, markerType } from './markers.js';
+import { copyMarker, findMarker, lookInto, moveInto } from './markers.js';
 import type { Key } from './path.js';
-import type { Condition, ObjectInfo, ObjectStore, Stored } from './store.js';
+import type { ObjectInfo, ObjectStore } from './store.js';
 
 /** Copies and deletes are requests without bytes; this many keep a server busy, not drowned. */
 const concurrency = 16;
-
-/** User metadata of the target's marker while a move is not finished: which one. */
-const recordName = 's3jail-move';
 
 export interface DirectoryMoveOptions {
   readonly store: ObjectStore;
@@ -49,18 +46,20 @@ export class DirectoryMove {
 
   /**
    * Makes the target this move's own, before anything is copied.
-   * @param marker the source's
+   * @param isThere whether a directory was there a moment ago
    * @throws FsError ENOTEMPTY, EEXIST where somebody else has just made it; StoreError
    */
-  async claim(marker: ObjectInfo | undefined): Promise<void> {
-    const { store, to } = this.#options;
-    const targets = await listAll(store, to);
-    const there = targets.find(({ key }) => key === to);
-    if (there !== undefined && (await this.#isRecorded(there))) return;
-    if (targets.some(({ key }) => key !== to)) throw notEmpty(to);
+  async claim(isThere: boolean): Promise<void> {
+    const { store, from, to } = this.#options;
+    const there = isThere ? await findMarker(store, to) : undefined;
+    const move = moveInto(there);
+    if (move === this.#record) return;
+    if (isThere && !(await lookInto(store, to)).isEmpty) throw notEmpty(to);
+    if (move !== undefined) throw new FsError('EEXIST', `/${to} is the target of another move`);
+    const like = (await findMarker(store, from)) ?? there;
     const condition = there === undefined ? { absent: true as const } : { etag: there.etag };
     try {
-      await this.#writeMarker(marker ?? there, condition, this.#record);
+      await copyMarker(store, like, to, { condition, move: this.#record });
     } catch (error) {
       if (!isStoreError(error, 'changed')) throw error;
       throw new FsError('EEXIST', `/${to} was made by somebody else`, { cause: error });
@@ -115,30 +114,12 @@ export class DirectoryMove {
   /** The record goes, and with it a marker that was written for it alone. */
   async #finish(hadMarker: boolean): Promise<void> {
     const { store, to } = this.#options;
-    const { objects } = await store.list({ prefix: to, oneLevel: false, maxKeys: 1 });
-    const marker = objects.find(({ key }) => key === to);
+    const marker = await findMarker(store, to);
     // Somebody else has removed or replaced it meanwhile.
-    if (marker === undefined || !(await this.#isRecorded(marker))) return;
+    if (marker === undefined || moveInto(marker) !== this.#record) return;
     await (hadMarker
-      ? this.#writeMarker(marker, { etag: marker.etag }, undefined)
+      ? copyMarker(store, marker, to, { condition: { etag: marker.etag } })
       : store.delete(to, { ifMatch: marker.etag }));
-  }
-
-  async #isRecorded(marker: ObjectInfo): Promise<boolean> {
-    const { metadata } = await this.#options.store.head(marker.key);
-    return metadata?.[recordName] === this.#record;
-  }
-
-  async #writeMarker(
-    like: ObjectInfo | undefined,
-    condition: Condition,
-    record: string | undefined,
-  ): Promise<Stored> {
-    const { store, to } = this.#options;
-    const options = { condition, metadata: { [recordName]: record } };
-    return await (like === undefined
-      ? store.put(to, [], { ...options, contentType: markerType })
-      : copyMarker(store, like, to, options));
   }
 }
 

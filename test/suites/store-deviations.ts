@@ -42,6 +42,10 @@ export interface Deviations {
   readonly nestsMarkers: boolean;
   /** lists all levels folder by folder, `a/b` before `a.txt`, and not in the order of UTF-8 bytes */
   readonly listsByFolder: boolean;
+  /** a marker keeps metadata and headers */
+  readonly describesMarkers: boolean;
+  /** metadata beyond ASCII comes back encoded as RFC 2047 has it */
+  readonly encodesMetadata: boolean;
   /** a marker may have content */
   readonly fillsMarkers: boolean;
   /** longest name between slashes, bytes */
@@ -74,6 +78,8 @@ export const embeddedDeviations: Deviations = {
   nesting: 'kept',
   nestsMarkers: true,
   listsByFolder: false,
+  describesMarkers: true,
+  encodesMetadata: false,
   fillsMarkers: true,
   longestSegment: 1024,
   lostNames: [],
@@ -118,6 +124,7 @@ export function cephDeviations(): Deviations {
 /** MinIO of February 2026, on a disk: names are folders, and an object is one too. */
 const minioDeviations: Deviations = {
   ...embeddedDeviations,
+  encodesMetadata: true,
   conditions: { put: kept, complete: kept, copy: ignored },
   // It does not look at If-Match of DeleteObject.
   deletesAnyway: true,
@@ -149,6 +156,7 @@ const seaweedfsDeviations: Deviations = {
   archives: false,
   nestsMarkers: false,
   listsByFolder: true,
+  describesMarkers: false,
   fillsMarkers: false,
   longestSegment: 255,
   makesBuckets: true,

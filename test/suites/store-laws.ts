@@ -12,6 +12,7 @@ import type { Deviations } from './store-deviations.js';
 import { fileLaws } from './store-file-laws.js';
 import { makeStore } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
+import { directoryLaws } from './store-directory-laws.js';
 import { evidenceLaws } from './store-evidence-laws.js';
 import { listingLaws } from './store-listing-laws.js';
 import { multipartLaws } from './store-multipart-laws.js';
@@ -31,6 +32,7 @@ export async function storeLaws(
   await t.test('conditions', (t) => conditionLaws(t, setup));
   await t.test('multipart uploads', (t) => multipartLaws(t, setup));
   await t.test('copies', (t) => copyLaws(t, setup));
+  await t.test('directories', (t) => directoryLaws(t, setup));
   await t.test('files', (t) => fileLaws(t, setup));
 }
 
