@@ -37,11 +37,11 @@ export class FileAudit {
   }
 
   /** Stores `file`. @returns whether there was anything to store @throws as StagedFile.commit */
-  async commit(file: StagedFile, use: Use): Promise<boolean> {
+  async commit(file: StagedFile, use: Use, signal?: AbortSignal): Promise<boolean> {
     const { path, size } = file;
     const event = { action: 'store', path, caller: use.caller } as const;
     try {
-      const info = await file.commit();
+      const info = await file.commit(signal);
       if (info === undefined) return false;
       this.#trail.record({
         ...event,

@@ -341,7 +341,7 @@ export class Filesystem implements Operations {
       if (open.kind === 'reader' || !open.stores) return;
       await (this.#isInterrupted(open.file, context)
         ? this.#discard(open.file, open.use)
-        : this.#commit(open.file, open.use));
+        : this.#commit(open.file, open.use, context));
     });
   }
 
@@ -625,8 +625,10 @@ export class Filesystem implements Operations {
     return useOf(context, this.#clock.nowMs());
   }
 
-  async #commit(file: StagedFile, use: Use): Promise<void> {
-    if (await this.#audit.commit(file, use)) await this.#names.removeObsolete(file);
+  /** @param context of the caller, whose being told to stop ends it unless what arrived is kept */
+  async #commit(file: StagedFile, use: Use, context: RequestContext = {}): Promise<void> {
+    const signal = this.#settings.interrupted === 'keep' ? undefined : context.signal;
+    if (await this.#audit.commit(file, use, signal)) await this.#names.removeObsolete(file);
   }
 
   /**
@@ -671,7 +673,9 @@ export class Filesystem implements Operations {
     try {
       if (opened.kind !== 'staged') throw new Error('a handle for writing is a staged one');
       const { file, use } = opened;
-      if ((await file.truncate(size, signal)) || isAnew) await this.#commit(file, use);
+      if ((await file.truncate(size, signal)) || isAnew) {
+        await this.#commit(file, use, context);
+      }
     } finally {
       await this.release(handle);
     }

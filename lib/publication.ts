@@ -12,6 +12,7 @@
  * The commit carries the file's condition; until it succeeds nothing is visible. The caller holds the
  * file's lock, and ends a failed publication with `drop`.
  */
+import { unlessAborted } from './abort.js';
 import { copyPartSize, planEqualParts, planParts } from './commit-plan.js';
 import type { PlannedPart } from './commit-plan.js';
 import { FsError, toFsError } from './errors.js';
@@ -104,10 +105,12 @@ export class Publication {
 
   /**
    * Makes the object.
+   * @param signal ends the sending of parts, of which a huge hole has thousands; what makes the object
+   *   is never broken off, because nobody could tell whether it was made
    * @throws StoreError, FsError
    */
-  async publish(): Promise<Stored> {
-    const stored = await this.#withPartRules(() => this.#choose(this.#content.size));
+  async publish(signal?: AbortSignal): Promise<Stored> {
+    const stored = await this.#withPartRules(() => this.#choose(this.#content.size, signal));
     this.#stream = undefined;
     return stored;
   }
@@ -203,13 +206,13 @@ export class Publication {
     }
   }
 
-  async #choose(size: number): Promise<Stored> {
+  async #choose(size: number, signal: AbortSignal | undefined): Promise<Stored> {
     const { store, partSize, memory } = this.#area;
     const { condition } = this.#terms();
     const key = keyOf(this.#path());
     const stream = this.#stream;
     if (stream !== undefined && size > stream.start + partSize) {
-      return await this.#completeStream(stream, size);
+      return await this.#completeStream(stream, size, signal);
     }
     await this.drop();
     const unchanged = this.#content.unchanged(size);
@@ -224,13 +227,18 @@ export class Publication {
     }
     const copied = store.partRules.noCopies.holds ? [] : unchanged;
     if (copied.length === 0 && this.#fitsLibStorage(size)) {
+      const source = this.#content.source({ start: 0, end: size });
+      const readOn = async (into: Uint8Array, offset: number): Promise<void> => {
+        refuseIfAborted(signal);
+        await source.read(into, offset);
+      };
       return await memory.hold(this.#libStorageMemory, () =>
-        store.upload(key, this.#content.source({ start: 0, end: size }), options),
+        store.upload(key, { size, read: readOn }, options),
       );
     }
     const upload = await store.createUpload(key, options);
     return await this.#completeOrAbort(upload, () =>
-      this.#composeParts(upload, this.#plan(size, copied)),
+      this.#composeParts(upload, this.#plan(size, copied), signal),
     );
   }
 
@@ -245,12 +253,16 @@ export class Publication {
     return isNormal && this.#libStorageMemory <= memory.capacity;
   }
 
-  async #completeStream(stream: PartStream, size: number): Promise<Stored> {
+  async #completeStream(
+    stream: PartStream,
+    size: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Stored> {
     const upload = await stream.upload();
     const stored = await this.#completeOrAbort(upload, async () => {
       const [prefix, streamed] = await Promise.all([
-        this.#composeParts(upload, this.#planPrefix(stream.start)),
-        stream.finish(size),
+        this.#composeParts(upload, this.#planPrefix(stream.start), signal),
+        unlessAborted(stream.finish(size), signal),
       ]);
       return [...prefix, ...streamed.parts];
     });
@@ -303,11 +315,13 @@ export class Publication {
   async #composeParts(
     upload: MultipartUpload,
     plan: readonly PlannedPart[],
+    signal: AbortSignal | undefined,
   ): Promise<UploadedPart[]> {
     const { uploadConcurrency } = this.#area;
-    return await inParallel(uploadConcurrency, plan, (part, index, signal) =>
-      this.#makePart(upload, { ...part, number: index + 1 }, signal),
-    );
+    return await inParallel(uploadConcurrency, plan, async (part, index, others) => {
+      refuseIfAborted(signal);
+      return await this.#makePart(upload, { ...part, number: index + 1 }, others);
+    });
   }
 
   async #makePart(
@@ -337,4 +351,9 @@ export class Publication {
     // A time that rclone stored was the time of the old content.
     return { contentType, metadata: { mtime: undefined, ...metadata }, like: base };
   }
+}
+
+/** @throws FsError EINTR */
+function refuseIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new FsError('EINTR', 'the storing was interrupted');
 }

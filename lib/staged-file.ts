@@ -184,23 +184,24 @@ export class StagedFile implements SpaceHolder {
 
   /**
    * Makes S3 hold what this file holds, if it does not already.
+   * @param signal gives it up: the file fails with EINTR, and what S3 has stays
    * @returns the object stored, or undefined if there was nothing to do
    * @throws FsError, sticky from then on
    */
-  async commit(): Promise<ObjectInfo | undefined> {
+  async commit(signal?: AbortSignal): Promise<ObjectInfo | undefined> {
     return await this.hold(async () => {
       this.#refuseIfFailed();
       if (this.#state !== 'dirty') return undefined;
       this.#state = 'committing';
       try {
-        const info = this.#infoOf(await this.#publication.publish());
+        const info = this.#infoOf(await this.#publication.publish(signal));
         this.#becomeClean(info);
         this.#area.onStored(this.#path, info);
         return info;
       } catch (error) {
         throw await this.#fail(error);
       }
-    });
+    }, signal);
   }
 
   /** Forgets all that was not committed; the path no longer means this file. For who holds it. */

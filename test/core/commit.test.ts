@@ -7,6 +7,7 @@ import { open, readdir, readlink } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { systemErrorCode } from '../../lib/errors.js';
+import { parsePath } from '../../lib/path.js';
 import { Program, useCore, type Core } from '../support/core.js';
 
 const KiB = 1024;
@@ -188,4 +189,50 @@ void t.test('handles on one file share what is written', async (t) => {
   await program.close(second);
   t.same(core.proxy.counts(), {}, 'and the second has nothing to do');
   isClean(t, core);
+});
+
+void t.test('who is told to stop does not wait for the zeros of a huge hole', async (t) => {
+  // The ways differ with what fits the memory and the number of parts.
+  for (const [size, memoryLimit] of [
+    [20 * 1024 * KiB, 64 * 1024 * KiB],
+    [600 * KiB, 4 * partSize],
+    [100 * 1024 * 1024 * KiB, 64 * 1024 * KiB],
+  ] as const) {
+    const core = await useCore(t, { minPart, settings: { partSize, memoryLimit } });
+    const program = new Program(core.fs);
+    await core.bucket.put('alice/f', 'old');
+    const stop = new AbortController();
+    const gate = core.proxy.gate({ action: 'UploadPart', at: 'request' });
+    const handle = await program.open('/f', { access: 'write', truncate: true });
+    await core.fs.truncate(parsePath('/f'), size, {}, handle);
+    const closing = program.close(handle, { signal: stop.signal });
+    await gate.arrived;
+    stop.abort();
+    gate.open();
+    await t.rejects(closing, { code: 'EINTR' });
+    t.equal(await core.bucket.text('alice/f'), 'old');
+    isClean(t, core);
+    await program.unlink('/f');
+    t.same(await core.bucket.keys('alice/'), []);
+  }
+});
+
+void t.test('what is small or kept is stored whatever its caller is told', async (t) => {
+  for (const interrupted of ['discard', 'keep'] as const) {
+    const core = await useCore(t, { minPart, settings: { partSize, interrupted } });
+    const program = new Program(core.fs);
+    const stop = new AbortController();
+    const action = interrupted === 'keep' ? 'UploadPart' : 'PutObject';
+    const content = interrupted === 'keep' ? large : Buffer.from('small');
+    const handle = await program.create('/f');
+    const gate = core.proxy.gate({ action, at: 'request' });
+    await program.write(handle, content);
+    const closing = program.close(handle, { signal: stop.signal });
+    await gate.arrived;
+    stop.abort();
+    gate.open();
+    await closing;
+    t.ok((await core.bucket.bytes('alice/f')).equals(content));
+    isClean(t, core);
+  }
 });
