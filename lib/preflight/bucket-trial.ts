@@ -214,14 +214,17 @@ export class BucketTrial {
     }
   }
 
-  /** SeaweedFS does; the store refuses such names there. */
+  /** SeaweedFS does; the store refuses such names there, so nothing is made. */
   async #mixesSlashes(): Promise<boolean> {
+    const key = this.#key('back\\slash');
     try {
-      await this.#store.put(this.#key('back\\slash'), []);
+      await this.#store.put(key, []);
       return false;
     } catch (error) {
-      if (isStoreError(error)) return error.kind === 'badName';
-      throw error;
+      if (!isStoreError(error)) throw error;
+      if (error.kind !== 'badName') return false;
+      this.#made.delete(key);
+      return true;
     }
   }
 
