@@ -3,7 +3,7 @@
  * the same process serves on.
  */
 import { spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import t, { type Test } from 'tap';
 import type { MountStatus } from '../lib/status/ask.js';
 import { endingOf, environment, Place, run, s3jail, Writer } from './support/command.js';
@@ -99,4 +99,21 @@ void t.test('S3 that is gone costs callers an errno, and the mount nothing', asy
   await nothingIsLeft(t, place, pid);
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
   place.checkGone(t);
+});
+
+void t.test('an upload survives a server that is away for longer than the retries', async (t) => {
+  const place = await Place.make(t);
+  const proxy = await startFaultProxy({ target: place.endpoint.url });
+  t.teardown(() => proxy.close());
+  await place.mount(t, '--endpoint-url', proxy.url, '--driver', 'kernel');
+  const writer = await Writer.start(t, place.path('file'), 'data');
+  const refused = proxy.inject({ fault: { kind: 'reset-before' }, count: Infinity });
+  const closed = writer.close();
+  // What the retries of one request come to, twice.
+  while (refused.fired < 10) await new Promise((resolve) => setTimeout(resolve, 50));
+  await proxy.down();
+  proxy.clear();
+  await proxy.up();
+  t.equal(await closed, '');
+  t.equal(await readFile(place.path('file'), 'utf8'), 'data');
 });
