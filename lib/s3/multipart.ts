@@ -251,11 +251,11 @@ export class Multipart {
     if (etag === undefined) throw this.#notCopied(source.key, 'no ETag in the answer');
     state?.sources.set(source.key, source.etag);
     state?.copied.add(number);
-    const told = output.CopyPartResult?.ChecksumCRC32;
+    const told = crc32OfText(output.CopyPartResult?.ChecksumCRC32);
     if (told === undefined) state?.sums.delete(number);
-    else state?.sums.set(number, told);
+    else state?.sums.set(number, base64Crc32(told));
     // Some tell that of the whole source for a range of it.
-    const crc32 = this.#connection.isAws ? crc32OfText(told) : undefined;
+    const crc32 = this.#connection.isAws ? told : undefined;
     const part = { number, etag, size: range.end - range.start };
     return crc32 === undefined ? part : { ...part, crc32 };
   }
