@@ -557,8 +557,9 @@ export class Filesystem implements Operations {
     this.#refuseReadOnly();
     if (file === undefined) {
       if (flags.truncate === true) return this.#openStaged(path, request, {});
-      if (found.info !== undefined) await this.#refuseArchived(path, found.info);
-      return this.#openStaged(path, request, { base: found.info });
+      const base = await this.#told(found.info, context.signal);
+      if (base !== undefined) await this.#refuseArchived(path, base);
+      return this.#openStaged(path, request, { base });
     }
     const handle = this.#shareStaged(file, request, true);
     if (flags.truncate !== true) return handle;
@@ -569,6 +570,15 @@ export class Filesystem implements Operations {
       await this.release(handle);
       throw error;
     }
+  }
+
+  /**
+   * What the object itself says, of which a listing may have said too little: what is built on it
+   * would cut it.
+   */
+  async #told(info: ObjectInfo | undefined, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
+    const isListed = info !== undefined && info.metadata === undefined;
+    return isListed ? await this.#store.head(info.key, signal) : info;
   }
 
   #openStaged(path: Path, request: OpenRequest, origin: StagedOrigin): HandleId {

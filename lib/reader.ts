@@ -26,12 +26,15 @@ const nothing: ByteRange = { start: 0, end: 0 };
 
 export class Reader implements Keeper, PoolMember {
   /** The version this reader reads. */
-  readonly info: ObjectInfo;
+  info: ObjectInfo;
   readonly #store: ObjectStore;
   readonly #settings: ReaderSettings;
   /** from the first read on: many files are opened and not read */
   #object: SharedObject | undefined;
   #run: ReadRun = freshRun;
+  /** bytes were handed out: whatever is read from now on is of the same version */
+  #isFixed = false;
+  #renewal: Promise<void> | undefined;
   #keeps = nothing;
   #keepsLate = 0;
 
@@ -57,6 +60,7 @@ export class Reader implements Keeper, PoolMember {
     const end = Math.min(offset + length, this.info.size);
     if (offset >= end) return [];
     const wanted = { start: offset, end };
+    const { info } = this;
     const object = this.#join();
     const chunks = this.#fetch(object, wanted);
     try {
@@ -66,9 +70,14 @@ export class Reader implements Keeper, PoolMember {
         ),
       );
       if (end === this.info.size && this.#run.isFromStart) await object.verify();
+      if (this.info !== info) return await this.read(offset, length, options);
+      this.#isFixed = true;
       return pieces.flat();
     } catch (error) {
       object.sweep();
+      if (isStoreError(error, 'changed') && (await this.#renewed(info))) {
+        return await this.read(offset, length, options);
+      }
       throw readFailure(error, this.info.key);
     }
   }
@@ -89,6 +98,30 @@ export class Reader implements Keeper, PoolMember {
   rest(): void {
     this.#keeps = nothing;
     this.#object?.sweep();
+  }
+
+  /**
+   * Whether another version is read now than `info`. There are endpoints whose listings name versions
+   * otherwise than all their other answers; and as long as no byte was handed out, a version that came
+   * since the listing serves as well, if it has the size that was shown.
+   */
+  async #renewed(info: ObjectInfo): Promise<boolean> {
+    const isListed = info.metadata === undefined;
+    if (isListed && !this.#isFixed) this.#renewal ??= this.#renew(info);
+    await this.#renewal;
+    return this.info !== info;
+  }
+
+  async #renew(info: ObjectInfo): Promise<void> {
+    const now = await this.#store.head(info.key).catch((error: unknown) => {
+      // What the read itself met is told.
+      if (isStoreError(error)) return info;
+      throw error;
+    });
+    if (this.#isFixed || now.etag === info.etag || now.size !== info.size) return;
+    this.close();
+    this.#run = freshRun;
+    this.info = now;
   }
 
   #join(): SharedObject {

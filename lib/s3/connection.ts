@@ -40,6 +40,7 @@ import type { NotedRetry } from './retry.js';
 import { RetryBudget } from './retry-budget.js';
 import { answerDateMs, errorFacts, isSilence, toStoreError } from './s3-errors.js';
 import { SigningTime } from './signing-time.js';
+import { StoredEncoding } from './stored-encoding.js';
 import { TransferRate } from './transfer-rate.js';
 
 /** What went over the wire since the start. */
@@ -114,6 +115,7 @@ export class Connection {
   comparesCrc32 = false;
   readonly readChecksums: ReadChecksums;
   readonly #sourceConditions: Limitation;
+  readonly #storedEncoding = new StoredEncoding();
   #host: string | undefined;
   #clockAheadMs: number | undefined;
   #proxy: string | undefined;
@@ -304,6 +306,7 @@ export class Connection {
 
   #watch(client: S3Client, handler: HttpHandler): void {
     this.readChecksums.attach(client);
+    this.#storedEncoding.attach(client);
     refuseForeignAnswers(client);
     client.middlewareStack.add(
       (next, context) => (args) => {

@@ -147,9 +147,11 @@ export class Copier {
       async (fields) => await this.#multipart.create(target, fields, signal),
     );
     try {
-      const ranges = copyRanges(source.size, this.#threshold);
+      // A listing may have said too little.
+      const size = found.ContentLength ?? source.size;
+      const ranges = copyRanges(size, this.#threshold);
       const parts = await inParallel(copyConcurrency, ranges, async (range, n) =>
-        this.#multipart.copyPart(upload, n + 1, source, { range, signal }),
+        this.#multipart.copyPart(upload, n + 1, { ...source, size }, { range, signal }),
       );
       return await this.#multipart.complete(upload, parts, { condition: job.condition, signal });
     } catch (error) {

@@ -37,11 +37,13 @@ export function ownMetadata(
 }
 
 /**
- * An entity tag with its quotes: Ceph leaves them out of CopyObject's answer.
+ * An entity tag with its quotes: Ceph leaves them out of CopyObject's answer. A weak one is taken for
+ * the strong one it was before a proxy touched the answer (RFC 9110 section 8.8.1); listings, which no
+ * proxy touches, go on naming that.
  * @returns undefined where there is none
  */
 export function entityTag(text: string | undefined): ETag | undefined {
-  const bare = text?.replace(/^"|"$/g, '');
+  const bare = text?.replace(/^(?:W\/)?"|"$/g, '');
   return bare === undefined || bare === '' ? undefined : (`"${bare}"` as ETag);
 }
 

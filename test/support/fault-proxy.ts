@@ -353,6 +353,15 @@ class Interceptor implements FaultProxy {
       await rewriteAnswer(exchange, answer, fault);
       return;
     }
+    if (fault?.kind === 'decoded' && !fault.unless(request.headers)) {
+      answer.resume();
+      entry.status = 200;
+      for (const [name, value] of Object.entries(answer.headers)) {
+        if (!/^content-(length|range)$/.test(name)) response.setHeader(name, value ?? '');
+      }
+      response.end(request.method === 'HEAD' ? undefined : fault.content);
+      return;
+    }
     entry.status = answer.statusCode;
     response.sendDate = false;
     response.writeHead(answer.statusCode ?? 502, answerHeaders(answer, fault));

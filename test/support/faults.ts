@@ -60,6 +60,12 @@ export type Fault =
       /** @param query of the request, as sent */
       readonly rewrite: (answer: WholeAnswer, query: string) => WholeAnswer;
     }
+  /** the answer has other content, whole and without a length, unless the request asks otherwise */
+  | {
+      readonly kind: 'decoded';
+      readonly content: Buffer;
+      readonly unless: (headers: Readonly<Record<string, unknown>>) => boolean;
+    }
   /** the request waits before it goes on */
   | { readonly kind: 'latency'; readonly ms: number }
   /** all requests of the injection share so much, in each direction */
