@@ -263,7 +263,19 @@ function kindOfRequest(facts: ErrorFacts, { action, key = '' }: FailedRequest): 
   const longest = longestName(key);
   // SeaweedFS has no code for it.
   if (code === 'InternalError' && status === 500 && longest > fileNameBytes) return 'nameTooLong';
-  return isAboutName && longest > safeNameBytes ? 'nameTooLong' : kind;
+  if (isAboutName && longest > safeNameBytes) return 'nameTooLong';
+  return isWithoutKey(facts, action) ? 'denied' : kind;
+}
+
+/**
+ * Whether a HEAD or GET was refused because the object is encrypted with a key of its own, which S3
+ * wants to see (S3 user guide, "Using server-side encryption with customer-provided keys").
+ */
+function isWithoutKey({ code, status }: ErrorFacts, action: string): boolean {
+  if (status !== 400) return false;
+  return action === 'HeadObject'
+    ? code === undefined
+    : action === 'GetObject' && code === 'InvalidRequest';
 }
 
 /** Where file systems end. */

@@ -165,3 +165,26 @@ void t.test('what is stored comes, where others get it decoded', async (t) => {
   await append(program, '/two');
   t.ok((await core.bucket.bytes('alice/two')).equals(Buffer.concat([packed, more])));
 });
+
+void t.test('objects encrypted with a key of their own', async (t) => {
+  for (const before of ['by name', 'after ls'] as const) {
+    const core = await useCore(t, { ...options, settings: { partSize, metadataTtlMs: 60_000 } });
+    const program = new Program(core.fs);
+    await core.bucket.put('alice/secret', small);
+    await core.bucket.put('alice/other', more);
+    const code = 'InvalidRequest';
+    const fault: Fault = { kind: 'status', status: 400, code };
+    core.proxy.inject({ action: 'CopyObject', count: always, fault });
+    for (const action of ['HeadObject', 'GetObject'] as const) {
+      core.proxy.inject({ action, key: 'alice/secret', count: always, fault });
+    }
+    if (before === 'after ls') t.strictSame(await program.list('/'), ['other', 'secret']);
+    t.equal((await program.stat('/secret')).size, small.length, `${before}: shown`);
+    await t.rejects(program.get('/secret'), { code: 'EACCES' }, `${before}: not read`);
+    await t.rejects(append(program, '/secret'), { code: 'EACCES' }, `${before}: not appended to`);
+    await t.rejects(program.rename('/secret', '/moved'), { code: /^(EACCES|EIO)$/ }, before);
+    t.strictSame(await core.bucket.keys(), ['alice/other', 'alice/secret'], `${before}: all there`);
+    await program.unlink('/secret');
+    t.strictSame(await core.bucket.keys(), ['alice/other'], `${before}: removed`);
+  }
+});
