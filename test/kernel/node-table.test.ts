@@ -245,3 +245,26 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  'the inode number of a name outlasts the kernel’s memory, and is shared by nobody',
+  (t) => {
+    const table = new NodeTable();
+    const first = known(table, table.root, 'a');
+    const { inode } = first;
+    table.forget(first.id, 1);
+    const again = known(table, table.root, 'a');
+    t.equal(again.inode, inode);
+    t.not(again.id, first.id);
+    // It goes along with a rename, and the name left gets another.
+    table.move({ parent: table.root, name: 'a' }, { parent: table.root, name: 'b' });
+    t.not(known(table, table.root, 'a').inode, inode);
+    table.forget(again.id, 1);
+    t.equal(known(table, table.root, 'b').inode, inode);
+    // What was removed takes its number along.
+    const removed = known(table, table.root, 'c');
+    table.detach(removed);
+    t.not(known(table, table.root, 'c').inode, removed.inode);
+    t.end();
+  },
+);

@@ -49,6 +49,7 @@ const attributes: Attributes = {
 };
 const entry: EntryView = {
   nodeId: 77,
+  inode: 77,
   attributes,
   unlinked: false,
   attributesForMs: 2500,
@@ -170,7 +171,7 @@ void t.test('directories, unlinked files and odd dates are shown as stat(2) has 
 void t.test('a page of names has the bytes of fuse_dirent and stops at its size', (t) => {
   const page = new DirectoryPage(24 + 8 + 24, { plus: false });
   t.ok(page.fits('abc'));
-  page.add({ name: 'abc', kind: 'file', next: 3, nodeId: 5 });
+  page.add({ name: 'abc', kind: 'file', next: 3, inode: 5 });
   t.notOk(page.fits('x'), 'the second would need 32 bytes and has 24');
   const expected = Buffer.concat([
     struct([8, 5], [8, 3], [4, 3], [4, 8]),
@@ -182,7 +183,7 @@ void t.test('a page of names has the bytes of fuse_dirent and stops at its size'
 
 void t.test('a page with attributes has an entry before each name', (t) => {
   const page = new DirectoryPage(4096, { plus: true });
-  page.add({ name: 'ä', kind: 'file', next: 3, nodeId: 77 }, entry);
+  page.add({ name: 'ä', kind: 'file', next: 3, inode: 77 }, entry);
   page.add({ name: 'b', kind: 'directory', next: 4 });
   const expected = Buffer.concat([
     entryBytes,

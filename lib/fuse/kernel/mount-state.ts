@@ -72,7 +72,8 @@ export class MountState {
   view(node: Node, attributes: Attributes): NodeView {
     const asksEachTime = this.#checksCallers && node === this.nodes.root;
     const validForMs = asksEachTime ? 0 : Math.min(attributes.validForMs ?? 0, this.#ttlMs);
-    return { nodeId: node.id, attributes, unlinked: false, attributesForMs: validForMs };
+    const { id: nodeId, inode } = node;
+    return { nodeId, inode, attributes, unlinked: false, attributesForMs: validForMs };
   }
 
   /**
@@ -81,16 +82,17 @@ export class MountState {
    */
   handleView(node: Node, attributes: Attributes): NodeView {
     const unlinked = node.parent === undefined;
-    return { nodeId: node.id, attributes, unlinked, attributesForMs: this.#ttlMs };
+    const { id: nodeId, inode } = node;
+    return { nodeId, inode, attributes, unlinked, attributesForMs: this.#ttlMs };
   }
 
   /** A node as an entry of its directory. @param ageMs how old the attributes are already */
   entry(node: Node, attributes: Attributes, ageMs = 0): EntryView {
-    const { nodeId, unlinked, attributesForMs } = this.view(node, attributes);
+    const { nodeId, inode, unlinked, attributesForMs } = this.view(node, attributes);
     const leftMs = Math.max(0, attributesForMs - ageMs);
     const asksEachTime = this.#checksCallers && node.parent === this.nodes.root;
     const entryForMs = asksEachTime ? 0 : leftMs;
-    return { nodeId, attributes, unlinked, attributesForMs: leftMs, entryForMs };
+    return { nodeId, inode, attributes, unlinked, attributesForMs: leftMs, entryForMs };
   }
 
   /** Marks names as being changed by a request until the returned function is called. */

@@ -4,7 +4,8 @@
  * A tree of nodes by name under the root, so that a path is read off by walking up and a rename moves
  * a whole subtree by changing one link. A node lives while the kernel holds lookups of it (each reply
  * that carries an entry adds one, FORGET takes them back), while it is open, or while a node below it
- * lives. Ids are counted up and never used twice: they are the inode numbers that stat(2) shows.
+ * lives. Ids are counted up and never used twice. The first of a name is the inode number that stat(2)
+ * shows, also when the kernel has forgotten the node and asks for the name again.
  *
  * A node that is *detached* has no name any more: unlinked, replaced by a rename, or its name now holds
  * another object. It lives on for the handles that are open on it.
@@ -15,9 +16,12 @@
  * - a node with an open handle that can write keeps its id: the change is its own writer's commit;
  * - a node that is open for reading only stays what it was, detached; the name gets a new node.
  */
+import { LRUCache } from 'lru-cache';
 import type { Attributes, HandleId } from '../../operations.js';
 import { childPath, rootPath, type Path } from '../../path.js';
 import { rootNodeId } from './protocol.js';
+
+const maxInodes = 50_000;
 
 /** One open file of a node. */
 export interface OpenFile {
@@ -53,11 +57,15 @@ export class Node {
   /** the kernel was asked to drop its entry for this node */
   askedToForget = false;
 
+  /** shown by stat(2) */
+  readonly inode: number;
+
   constructor(
     readonly id: number,
     readonly kind: 'file' | 'directory',
-    place: { parent: Node | undefined; name: string; version: string },
+    place: { parent: Node | undefined; name: string; version: string; inode?: number | undefined },
   ) {
+    this.inode = place.inode ?? id;
     this.parent = place.parent;
     this.name = place.name;
     this.version = place.version;
@@ -80,6 +88,8 @@ export class NodeTable {
   readonly root = new Node(rootNodeId, 'directory', { parent: undefined, name: '', version: '' });
   readonly #nodes = new Map<number, Node>([[rootNodeId, this.root]]);
   #nextId = rootNodeId + 1;
+  /** of nodes that the kernel forgot */
+  readonly #inodes = new LRUCache<Path, number>({ max: maxInodes });
   #idle: Iterator<Node> | undefined;
 
   /** Nodes the kernel may name, the root among them. */
@@ -130,7 +140,9 @@ export class NodeTable {
   see(parent: Node, name: string, seen: Seen): Node {
     const known = this.child(parent, name);
     if (known !== undefined && this.adopt(known, seen)) return known;
-    const node = new Node(this.#nextId, seen.kind, { parent, name, version: seen.version });
+    const inode = known === undefined ? this.#takeInode(parent, name) : undefined;
+    const place = { parent, name, version: seen.version, inode };
+    const node = new Node(this.#nextId, seen.kind, place);
     this.#nextId += 1;
     this.#nodes.set(node.id, node);
     parent.children ??= new Map();
@@ -264,11 +276,23 @@ export class NodeTable {
     return false;
   }
 
+  /** The number that was shown for a name, and that nothing else shows by now. */
+  #takeInode(parent: Node, name: string): number | undefined {
+    const directory = this.pathOf(parent);
+    if (directory === undefined) return undefined;
+    const path = childPath(directory, name);
+    const inode = this.#inodes.get(path);
+    this.#inodes.delete(path);
+    return inode;
+  }
+
   /** Drops a node that nothing holds any more, and then its parent likewise. */
   #collect(node: Node): void {
     let at: Node | undefined = node;
     while (at !== undefined && at !== this.root) {
       if (at.lookups > 0 || at.isOpen || at.children !== undefined) return;
+      const path = this.pathOf(at);
+      if (path !== undefined) this.#inodes.set(path, at.inode);
       this.#nodes.delete(at.id);
       const parent: Node | undefined = at.parent;
       if (parent?.children?.get(at.name) === at) {

@@ -17,6 +17,8 @@ const direntBytes = 24;
 /** How an inode is to be shown and for how long the kernel may believe it. */
 export interface NodeView {
   readonly nodeId: number;
+  /** shown by stat(2) */
+  readonly inode: number;
   readonly attributes: Attributes;
   /** no name leads to it any more */
   readonly unlinked: boolean;
@@ -75,7 +77,7 @@ function writeAttr(bytes: Buffer, view: NodeView, at: number): void {
   const { attributes } = view;
   const directory = attributes.kind === 'directory';
   const { seconds, nanoseconds } = splitTime(attributes.mtime);
-  writeU64(bytes, view.nodeId, at);
+  writeU64(bytes, view.inode, at);
   writeU64(bytes, attributes.size, at + 8);
   writeU64(bytes, Math.ceil(attributes.size / 512), at + 16);
   for (const place of [24, 32, 40]) bytes.writeBigInt64LE(seconds, at + place);
@@ -205,11 +207,11 @@ export class DirectoryPage {
   /**
    * Adds an entry that fits.
    * @param entry.next offset from which the listing goes on behind this entry
-   * @param entry.nodeId for d_ino, where it is known
+   * @param entry.inode for d_ino, where it is known
    * @param view READDIRPLUS: what a LOOKUP would answer; without it the kernel takes the name alone
    */
   add(
-    entry: { name: string; kind: 'file' | 'directory'; next: number; nodeId?: number | undefined },
+    entry: { name: string; kind: 'file' | 'directory'; next: number; inode?: number | undefined },
     view?: EntryView,
   ): void {
     const length = Buffer.byteLength(entry.name);
@@ -218,7 +220,7 @@ export class DirectoryPage {
       if (view !== undefined) writeEntry(this.#bytes, view, at);
       at += entryOutBytes;
     }
-    writeU64(this.#bytes, entry.nodeId ?? unknownInode, at);
+    writeU64(this.#bytes, entry.inode ?? unknownInode, at);
     writeU64(this.#bytes, entry.next, at + 8);
     this.#bytes.writeUInt32LE(length, at + 16);
     this.#bytes.writeUInt32LE(entry.kind === 'directory' ? 4 : 8, at + 20);

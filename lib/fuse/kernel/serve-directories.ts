@@ -82,8 +82,8 @@ interface Listing {
 function addDots(listing: Listing, directory: OpenDirectory, offset: number): void {
   const { node } = directory;
   const both = [
-    { name: '.', nodeId: node.id },
-    { name: '..', nodeId: (node.parent ?? node).id },
+    { name: '.', inode: node.inode },
+    { name: '..', inode: (node.parent ?? node).inode },
   ];
   for (const [index, dot] of both.entries()) {
     if (index < offset || !listing.page.fits(dot.name)) continue;
@@ -102,8 +102,8 @@ function addEntries(
     if (!page.fits(name)) return;
     const next = entry.next + dots;
     const plus = listing.plus ? plusView(state, directory, entry) : undefined;
-    const nodeId = plus?.node.id ?? state.nodes.child(directory.node, name)?.id;
-    page.add({ name, kind: attributes.kind, next, nodeId }, plus?.view);
+    const inode = plus?.node.inode ?? state.nodes.child(directory.node, name)?.inode;
+    page.add({ name, kind: attributes.kind, next, inode }, plus?.view);
     if (plus === undefined) continue;
     state.nodes.addLookup(plus.node);
     given.push(plus.node);
