@@ -2,8 +2,10 @@
  * What can be seen of a mount from outside: `s3jail status`, and the metrics.
  */
 import { spawn } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, statSync } from 'node:fs';
 import { readFile, stat, writeFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { findRecord } from '../lib/runtime-record.js';
 import type { MountStatus } from '../lib/status/ask.js';
@@ -214,6 +216,32 @@ void t.test('metrics tell of operations, requests, retries, and of what is held'
   }
   await run(s3jail, ['unmount', place.mountPoint]);
 });
+
+void t.test(
+  'idle connections to the metrics take few descriptors, and keep nobody out',
+  async (t) => {
+    const place = await Place.make(t);
+    await place.mount(t, '--metrics', '0');
+    const url = new URL(await metricsUrl(place));
+    const descriptors = () => readdirSync(`/proc/${place.pid ?? 0}/fd`).length;
+    const before = descriptors();
+    const idle: Socket[] = [];
+    t.teardown(() => {
+      for (const socket of idle) socket.destroy();
+    });
+    for (let count = 0; count < 300; count++) {
+      const socket = connect(Number(url.port), url.hostname).on('error', () => undefined);
+      idle.push(socket);
+      await once(socket, 'connect');
+      // Some have begun to ask, some are answered and do not look.
+      if (count % 3 === 0) socket.write('GET /metrics HTTP/1.1\r\n');
+      if (count % 3 === 1) socket.pause().write('GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n');
+    }
+    t.match(await (await fetch(url)).text(), /s3jail_build_info/);
+    t.ok(descriptors() - before <= 40, `${descriptors() - before} descriptors more`);
+    await run(s3jail, ['unmount', place.mountPoint]);
+  },
+);
 
 void t.test('metrics are served where asked for, and nothing else is', async (t) => {
   const place = await Place.make(t);

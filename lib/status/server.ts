@@ -4,7 +4,7 @@
  */
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { isIPv6 } from 'node:net';
 import { messageOf } from '../failure.js';
 import type { Log } from '../log.js';
@@ -22,6 +22,9 @@ type Pages = Readonly<Record<string, () => Promise<Page>>>;
 
 /** Questions take no body and come from beside; whoever is slower only holds a connection. */
 const requestTimeoutMs = 10_000;
+
+/** For each a descriptor is taken, which files and S3 need too; an answer is given in milliseconds. */
+const connectionsMax = 32;
 
 /** The metrics for whoever may connect to `address`. @throws Error (system error) EADDRINUSE … */
 export async function serveMetrics(
@@ -83,8 +86,20 @@ function serverOf(pages: Pages, log: Log): Server {
       });
   };
   const server = createServer({ requestTimeout: requestTimeoutMs, keepAlive: false }, answer);
+  dropIdleOnes(server);
   server.on('error', (error) => log.error({ cause: messageOf(error) }, 'a status server failed'));
   return server.unref();
+}
+
+/** The oldest makes way: who holds connections and asks nothing must not keep others from asking. */
+function dropIdleOnes(server: Server): void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    const [oldest] = open;
+    if (open.size > connectionsMax) oldest?.destroy();
+  });
 }
 
 async function listening(
