@@ -93,16 +93,21 @@ async function firstWord(child: ChildProcess): Promise<Outcome> {
   for (const signal of signals) process.on(signal, stop);
   try {
     return await new Promise<Outcome>((done, fail) => {
+      let failed: ChildMessage | undefined;
       child.on('message', (value) => {
         const message = parseChildMessage(value);
-        if (message !== undefined) done(message);
+        if (message?.kind === 'mounted') done(message);
+        // Until it has ended, the mount point is its.
+        else failed = message;
       });
       // `close` comes after the channel is read to its end, `exit` may come before.
       child.on('close', (code, signal) =>
-        done({
-          kind: 'died',
-          how: signal === null ? `with exit code ${code ?? '?'}` : `by ${signal}`,
-        }),
+        done(
+          failed ?? {
+            kind: 'died',
+            how: signal === null ? `with exit code ${code ?? '?'}` : `by ${signal}`,
+          },
+        ),
       );
       child.on('error', (error) =>
         fail(new Failure(2, `cannot start the mount process: ${error.message}`, { cause: error })),

@@ -51,7 +51,7 @@ import { StagedFiles } from './staged-files.js';
 import type { StagingArea } from './staging-area.js';
 import { multipartLimits } from './store.js';
 import type { ObjectInfo, ObjectStore } from './store.js';
-import { TempSpace } from './temp-space.js';
+import { TempSpace, type TempPlace } from './temp-space.js';
 import { Tree } from './tree.js';
 
 export interface FilesystemSettings extends PresentationSettings {
@@ -77,7 +77,7 @@ export interface FilesystemSettings extends PresentationSettings {
   readonly downloadConcurrency: number;
   /** bytes of file content in memory, half for writing and half for reading */
   readonly memoryLimit: number;
-  readonly tempDir: string;
+  readonly tempDir: string | TempPlace;
   /** bytes */
   readonly tempLimit: number;
   /** how long one operation may wait, as for room in the temp directory */

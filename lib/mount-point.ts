@@ -1,12 +1,16 @@
 /**
  * The directory to mount on: is it one, is it free, and has a dead mount of ours to go first.
  */
-import { lstat, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { lstat, readdir, realpath } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { systemErrorCode } from './errors.js';
-import { Failure } from './failure.js';
+import { Failure, messageOf } from './failure.js';
 import type { Log } from './log.js';
+import { probeMount } from './mount-probe.js';
 import { detach, findMount, isAutomount, isOurs, type MountEntry } from './mount-table.js';
+
+/** How long a mount may take to show that it lives. */
+const deadCheckMs = 5000;
 
 /**
  * The path as the mount table will have it: without symbolic links. The last component is not
@@ -27,6 +31,15 @@ export async function realMountPoint(path: string): Promise<string> {
   } catch (error) {
     throw unusable(path, error);
   }
+}
+
+/**
+ * A mount point as an operator wrote it. A mount that hangs must not be looked into: what the mount table
+ * has is taken as it is.
+ */
+export async function knownMountPoint(path: string): Promise<string> {
+  const place = resolve(path);
+  return findMount(place) === undefined ? await realMountPoint(place) : place;
 }
 
 /**
@@ -66,17 +79,16 @@ async function checkClosed(mountPoint: string): Promise<void> {
   );
 }
 
-/** Whether the process behind a FUSE mount is gone; the kernel then answers ENOTCONN. */
+/**
+ * Whether the process behind a FUSE mount is gone; the kernel then answers ENOTCONN, or ECONNABORTED to
+ * what was under way. Anything else comes from one that lives, silence too.
+ */
 export async function isDead(mountPoint: string): Promise<boolean> {
   try {
-    await stat(mountPoint);
+    await probeMount({ mountPoint }, deadCheckMs);
     return false;
   } catch (error) {
-    const code = systemErrorCode(error);
-    // EACCES is the answer of a living mount that is not shared with this user.
-    if (code === 'ENOTCONN' || code === 'ECONNABORTED') return true;
-    if (code === 'EACCES' || code === 'EPERM' || code === 'EIO') return false;
-    throw unusable(mountPoint, error);
+    return /endpoint is not connected|connection abort/.test(messageOf(error));
   }
 }
 

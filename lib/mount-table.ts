@@ -11,6 +11,8 @@ import { Failure } from './failure.js';
 
 /** A line of /proc/self/mountinfo (proc(5)). */
 export interface MountEntry {
+  /** MAJOR:MINOR of the file system, the same wherever it is to be seen */
+  readonly device: string;
   readonly mountPoint: string;
   /** of the mount alone, such as `nosuid`; those of the file system are `superOptions` */
   readonly options: readonly string[];
@@ -31,10 +33,11 @@ export function parseMountInfo(text: string): MountEntry[] {
   const entries: MountEntry[] = [];
   for (const line of text.split('\n')) {
     const [left = '', right = ''] = line.split(' - ', 2);
-    const [, , , , mountPoint, options = ''] = left.split(' ');
+    const [, , device = '', , mountPoint, options = ''] = left.split(' ');
     const [type, source, superOptions] = right.split(' ');
     if (mountPoint === undefined || type === undefined || source === undefined) continue;
     entries.push({
+      device,
       mountPoint: unescapeOctal(mountPoint),
       options: options.split(','),
       type,

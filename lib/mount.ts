@@ -15,10 +15,12 @@ import { Filesystem, type FilesystemSettings, type OpenUpload } from './filesyst
 import { chooseDriver } from './fuse/choose.js';
 import type { Mounted, MountSettings } from './fuse/driver.js';
 import type { Log } from './log.js';
+import type { Key } from './path.js';
 import { prepareMountPoint, realMountPoint } from './mount-point.js';
 import { probeMount } from './mount-probe.js';
 import { storeOptionsOf, type MountPlan } from './mount-request.js';
 import { detach, findMount, isOurs } from './mount-table.js';
+import { cutOff, viewsOf } from './mount-views.js';
 import { Observation } from './observation.js';
 import type { Operations } from './operations.js';
 import type { MountOptions } from './option-table.js';
@@ -31,8 +33,11 @@ import { openStore, type S3Store } from './s3/s3-store.js';
 import { ServiceManager } from './service-manager.js';
 import { showSource } from './source.js';
 import { StopSignals } from './stop-signals.js';
-import { makeTempDirectory } from './temp-directory.js';
+import { makeTempDirectory, type TempDirectory } from './temp-directory.js';
+import type { TempPlace } from './temp-space.js';
 
+/** How long the kernel may take to let go of a mount that nobody sees any more. */
+const goneMs = 1000;
 /** How long a driver may take to notice that its connection was cut. */
 const cutMs = 5000;
 
@@ -84,6 +89,8 @@ interface LiveMount {
   readonly mountPoint: string;
   readonly filesystem: Filesystem;
   readonly mounted: Mounted;
+  /** of the mount table */
+  readonly device: string | undefined;
   readonly rights: UserRights | undefined;
   readonly record: RuntimeRecord;
   readonly log: Log;
@@ -112,7 +119,8 @@ async function bringUp(
   const settings = mountSettings(plan, mountPoint, log);
   const rights = options.runAs && (await becomeUser(options.runAs, settings));
   undo.push(() => rights?.rootHelper.close());
-  const journal = openJournal(temp.journalPath, plan);
+  const journal = openJournal(temp, plan);
+  undo.push(() => journal.close());
   const { requests: observer } = observation;
   const storeOptions = { ...storeOptionsOf(plan), uploadRecord: journal, observer };
   const reaching = reachStore(storeOptions, options, log);
@@ -120,7 +128,7 @@ async function bringUp(
   undo.push(() => store.close());
   const filesystem = new Filesystem({
     store,
-    settings: settingsOf(options, temp.path, mountPoint),
+    settings: settingsOf(options, temp, mountPoint),
     log,
     audit: observation.audit,
   });
@@ -132,8 +140,9 @@ async function bringUp(
   const watched = { mountPoint, source, filesystem, store, mounted, driver };
   await observation.openStatus(record.socketPath, watched);
   record.update({ phase: 'mounted' });
-  void abortLeftovers(store, journal, log);
-  return { plan, mountPoint, filesystem, mounted, rights, record, log };
+  void removeLeftovers(store, journal, log);
+  const device = findMount(mountPoint)?.device;
+  return { plan, mountPoint, filesystem, mounted, device, rights, record, log };
 }
 
 /** Tells systemd, if it waits to hear, once the mount answers through the kernel. */
@@ -180,9 +189,15 @@ async function reachStore(
   }
 }
 
-function openJournal(path: string, { source, options }: MountPlan): UploadJournal {
+function openJournal(temp: TempDirectory, { source, options }: MountPlan): UploadJournal {
+  const path = temp.journalPath;
+  const renewed = (): string => {
+    temp.renew();
+    return temp.journalPath;
+  };
   try {
-    return new UploadJournal(path, `${options.endpointUrl ?? 'aws'} ${showSource(source)}`);
+    const scope = `${options.endpointUrl ?? 'aws'} ${showSource(source)}`;
+    return new UploadJournal(path, scope, renewed);
   } catch (error) {
     throw new Failure(2, `cannot keep the journal of uploads ${path}: ${messageOf(error)}`, {
       cause: error,
@@ -190,21 +205,31 @@ function openJournal(path: string, { source, options }: MountPlan): UploadJourna
   }
 }
 
-/** Multipart uploads of a process that was killed; they are aborted while the mount works already. */
-async function abortLeftovers(store: S3Store, journal: UploadJournal, log: Log): Promise<void> {
-  for (const upload of journal.left) {
+/** What a process that was killed had in the bucket; it is removed while the mount works already. */
+async function removeLeftovers(store: S3Store, journal: UploadJournal, log: Log): Promise<void> {
+  const remove = async (key: Key, what: string, work: () => Promise<unknown>): Promise<void> => {
     try {
-      await store.abortUpload(upload);
-      log.info({ key: upload.key }, 'aborted a multipart upload that a killed process had left');
+      await work();
+      log.info({ key }, `removed ${what} that a killed process had left`);
     } catch (error) {
-      log.warn({ key: upload.key }, `a multipart upload is left: ${messageOf(error)}`);
+      log.warn({ key }, `${what} is left: ${messageOf(error)}`);
     }
+  };
+  for (const upload of journal.left) {
+    await remove(upload.key, 'a multipart upload', () => store.abortUpload(upload));
+  }
+  for (const begun of journal.beginnings) {
+    const what = begun.kind === 'scratch' ? 'a scratch object' : 'an upload without parts';
+    await remove(begun.key, what, async () => {
+      await store.removeBegun(begun);
+      journal.settled(begun);
+    });
   }
 }
 
 function settingsOf(
   options: MountOptions,
-  tempDir: string,
+  tempDir: TempPlace,
   mountPoint: string,
 ): FilesystemSettings {
   return { ...options, tempDir, mountId: `${hostname()}:${mountPoint}` };
@@ -267,8 +292,17 @@ async function serve(
     log.info({}, `unmounted ${mountPoint}, everything is stored`);
     return 0;
   }
-  mount.record.update({ phase: 'ended', notStored });
+  note(mount, { phase: 'ended', notStored });
   return 2;
+}
+
+/** Storing goes on where nobody can be told of it. */
+function note({ record, log }: LiveMount, change: Parameters<RuntimeRecord['update']>[0]): void {
+  try {
+    record.update(change);
+  } catch (error) {
+    log.warn({}, `the runtime record cannot be written: ${messageOf(error)}`);
+  }
 }
 
 /** Lines of the log about progress come no more often than this. */
@@ -279,8 +313,8 @@ async function drain(
   stop: StopSignals,
   service: ServiceManager,
 ): Promise<string[]> {
-  const { filesystem, record, log, plan } = mount;
-  record.update({ phase: 'draining' });
+  const { filesystem, log, plan } = mount;
+  note(mount, { phase: 'draining' });
   const limit = AbortSignal.timeout(plan.options.drainTimeoutMs);
   const signal = AbortSignal.any([limit, stop.givenUp]);
   const shown = showProgress(mount, service);
@@ -293,9 +327,10 @@ async function drain(
 
 /** For `unmount` and systemd; on a terminal as a bar, else as lines of the log. */
 function showProgress(
-  { record, log, plan }: LiveMount,
+  mount: LiveMount,
   service: ServiceManager,
 ): { update: (uploads: readonly OpenUpload[]) => void; end: () => void } {
+  const { log, plan } = mount;
   const drained = new DrainProgress(plan.options.partSize);
   const bar =
     process.stderr.isTTY && plan.options.logFile === undefined
@@ -307,7 +342,7 @@ function showProgress(
     const progress = drained.of(uploads);
     if (progress.text === last) return;
     last = progress.text;
-    record.update({ phase: 'draining', progress: progress.text, share: progress.share });
+    note(mount, { phase: 'draining', progress: progress.text, share: progress.share });
     service.status(progress.text);
     bar?.show(progress);
     if (bar !== undefined || performance.now() - loggedMs < progressLineMs) return;
@@ -318,11 +353,23 @@ function showProgress(
 }
 
 /**
- * All is stored or given up. Whoever still has something open is cut off: only a connection that has
- * ended lets this process end.
+ * All is stored or given up. Whoever still has something open, or sees the mount elsewhere, is cut off:
+ * only a connection that has ended lets this process end.
  */
-async function release({ mounted, mountPoint, rights, log }: LiveMount): Promise<void> {
-  if (!isStillMounted(mountPoint)) return;
+async function release(mount: LiveMount): Promise<void> {
+  const { mounted, mountPoint, device, log } = mount;
+  const views = device === undefined ? [] : viewsOf(device, mountPoint);
+  if (views.length > 0) log.warn({}, cutOff(mountPoint, views));
+  if (isStillMounted(mountPoint)) await takeAway(mount);
+  if (await hasEndedWithin(mounted, goneMs)) return;
+  if (views.length === 0) {
+    log.warn({}, `${mountPoint} is still to be seen where this process may not look`);
+  }
+  await mounted.disconnect?.();
+  await hasEndedWithin(mounted, cutMs);
+}
+
+async function takeAway({ mounted, mountPoint, rights, log }: LiveMount): Promise<void> {
   try {
     await mounted.unmount({ lazy: false });
     return;
@@ -332,8 +379,11 @@ async function release({ mounted, mountPoint, rights, log }: LiveMount): Promise
   }
   if (!isStillMounted(mountPoint)) return;
   await (rights?.cut() ?? detach(mountPoint, { lazy: true, cut: true }));
-  // The driver hears of it a moment later; should it not, the process may still end.
-  await Promise.race([mounted.unmounted, sleep(cutMs, undefined, { ref: false })]);
+}
+
+async function hasEndedWithin({ unmounted }: Mounted, limitMs: number): Promise<boolean> {
+  const ended = unmounted.then(() => true);
+  return await Promise.race([ended, sleep(limitMs, false, { ref: false })]);
 }
 
 function isStillMounted(mountPoint: string): boolean {

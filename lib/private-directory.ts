@@ -1,8 +1,17 @@
 /**
  * Directories that belong to one user alone, in places where everybody may write.
  */
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { systemErrorCode } from './errors.js';
 import { Failure, messageOf } from './failure.js';
 import type { UserAccount } from './option-values.js';
@@ -24,15 +33,44 @@ export function makePrivateDirectory(path: string): void {
       });
     }
   }
-  const stats = lstatSync(path);
-  const isSafe =
-    stats.isDirectory() && stats.uid === process.geteuid?.() && (stats.mode & 0o077) === 0;
-  if (isSafe) return;
+  if (isPrivateDirectory(path, process.geteuid?.() ?? 0)) return;
   throw new Failure(
     2,
     `${path} has to be a directory of this user with mode 0700, and it is not; ` +
       `find out who made it, then remove it`,
   );
+}
+
+/** Whether a path is a directory of this user, and closed to all others. */
+export function isPrivateDirectory(path: string, uid: number): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats?.isDirectory() === true && stats.uid === uid && (stats.mode & 0o077) === 0;
+}
+
+/**
+ * Makes or finds a directory of this user's alone in a place where everybody may write: BASE/NAME, or
+ * BASE/NAME.XXXXXX where somebody else has taken that name. A trap is not touched, and hinders nobody.
+ * @throws Error (system error)
+ */
+export function ownDirectoryIn(base: string, name: string): string {
+  const [found] = privateDirectoriesIn(base, name, process.geteuid?.() ?? 0);
+  if (found !== undefined) return found;
+  const path = join(base, name);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+    return path;
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error;
+    return mkdtempSync(`${path}.`);
+  }
+}
+
+/** What `ownDirectoryIn` made for a user. */
+export function privateDirectoriesIn(base: string, name: string, uid: number): string[] {
+  const others = existsSync(base) ? readdirSync(base).sort() : [];
+  return [name, ...others.filter((other) => other.startsWith(`${name}.`))]
+    .map((each) => join(base, each))
+    .filter((path) => isPrivateDirectory(path, uid));
 }
 
 /**
@@ -42,9 +80,11 @@ export function makePrivateDirectory(path: string): void {
  * @throws Failure with exit code 2
  */
 export function makePrivateDirectoryFor(user: UserAccount, path: string): void {
-  if (existsSync(path)) return;
+  if (isPrivateDirectory(path, user.uid)) return;
   const outer = dirname(path);
   try {
+    // Of one of the user's group, who was quicker while the outer one was open.
+    rmSync(path, { recursive: true, force: true });
     mkdirSync(outer, { recursive: true });
     asUser({ ...user, uid: 0 }, () => chownSync(outer, 0, user.gid));
     chmodSync(outer, 0o770);

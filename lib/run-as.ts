@@ -18,13 +18,18 @@ declare global {
   }
 }
 
+/** A user in numbers. */
+export type UserIds = Pick<UserAccount, 'uid' | 'gid'>;
+
 /**
  * Does `work` with the rights of `user` where this process is root still, so that nothing the user has
- * put in its way leads root astray, and what it makes is the user's. Supplementary groups stay root's.
+ * put in its way leads root astray, and what it makes is the user's.
  */
-export function asUser<T>(user: UserAccount | undefined, work: () => T): T {
+export function asUser<T>(user: UserIds | undefined, work: () => T): T {
   const gid = process.getegid?.();
   if (user === undefined || gid === undefined || process.geteuid?.() !== 0) return work();
+  const groups = process.getgroups?.() ?? [];
+  process.setgroups?.([]);
   process.setegid?.(user.gid);
   process.seteuid?.(user.uid);
   try {
@@ -32,6 +37,7 @@ export function asUser<T>(user: UserAccount | undefined, work: () => T): T {
   } finally {
     process.seteuid?.(0);
     process.setegid?.(gid);
+    process.setgroups?.(groups);
   }
 }
 

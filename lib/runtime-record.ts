@@ -3,19 +3,19 @@
  * it is doing. `s3jail unmount` finds the process through it and shows its progress, `s3jail status`
  * the socket beside it; a second mount on the same place is refused through it.
  *
- * It lies in /run/s3jail for root, in /run/s3jail-UID/mounts for those that root gave up its rights
- * for (`--run-as`), in $XDG_RUNTIME_DIR/s3jail for others (without that variable in /tmp/s3jail-UID), mode
- * 0600 in 0700. A process that ended well removes its record; one that could
- * not store everything leaves it behind with what was lost.
+ * It lies in /run/s3jail for root, in $XDG_RUNTIME_DIR/s3jail for others (without that variable in
+ * /tmp/s3jail-UID), mode 0600 in 0700. A mount that gives up root (`--run-as`) has two: one of root's,
+ * which says whose the mount is and which process, once and for all, and one of its user's in
+ * /run/s3jail-UID/mounts, which is believed for the rest alone. A process that ended well removes its
+ * record; one that could not store everything leaves it behind with what was lost.
+ *
+ * What other users wrote is hostile until shown otherwise: see `foreignRecord`.
  */
 import {
-  closeSync,
-  constants,
   existsSync,
   linkSync,
-  openSync,
+  lstatSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -25,22 +25,18 @@ import { systemErrorCode } from './errors.js';
 import { Failure } from './failure.js';
 import { mountName } from './mount-name.js';
 import type { UserAccount } from './option-values.js';
-import { makePrivateDirectory, makePrivateDirectoryFor } from './private-directory.js';
+import {
+  isPrivateDirectory,
+  makePrivateDirectory,
+  makePrivateDirectoryFor,
+  ownDirectoryIn,
+  privateDirectoriesIn,
+} from './private-directory.js';
 import { isAlive, ownIdentity, userOf, type ProcessIdentity } from './process-identity.js';
-import { asUser } from './run-as.js';
+import { asUser, type UserIds } from './run-as.js';
+import { fittingList, readState, type RuntimeState } from './runtime-state.js';
 
-export interface RuntimeState extends ProcessIdentity {
-  readonly mountPoint: string;
-  /** `s3://bucket/prefix/` */
-  readonly source: string;
-  readonly phase: 'mounting' | 'mounted' | 'draining' | 'ended';
-  /** the latest word about draining, for people */
-  readonly progress?: string;
-  /** 0 to 1: how much of it is done */
-  readonly share?: number;
-  /** paths that could not be stored, once ended */
-  readonly notStored?: readonly string[];
-}
+export type { RuntimeState } from './runtime-state.js';
 
 /** The record of this process. */
 export class RuntimeRecord {
@@ -61,21 +57,23 @@ export class RuntimeRecord {
     // One of another place would not stand in the way, but would be found instead of the new one.
     let other: FoundRecord | undefined;
     while ((other = findRecord(mountPoint, undefined)) !== undefined) {
-      const state = other.read();
-      if (state !== undefined && isAlive(state)) throw claimed(state);
+      if (isAlive(other.state)) throw claimed(other.state);
       other.remove();
     }
-    if (user !== undefined) makePrivateDirectoryFor(user, handedOverTo(user.uid));
-    return asUser(user, () => RuntimeRecord.#claimAsSelf(mountPoint, source));
+    const state = { ...ownIdentity(), mountPoint, source, phase: 'mounting' as const };
+    const self = process.geteuid?.() ?? 0;
+    if (user === undefined) return claimIn(ownDirectory(self), state);
+    const { uid, gid } = user;
+    makePrivateDirectoryFor(user, handedOverTo(uid));
+    claimIn(ownDirectory(self), { ...state, handedTo: { uid, gid } });
+    return asUser(user, () => claimIn(handedOverTo(uid), state));
   }
 
-  static #claimAsSelf(mountPoint: string, source: string): RuntimeRecord {
-    const [directory] = runtimeDirectories(process.geteuid?.() ?? 0);
-    makePrivateDirectory(directory);
-    const path = recordPath(directory, mountPoint);
-    const state: RuntimeState = { ...ownIdentity(), mountPoint, source, phase: 'mounting' };
+  /** @throws Failure as `claim` */
+  static in(directory: string, state: RuntimeState): RuntimeRecord {
+    const path = recordPath(directory, state.mountPoint);
     for (;;) {
-      const before = readRecord(path);
+      const before = readState(path);
       if (before !== undefined && isAlive(before)) throw claimed(before);
       removeFiles(path, before);
       if (createRecord(path, state)) return new RuntimeRecord(path, state);
@@ -92,9 +90,14 @@ export class RuntimeRecord {
     return socketPath(this.#path, this.#state);
   }
 
+  /** @throws Error (system error) or Failure where it cannot be written */
   update(change: Pick<RuntimeState, 'phase'> & Partial<RuntimeState>): void {
-    this.#state = { ...this.#state, ...change };
+    const { notStored } = change;
+    const told = notStored === undefined ? {} : { notStored: fittingList(notStored) };
+    this.#state = { ...this.#state, ...change, ...told };
     const draft = draftPath(this.#path);
+    // One in /tmp may have been cleaned away meanwhile.
+    makePrivateDirectory(dirname(draft));
     writeFileSync(draft, JSON.stringify(this.#state), { mode: 0o600 });
     renameSync(draft, this.#path);
   }
@@ -102,6 +105,11 @@ export class RuntimeRecord {
   remove(): void {
     removeFiles(this.#path, this.#state);
   }
+}
+
+function claimIn(directory: string, state: RuntimeState): RuntimeRecord {
+  makePrivateDirectory(directory);
+  return RuntimeRecord.in(directory, state);
 }
 
 /**
@@ -113,8 +121,8 @@ function socketPath(recordPath: string, { pid, startTime }: ProcessIdentity): st
 }
 
 function removeFiles(recordPath: string, state: ProcessIdentity | undefined): void {
-  rmSync(recordPath, { force: true });
-  if (state !== undefined) rmSync(socketPath(recordPath, state), { force: true });
+  rmSync(recordPath, { force: true, recursive: true });
+  if (state !== undefined) rmSync(socketPath(recordPath, state), { force: true, recursive: true });
 }
 
 /** Makes the record appear whole, or not at all where another process was quicker. */
@@ -151,38 +159,26 @@ function claimed(state: RuntimeState): Failure {
 
 /** The record of a mount point as others read it. */
 export interface FoundRecord {
-  /** as it stands now; undefined once it is removed */
+  /** As it stood when it was found: what was checked is what is to be used. */
+  readonly state: RuntimeState;
+  /** as it stands now, of the same process; undefined once it is removed */
   read(): RuntimeState | undefined;
   /** where the process answers questions while it lives */
   readonly socketPath: string;
+  /** who wrote the socket's place, where that is somebody else: to be asked with their rights */
+  readonly user?: UserIds | undefined;
+  /** whose word it is which process that is, if it is neither ours nor root's */
+  readonly namedBy?: UserIds | undefined;
   remove(): void;
 }
 
 /** The records of this user's mounts, whether their processes live or not. */
 export function ownRecords(): FoundRecord[] {
-  return ownPlaces().flatMap((place) =>
-    namesIn(place.directory)
+  return ownDirectories(process.geteuid?.() ?? 0).flatMap((directory) =>
+    namesIn(directory)
       .filter((name) => name.endsWith('.json'))
-      .flatMap((name) => believable(join(place.directory, name), place) ?? []),
+      .flatMap((name) => ownRecord(join(directory, name)) ?? []),
   );
-}
-
-function foundRecord(path: string, state: RuntimeState): FoundRecord {
-  return {
-    read: () => readRecord(path),
-    socketPath: socketPath(path, state),
-    remove: () => removeFiles(path, state),
-  };
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory).sort();
-  } catch (error) {
-    // ENOENT: nothing was ever mounted. EACCES: the place of another user.
-    if (['ENOENT', 'EACCES'].includes(systemErrorCode(error) ?? '')) return [];
-    throw error;
-  }
 }
 
 /**
@@ -190,123 +186,129 @@ function namesIn(directory: string): string[] {
  * @param owner user the mount was made for, if known: root finds the mounts of others so
  */
 export function findRecord(mountPoint: string, owner: number | undefined): FoundRecord | undefined {
-  const places = [...ownPlaces(), ...(owner === undefined ? [] : placesOf(owner))];
-  for (const place of places) {
-    const found = believable(recordPath(place.directory, mountPoint), place);
-    if (found === undefined) continue;
-    return place.isOurs ? found : { ...found, remove: () => undefined };
+  const self = process.geteuid?.() ?? 0;
+  for (const directory of ownDirectories(self)) {
+    const found = ownRecord(recordPath(directory, mountPoint));
+    if (found !== undefined) return found;
+  }
+  if (owner === undefined || owner === self) return undefined;
+  for (const directory of ownDirectories(owner)) {
+    const found = foreignRecord(recordPath(directory, mountPoint), owner);
+    if (found?.state.mountPoint === mountPoint) return found;
   }
   return undefined;
 }
 
-/** Where records may be. */
-interface Place {
-  readonly directory: string;
-  /** who writes there */
-  readonly user: number;
-  /** ours to clean, be it as root who made it for that user */
-  readonly isOurs: boolean;
+/** One that this user wrote, and nobody else could. */
+function ownRecord(path: string): FoundRecord | undefined {
+  const state = readState(path);
+  if (state === undefined) return undefined;
+  if (state.handedTo !== undefined) return handedRecord(path, state, state.handedTo);
+  return {
+    state,
+    read: () => sameProcess(state, readState(path)),
+    socketPath: socketPath(path, state),
+    remove: () => removeFiles(path, state),
+  };
 }
 
-function placesOf(user: number): Place[] {
-  const isOurs = user === process.geteuid?.();
-  return runtimeDirectories(user).map((directory) => ({ directory, user, isOurs }));
-}
-
-/** The places of this user; for root also those that were handed over to others. */
-function ownPlaces(): Place[] {
-  const self = process.geteuid?.() ?? 0;
-  const handedOver = self === 0 ? namesIn('/run') : [];
-  return [
-    ...placesOf(self),
-    ...handedOver.flatMap((name) => {
-      const user = /^s3jail-(\d+)$/.exec(name)?.[1];
-      return user === undefined
-        ? []
-        : [{ directory: handedOverTo(Number(user)), user: Number(user), isOurs: true }];
-    }),
-  ];
+/** Root's word for mount point, source and process; for what it does, its user's. */
+function handedRecord(path: string, state: RuntimeState, user: UserIds): FoundRecord | undefined {
+  const { pid, startTime, mountPoint, source } = state;
+  const theirs = recordPath(handedOverTo(user.uid), mountPoint);
+  const read = (): RuntimeState | undefined => {
+    const told = sameProcess(
+      state,
+      asUser(user, () => readState(theirs)),
+    );
+    return told && { ...told, pid, startTime, mountPoint, source };
+  };
+  const remove = (): void => {
+    asUser(user, () => removeFiles(theirs, state));
+    removeFiles(path, undefined);
+  };
+  const now = read();
+  if (now === undefined && !isAlive(state)) {
+    // It ended well, when it was root no more.
+    remove();
+    return undefined;
+  }
+  return { state: now ?? state, read, socketPath: socketPath(theirs, state), user, remove };
 }
 
 /**
- * The record at a path, as far as it is to be believed. What another user wrote may name any process:
- * only one of that user's own is taken for a mount's, or, where root chose the user, one that is gone.
+ * One that another user wrote: it may name any process, be a link or a pipe, or lie in a directory that
+ * a third user made in /tmp. Believed only where directory, file and process are that user's own, and
+ * then for nothing that this user could not do alone.
  */
-function believable(path: string, { user, isOurs }: Place): FoundRecord | undefined {
-  const state = readRecord(path);
-  if (state === undefined) return undefined;
-  if (user !== process.geteuid?.()) {
-    const actual = userOf(state);
-    if (actual === undefined ? !isOurs : actual !== user) return undefined;
+function foreignRecord(path: string, uid: number): FoundRecord | undefined {
+  const directory = lstatSync(dirname(path), { throwIfNoEntry: false });
+  if (directory === undefined || !isPrivateDirectory(dirname(path), uid)) return undefined;
+  const user = { uid, gid: directory.gid };
+  const state = asUser(user, () => readState(path, uid));
+  if (state === undefined || userOf(state) !== uid) return undefined;
+  return {
+    state,
+    read: () =>
+      sameProcess(
+        state,
+        asUser(user, () => readState(path, uid)),
+      ),
+    socketPath: socketPath(path, state),
+    user,
+    namedBy: user,
+    remove: () => undefined,
+  };
+}
+
+function sameProcess(
+  { pid, startTime }: ProcessIdentity,
+  now: RuntimeState | undefined,
+): RuntimeState | undefined {
+  return now?.pid === pid && now.startTime === startTime ? now : undefined;
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    // ENOENT: nothing was ever mounted. ENOTDIR: something else of that name. EACCES: another user's.
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(systemErrorCode(error) ?? '')) return [];
+    throw error;
   }
-  return foundRecord(path, state);
 }
 
 function recordPath(directory: string, mountPoint: string): string {
   return join(directory, `${mountName(mountPoint)}.json`);
 }
 
-/**
- * Where records of a user's mounts may be, the place for new ones first. Several, because a login
- * has XDG_RUNTIME_DIR and a cron job of the same user has not.
- */
-function runtimeDirectories(uid: number): [string, ...string[]] {
-  if (uid === 0) return ['/run/s3jail'];
-  const places = usualDirectories(uid);
+/** For new records of this user. */
+function ownDirectory(uid: number): string {
+  if (uid === 0) return '/run/s3jail';
   const handedOver = handedOverTo(uid);
-  return existsSync(handedOver) ? [handedOver, ...places] : places;
+  if (existsSync(handedOver)) return handedOver;
+  const own = process.env['XDG_RUNTIME_DIR'];
+  return own === undefined || own === ''
+    ? ownDirectoryIn('/tmp', `s3jail-${uid}`)
+    : join(own, 's3jail');
 }
 
-function usualDirectories(uid: number): [string, ...string[]] {
-  const usual: [string, string] = [`/run/user/${uid}/s3jail`, `/tmp/s3jail-${uid}`];
-  if (uid !== process.geteuid?.()) return usual;
-  const own = process.env['XDG_RUNTIME_DIR'];
-  return own === undefined || own === '' ? [usual[1], usual[0]] : [join(own, 's3jail'), ...usual];
+/**
+ * Where records of a user's mounts may be. Several, because a login has XDG_RUNTIME_DIR and a cron job
+ * of the same user has not.
+ */
+function ownDirectories(uid: number): string[] {
+  if (uid === 0) return ['/run/s3jail'];
+  const own = uid === process.geteuid?.() ? process.env['XDG_RUNTIME_DIR'] : undefined;
+  return [
+    handedOverTo(uid),
+    ...(own === undefined || own === '' ? [] : [join(own, 's3jail')]),
+    `/run/user/${uid}/s3jail`,
+    ...privateDirectoriesIn('/tmp', `s3jail-${uid}`, uid),
+  ];
 }
 
 /** Only root can have made it there. */
 function handedOverTo(uid: number): string {
   return `/run/s3jail-${uid}/mounts`;
-}
-
-/**
- * A record as it stands on disk; undefined where there is none or it is not one. It may be another
- * user's, so no link is followed and no pipe waited for.
- */
-function readRecord(path: string): RuntimeState | undefined {
-  let found: unknown;
-  try {
-    const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    try {
-      found = JSON.parse(readFileSync(file, 'utf8'));
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    // ENOENT: no record. EACCES: another user's. ELOOP, EISDIR, ENXIO: something else of that name.
-    const isExpected = ['ENOENT', 'EACCES', 'ELOOP', 'EISDIR', 'ENXIO'].includes(
-      systemErrorCode(error) ?? '',
-    );
-    // SyntaxError: the disk was full when it was made.
-    if (isExpected || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  return isState(found) ? found : undefined;
-}
-
-function isState(value: unknown): value is RuntimeState {
-  if (typeof value !== 'object' || value === null) return false;
-  const state = value as Partial<Record<keyof RuntimeState, unknown>>;
-  const { notStored, progress, share } = state;
-  return (
-    Number.isSafeInteger(state.pid) &&
-    Number(state.pid) > 1 &&
-    /^\d*$/.test(String(state.startTime)) &&
-    typeof state.mountPoint === 'string' &&
-    typeof state.source === 'string' &&
-    ['mounting', 'mounted', 'draining', 'ended'].includes(String(state.phase)) &&
-    (progress === undefined || typeof progress === 'string') &&
-    (share === undefined || (typeof share === 'number' && share >= 0 && share <= 1)) &&
-    (notStored === undefined || Array.isArray(notStored))
-  );
 }

@@ -2,10 +2,8 @@
  * `s3jail status`: what the mounts of this machine are and do, for people, for programs, or as a page
  * that renews itself on a terminal.
  */
-import { resolve } from 'node:path';
 import { Failure, type ExitCode } from './failure.js';
-import { realMountPoint } from './mount-point.js';
-import { findMount } from './mount-table.js';
+import { knownMountPoint } from './mount-point.js';
 import { printableLines } from './printable.js';
 import { askAll, askOne, type MountStatus } from './status/ask.js';
 import { showLive } from './status/live.js';
@@ -23,7 +21,7 @@ export interface StatusRequest {
  */
 export async function runStatus(request: StatusRequest): Promise<ExitCode> {
   const mountPoint =
-    request.mountPoint === undefined ? undefined : await placeOf(resolve(request.mountPoint));
+    request.mountPoint === undefined ? undefined : await knownMountPoint(request.mountPoint);
   let statuses = await ask(mountPoint);
   if (mountPoint !== undefined && statuses.length === 0) {
     throw new Failure(32, `${mountPoint} is not mounted`);
@@ -39,11 +37,6 @@ export async function runStatus(request: StatusRequest): Promise<ExitCode> {
     process.stdout.write(`${linesOf(statuses).join('\n')}\n`);
   }
   return statuses.every(isWell) ? 0 : 32;
-}
-
-/** A mount that hangs must not be looked into: what the mount table has is taken as it is. */
-async function placeOf(path: string): Promise<string> {
-  return findMount(path) === undefined ? await realMountPoint(path) : path;
 }
 
 async function ask(mountPoint: string | undefined): Promise<MountStatus[]> {

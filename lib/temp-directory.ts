@@ -1,33 +1,42 @@
 /**
  * The directory for the temporary files of one mount, below a place that all users may share.
  *
- * BASE/s3jail-UID is this user's alone (0700, never a symbolic link); in it every mount has a
- * directory named after the mount point and its process. What a process that was killed left behind
- * goes at the next start of a mount on the same place; a mount that gives up root also takes over what
- * one of root's left. What mounts of other users left is theirs.
+ * BASE/s3jail-UID is this user's alone (0700, never a symbolic link), or BASE/s3jail-UID.XXXXXX where
+ * somebody else has taken that name; in it every mount has a directory named after the mount point and
+ * its process. What a process that was killed left behind goes at the next start of a mount on the same
+ * place; a mount that gives up root also takes over what one of root's left. What mounts of other users
+ * left is theirs. While it is empty, cleaners of temporary files (tmpfiles.d(5)) take it away; then it is
+ * made anew.
  */
 import {
   appendFileSync,
+  closeSync,
+  constants,
   existsSync,
-  lstatSync,
+  fstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { systemErrorCode } from './errors.js';
 import { Failure, messageOf } from './failure.js';
 import { mountName } from './mount-name.js';
 import type { UserAccount } from './option-values.js';
-import { makePrivateDirectory } from './private-directory.js';
+import { makePrivateDirectory, ownDirectoryIn, privateDirectoriesIn } from './private-directory.js';
 import { isAlive, ownIdentity } from './process-identity.js';
 import { asUser } from './run-as.js';
 
 export interface TempDirectory {
+  /** where it is now */
   readonly path: string;
   /** file beside it that outlives the process, for the mount point's journal of uploads */
   readonly journalPath: string;
+  /** Makes it again where somebody has taken it away. @throws Error (system error), Failure */
+  renew(): void;
   /** Removes it with all it holds. */
   remove(): void;
 }
@@ -48,7 +57,7 @@ export function makeTempDirectory(
     takeOver(base, mountPoint, (uploads) =>
       asUser(user, () => appendFileSync(made.journalPath, uploads, { mode: 0o600 })),
     );
-    return { ...made, remove: () => asUser(user, () => made.remove()) };
+    return made;
   } catch (error) {
     const cure = `${user.name} (--run-as) has to be able to write in ${base} (--temp-dir)`;
     throw new Failure(2, `${messageOf(error)}; ${cure}`, { cause: error });
@@ -57,28 +66,47 @@ export function makeTempDirectory(
 
 /** What a process of root's left on this place: files go, its journal of uploads goes on. */
 function takeOver(base: string, mountPoint: string, journal: (uploads: string) => void): void {
-  const roots = join(base, 's3jail-0');
-  const stats = lstatSync(roots, { throwIfNoEntry: false });
-  // In /var/tmp anybody may have made it.
-  if (stats?.isDirectory() !== true || stats.uid !== 0) return;
-  removeLeftovers(roots, mountPoint);
-  const uploads = join(roots, `${stemOf(mountPoint)}.uploads`);
-  if (!existsSync(uploads)) return;
-  journal(readFileSync(uploads, 'utf8'));
-  rmSync(uploads);
+  for (const path of privateDirectoriesIn(base, nameOf(0), 0)) {
+    const directory = openIfRoots(path);
+    if (directory === undefined) continue;
+    try {
+      // The user may own BASE, and put a link there now; but not into what is open.
+      const roots = `/proc/self/fd/${directory}`;
+      removeLeftovers(roots, mountPoint);
+      const uploads = join(roots, `${stemOf(mountPoint)}.uploads`);
+      if (!existsSync(uploads)) continue;
+      journal(readFileSync(uploads, 'utf8'));
+      rmSync(uploads);
+    } finally {
+      closeSync(directory);
+    }
+  }
+}
+
+function openIfRoots(path: string): number | undefined {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  let directory: number;
+  try {
+    directory = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  } catch (error) {
+    // Taken away since it was looked at, or something else there now.
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(systemErrorCode(error) ?? '')) return undefined;
+    throw error;
+  }
+  const { uid, mode } = fstatSync(directory);
+  if (uid === 0 && (mode & 0o077) === 0) return directory;
+  closeSync(directory);
+  return undefined;
 }
 
 function makeOwn(base: string, mountPoint: string): TempDirectory {
   try {
     if (!existsSync(base)) mkdirSync(base, { mode: 0o700 });
-    const own = join(base, `s3jail-${process.geteuid?.() ?? 0}`);
-    makePrivateDirectory(own);
-    removeLeftovers(own, mountPoint);
-    const { pid, startTime } = ownIdentity();
-    const path = join(own, `${stemOf(mountPoint)}.${pid}.${startTime}`);
-    makePrivateDirectory(path);
-    const journalPath = join(own, `${stemOf(mountPoint)}.uploads`);
-    return { path, journalPath, remove: () => rmSync(path, { recursive: true, force: true }) };
+    const own = process.geteuid?.() ?? 0;
+    for (const each of privateDirectoriesIn(base, nameOf(own), own)) {
+      removeLeftovers(each, mountPoint);
+    }
+    return new OwnDirectory(base, mountPoint);
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(
@@ -89,6 +117,45 @@ function makeOwn(base: string, mountPoint: string): TempDirectory {
       },
     );
   }
+}
+
+class OwnDirectory implements TempDirectory {
+  readonly #base: string;
+  readonly #owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  readonly #stem: string;
+  readonly #name: string;
+  #outer: string;
+
+  constructor(base: string, mountPoint: string) {
+    const { pid, startTime } = ownIdentity();
+    this.#base = base;
+    this.#stem = stemOf(mountPoint);
+    this.#name = `${this.#stem}.${pid}.${startTime}`;
+    this.#outer = ownDirectoryIn(base, nameOf(this.#owner.uid));
+    makePrivateDirectory(this.path);
+  }
+
+  get path(): string {
+    return join(this.#outer, this.#name);
+  }
+
+  get journalPath(): string {
+    return join(this.#outer, `${this.#stem}.uploads`);
+  }
+
+  renew(): void {
+    this.#outer = ownDirectoryIn(this.#base, nameOf(this.#owner.uid));
+    makePrivateDirectory(this.path);
+  }
+
+  /** As its user, also where this process is root yet. */
+  remove(): void {
+    asUser(this.#owner, () => rmSync(this.path, { recursive: true, force: true }));
+  }
+}
+
+function nameOf(uid: number): string {
+  return `s3jail-${uid}`;
 }
 
 /**

@@ -10,7 +10,13 @@ import { promises as fs } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, type Clock } from './clock.js';
-import { FsError } from './errors.js';
+import { FsError, systemErrorCode } from './errors.js';
+
+/** A directory that can be made again. */
+export interface TempPlace {
+  readonly path: string;
+  renew(): void;
+}
 
 /** Somebody who can give local bytes back. */
 export interface SpaceHolder {
@@ -29,11 +35,11 @@ const keepFree = 64 * 1024 * 1024;
 const checkEvery = 32 * 1024 * 1024;
 
 export class TempSpace {
-  readonly directory: string;
   readonly limit: number;
   readonly #holders = new Set<SpaceHolder>();
   readonly #waitMs: number;
   readonly #clock: Clock;
+  readonly #place: TempPlace;
   #used = 0;
   #peak = 0;
   #diskFree = 0;
@@ -41,15 +47,19 @@ export class TempSpace {
   #wake: (() => void)[] = [];
 
   /**
-   * @param directory existing directory, only for this mount
+   * @param place existing directory, only for this mount
    * @param limit bytes
    * @param waitMs how long a writer waits for space before ENOSPC
    */
-  constructor(directory: string, limit: number, waitMs: number, clock = systemClock) {
-    this.directory = directory;
+  constructor(place: string | TempPlace, limit: number, waitMs: number, clock = systemClock) {
+    this.#place = typeof place === 'string' ? { path: place, renew: () => undefined } : place;
     this.limit = limit;
     this.#waitMs = waitMs;
     this.#clock = clock;
+  }
+
+  get directory(): string {
+    return this.#place.path;
   }
 
   get used(): number {
@@ -70,10 +80,12 @@ export class TempSpace {
 
   /** A new, already unlinked temp file, mode 0600. */
   async open(): Promise<FileHandle> {
-    const path = join(this.directory, `staged-${randomUUID()}`);
-    const file = await fs.open(path, 'wx+', 0o600);
-    await fs.unlink(path);
-    return file;
+    return await this.#inPlace(async () => {
+      const path = join(this.directory, `staged-${randomUUID()}`);
+      const file = await fs.open(path, 'wx+', 0o600);
+      await fs.unlink(path);
+      return file;
+    });
   }
 
   /**
@@ -124,11 +136,22 @@ export class TempSpace {
   async #fits(bytes: number): Promise<boolean> {
     if (this.#used + bytes > this.limit) return false;
     if (this.#sinceCheck >= checkEvery || this.#diskFree < keepFree + bytes) {
-      const stats = await fs.statfs(this.directory);
+      const stats = await this.#inPlace(() => fs.statfs(this.directory));
       this.#diskFree = stats.bavail * stats.bsize;
       this.#sinceCheck = 0;
     }
     return this.#diskFree >= keepFree + bytes;
+  }
+
+  /** Nothing lies in the directory, so that whoever cleans up after others may have removed it. */
+  async #inPlace<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw error;
+      this.#place.renew();
+      return await work();
+    }
   }
 
   async #released(timeoutMs: number): Promise<void> {

@@ -1,15 +1,15 @@
 /**
  * `s3jail unmount`: asks the process behind a mount point to finish, and watches it do so.
  */
-import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from './errors.js';
 import { Failure, type ExitCode } from './failure.js';
-import { isDead, realMountPoint } from './mount-point.js';
+import { isDead, knownMountPoint } from './mount-point.js';
+import { cutOff, viewsOf } from './mount-views.js';
 import { detach, findMount, isOurs, ownerOf, type MountEntry } from './mount-table.js';
-import { isAlive, type ProcessIdentity } from './process-identity.js';
+import { isAlive, terminate } from './process-identity.js';
 import { ProgressBar } from './progress-bar.js';
-import { findRecord, type FoundRecord, type RuntimeState } from './runtime-record.js';
+import { findRecord, type FoundRecord } from './runtime-record.js';
 
 /** Short enough to follow an upload by eye, long enough to cost nothing. */
 const pollMs = 100;
@@ -26,20 +26,22 @@ export async function runUnmount(
   print: (line: string) => void,
   options: { ifDead?: boolean } = {},
 ): Promise<ExitCode> {
-  const mountPoint = await realMountPoint(resolve(path));
+  const mountPoint = await knownMountPoint(path);
   const entry = findMount(mountPoint);
   if (options.ifDead === true) {
     const isOursAndDead = entry !== undefined && isOurs(entry) && (await isDead(mountPoint));
     return isOursAndDead ? removeMount(mountPoint, entry, print) : 0;
   }
   const record = findRecord(mountPoint, entry === undefined ? undefined : ownerOf(entry));
-  const state = record?.read();
-  if (record !== undefined && state !== undefined && isAlive(state)) {
-    askToStop(state);
-    return watch(record, state, print);
+  if (record !== undefined && isAlive(record.state)) {
+    const views = entry === undefined ? [] : viewsOf(entry.device, mountPoint);
+    askToStop(record);
+    const exitCode = await watch(record, print);
+    if (views.length > 0) print(cutOff(mountPoint, views));
+    return exitCode;
   }
   // It ended before, with a loss that nobody was told of yet.
-  if (record !== undefined && state?.phase === 'ended') return verdict(record, state, print);
+  if (record?.state.phase === 'ended') return verdict(record, print);
   if (entry === undefined) {
     record?.remove();
     throw new Failure(32, `${mountPoint} is not mounted`);
@@ -50,15 +52,13 @@ export async function runUnmount(
 }
 
 /** SIGTERM, on which a mount stores what is open, unmounts and ends. */
-function askToStop(state: RuntimeState): void {
+function askToStop({ state, namedBy }: FoundRecord): void {
   // A second signal would cut short the draining that the first one began.
   if (state.phase === 'draining' || state.phase === 'ended') return;
   try {
-    process.kill(state.pid, 'SIGTERM');
+    terminate(state, namedBy);
   } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === 'ESRCH') return;
-    if (code !== 'EPERM') throw error;
+    if (systemErrorCode(error) !== 'EPERM') throw error;
     throw new Failure(
       32,
       `${state.mountPoint} is served by process ${state.pid} of another user; unmount it as that user or as root`,
@@ -67,15 +67,11 @@ function askToStop(state: RuntimeState): void {
   }
 }
 
-async function watch(
-  record: FoundRecord,
-  first: RuntimeState,
-  print: (line: string) => void,
-): Promise<ExitCode> {
-  let last: RuntimeState | undefined = first;
+async function watch(record: FoundRecord, print: (line: string) => void): Promise<ExitCode> {
+  let last = record.state;
   let printed: string | undefined;
   const bar = process.stderr.isTTY ? new ProgressBar(process.stderr) : undefined;
-  while (isAlive(first)) {
+  while (isAlive(record.state)) {
     await sleep(pollMs);
     last = record.read() ?? last;
     const { progress: text, share = 0 } = last;
@@ -85,17 +81,13 @@ async function watch(
     else bar.show({ text, share });
   }
   bar?.clear();
-  return verdict(record, first, print);
+  return verdict(record, print);
 }
 
-function verdict(
-  record: FoundRecord,
-  identity: ProcessIdentity,
-  print: (line: string) => void,
-): ExitCode {
+function verdict(record: FoundRecord, print: (line: string) => void): ExitCode {
   const left = record.read();
-  // No record: it ended well. Another process's record: somebody mounted again since.
-  if (left?.pid !== identity.pid) return 0;
+  // It ended well; somebody may have mounted again since.
+  if (left === undefined) return 0;
   record.remove();
   if (left.phase !== 'ended') {
     throw new Failure(

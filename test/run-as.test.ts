@@ -192,8 +192,10 @@ void t.test('what a killed process leaves is taken away, also by the next user',
   const script = 'exec 3>"$1"; head -c 20000000 /dev/zero >&3; exec sleep infinity';
   const writer = spawn('sh', ['-c', script, 'sh', place.path('large')], { stdio: 'ignore' });
   t.teardown(() => writer.kill('SIGKILL'));
-  await until(() => statSync(join(rootsTemp, journal())).size > 0);
-  t.equal(place.endpoint.openUploads().length, 1);
+  const named = () => readFileSync(join(rootsTemp, journal()), 'utf8');
+  await until(() =>
+    place.endpoint.openUploads().some(({ uploadId }) => named().includes(uploadId)),
+  );
   await kill();
   writer.kill('SIGKILL');
   t.equal(place.tempDirectories.length, 1);

@@ -50,11 +50,14 @@ export interface Mounted {
   /** Settles when the kernel has let the mount go, by whoever's hand. */
   readonly unmounted: Promise<void>;
   /**
-   * Unmounts.
+   * Takes the mount out of the table; `unmounted` settles once nothing shows it any more, which a bind
+   * mount or another namespace may keep up.
    * @param options.lazy detach now even if the mount is busy (umount2(2) MNT_DETACH)
    * @throws FsError EBUSY where it is in use and `lazy` is not set
    */
   unmount(options: { lazy: boolean }): Promise<void>;
+  /** Ends it for all who still see it; without, only the end of the process does. */
+  disconnect?(): Promise<void>;
 }
 
 export interface Driver {

@@ -81,10 +81,7 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
   return {
     limits,
     unmounted: watch.ended,
-    unmount: async ({ lazy }) => {
-      await takeDown(mountPoint, watch, lazy);
-      if (!lazy) await watch.ended;
-    },
+    unmount: ({ lazy }) => takeDown(mountPoint, watch, lazy),
   };
 }
 

@@ -142,6 +142,7 @@ export class ConditionalWrites {
   async #probe(action: ConditionalAction): Promise<Kept> {
     const scratch = scratchKey();
     const at = this.#connection.at(scratch);
+    const settle = this.#connection.options.uploadRecord?.beginning?.(scratch, 'scratch');
     try {
       const made = await this.#connection.send(
         new PutObjectCommand({ ...at, ...this.#written, ...summed(Buffer.alloc(0)) }),
@@ -153,7 +154,8 @@ export class ConditionalWrites {
       return kept;
     } finally {
       const remove = () => this.#connection.send(new DeleteObjectCommand(at));
-      await this.#deletes.noted(scratch, remove).catch((error: unknown) => {
+      const removed = this.#deletes.noted(scratch, remove).then(() => settle?.());
+      await removed.catch((error: unknown) => {
         if (!isStoreError(error)) throw error;
         const fields = { key: scratch, error: error.message };
         this.#connection.log.warn(fields, 'a scratch object could not be removed again');

@@ -115,13 +115,19 @@ export class Multipart {
       token === undefined
         ? fields
         : { ...fields, Metadata: { ...fields.Metadata, [tokenName]: token } };
-    const { output, way } = await this.#create(key, input, signal);
+    const settle = this.#connection.options.uploadRecord?.beginning?.(key, 'upload');
+    const { output, way } = await this.#create(key, input, signal).catch((error: unknown) => {
+      // In doubt it may be there.
+      if (!isInDoubt(error)) settle?.();
+      throw error;
+    });
     const uploadId = output.UploadId;
     if (uploadId === undefined || uploadId === '') {
       throw fault('CreateMultipartUpload', key, 'no upload id in the answer');
     }
     const upload = { key, uploadId };
     await this.#record(upload);
+    settle?.();
     const tookMs = performance.now() - startMs;
     const initiated =
       (output.$metadata.attempts ?? 1) > 1

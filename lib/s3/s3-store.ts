@@ -17,6 +17,7 @@ import { LRUCache } from 'lru-cache';
 
 import { StoreError, isStoreError } from '../errors.js';
 import { Limitation } from '../limitation.js';
+import type { Beginning } from '../upload-journal.js';
 import type { Log } from '../log.js';
 import { PartRules, PartsRefused } from '../part-rules.js';
 import { maxKeyBytes } from '../path.js';
@@ -56,6 +57,7 @@ import { NameTrial } from './name-trial.js';
 import { entityTag, infoOfAnswer, tokenName } from './object-info.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { isAbsent, isInDoubt, settlePut } from './settle.js';
+import { abortUploads } from './twin-uploads.js';
 import { StreamedBody } from './streamed-body.js';
 import { believedAnswer } from './told-checksum.js';
 import { uploadSource } from './upload-source.js';
@@ -444,6 +446,18 @@ export class S3Store implements ObjectStore {
 
   async abortUpload(upload: MultipartUpload): Promise<void> {
     await this.#multipart.abort(upload);
+  }
+
+  /** Removes what a process was about to make when it was killed, if it came to that. */
+  async removeBegun({ key, kind, fromMs, untilMs }: Beginning): Promise<void> {
+    if (kind === 'upload') {
+      const latest = Math.min(untilMs, fromMs + this.#options.timeoutMs);
+      await abortUploads(this.#connection, key, { earliest: fromMs, latest });
+      return;
+    }
+    // Nobody else uses its name.
+    await abortUploads(this.#connection, key);
+    await this.#connection.send(new DeleteObjectCommand(this.#connection.at(key)), { key });
   }
 
   async #newObject(options: WriteOptions): Promise<CreateInput> {

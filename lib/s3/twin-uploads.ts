@@ -15,6 +15,7 @@ import {
 import type { MultipartUpload as ListedUpload } from '@aws-sdk/client-s3';
 
 import { isStoreError } from '../errors.js';
+import type { Key } from '../path.js';
 import type { MultipartUpload } from '../store.js';
 import type { Connection } from './connection.js';
 
@@ -34,11 +35,15 @@ export async function removeTwins(
   try {
     const latest = begun.initiated.getTime();
     const earliest = latest - begun.tookMs - clockGrainMs;
-    for (const { UploadId, Initiated } of await listUploads(connection, upload)) {
+    for (const { UploadId, Initiated } of await listUploads(connection, upload.key)) {
       const at = Initiated?.getTime() ?? 0;
       if (UploadId === undefined || at < earliest || at > latest + clockGrainMs) continue;
       if (UploadId === upload.uploadId || isOurs(UploadId)) continue;
-      await removeIfEmpty(connection, { ...upload, uploadId: UploadId });
+      const twin = { ...upload, uploadId: UploadId };
+      if (!(await isEmpty(connection, twin))) continue;
+      await abort(connection, twin);
+      const removed = 'removed the empty upload of a request that was sent twice';
+      connection.log.info({ key: twin.key }, removed);
     }
   } catch (error) {
     // Not allowed, or the endpoint is away: the twin stays, and the upload itself is not affected.
@@ -48,13 +53,36 @@ export async function removeTwins(
   }
 }
 
+/**
+ * Aborts uploads of a key that a process began and had no time to take note of: in this time by the
+ * server's clock, and without a part, as it had not used them. Without a time, all uploads of the key.
+ * @throws StoreError
+ */
+export async function abortUploads(
+  connection: Connection,
+  key: Key,
+  time?: { readonly earliest: number; readonly latest: number },
+): Promise<void> {
+  for (const { UploadId, Initiated } of await listUploads(connection, key)) {
+    if (UploadId === undefined) continue;
+    const upload = { key, uploadId: UploadId };
+    if (time === undefined) {
+      await abort(connection, upload);
+      continue;
+    }
+    const at = Initiated?.getTime() ?? 0;
+    const isThen = at >= time.earliest - clockGrainMs && at <= time.latest + clockGrainMs;
+    if (isThen && (await isEmpty(connection, upload))) await abort(connection, upload);
+  }
+}
+
 /** When an open upload began, by the server's clock. */
 export async function initiatedAt(
   connection: Connection,
   upload: MultipartUpload,
 ): Promise<Date | undefined> {
   try {
-    const uploads = await listUploads(connection, upload);
+    const uploads = await listUploads(connection, upload.key);
     return uploads.find((listed) => listed.UploadId === upload.uploadId)?.Initiated;
   } catch (error) {
     // As above.
@@ -63,25 +91,22 @@ export async function initiatedAt(
   }
 }
 
-async function listUploads(
-  connection: Connection,
-  upload: MultipartUpload,
-): Promise<ListedUpload[]> {
-  const { Key, ...bucket } = connection.at(upload.key);
+async function listUploads(connection: Connection, key: Key): Promise<ListedUpload[]> {
+  const { Key, ...bucket } = connection.at(key);
   const output = await connection.send(
     new ListMultipartUploadsCommand({ ...bucket, Prefix: Key }),
-    { key: upload.key },
+    { key },
   );
   return (output.Uploads ?? []).filter((listed) => listed.Key === Key);
 }
 
-async function removeIfEmpty(connection: Connection, twin: MultipartUpload): Promise<void> {
-  const at = { ...connection.at(twin.key), UploadId: twin.uploadId };
-  const { Parts } = await connection.send(new ListPartsCommand(at), { key: twin.key });
-  if (Parts !== undefined && Parts.length > 0) return;
-  await connection.send(new AbortMultipartUploadCommand(at), { key: twin.key });
-  connection.log.info(
-    { key: twin.key },
-    'removed the empty upload of a request that was sent twice',
-  );
+async function isEmpty(connection: Connection, upload: MultipartUpload): Promise<boolean> {
+  const at = { ...connection.at(upload.key), UploadId: upload.uploadId };
+  const { Parts } = await connection.send(new ListPartsCommand(at), { key: upload.key });
+  return Parts === undefined || Parts.length === 0;
+}
+
+async function abort(connection: Connection, { key, uploadId }: MultipartUpload): Promise<void> {
+  const at = { ...connection.at(key), UploadId: uploadId };
+  await connection.send(new AbortMultipartUploadCommand(at), { key });
 }

@@ -2,12 +2,15 @@
  * What is known of the mounts on this machine: from the mount table, from runtime records, and from
  * the processes themselves.
  */
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { systemErrorCode } from '../errors.js';
 import { messageOf } from '../failure.js';
+import { isDead } from '../mount-point.js';
 import { isOurs, ownerOf, readMountTable, type MountEntry } from '../mount-table.js';
 import { isAlive } from '../process-identity.js';
+import { asUser } from '../run-as.js';
 import { findRecord, ownRecords, type FoundRecord, type RuntimeState } from '../runtime-record.js';
+import { parseReport } from './parse-report.js';
 import type { StatusReport } from './report.js';
 
 /**
@@ -16,9 +19,10 @@ import type { StatusReport } from './report.js';
  * - `dead`: there is a mount, or the record of one, without its process
  * - `ended`: the process is gone and left behind what it could not store
  * - `unknown`: the mount of another user, who alone may ask
+ * - `view`: it lives, and its process is known under another place or in another namespace
  */
 export type MountState =
-  'mounting' | 'mounted' | 'draining' | 'silent' | 'dead' | 'ended' | 'unknown';
+  'mounting' | 'mounted' | 'draining' | 'silent' | 'dead' | 'ended' | 'unknown' | 'view';
 
 /** One mount, as far as it can be known. */
 export interface MountStatus {
@@ -35,6 +39,8 @@ export interface MountStatus {
 }
 
 const answerLimitMs = 3000;
+/** Some ten thousand open uploads. */
+const answerLimitBytes = 16 * 1024 * 1024;
 
 /** All mounts that this user can find, in the order of their mount points. */
 export async function askAll(): Promise<MountStatus[]> {
@@ -48,8 +54,8 @@ export async function askAll(): Promise<MountStatus[]> {
     found.set(entry.mountPoint, findRecord(entry.mountPoint, ownerOf(entry)));
   }
   for (const record of ownRecords()) {
-    const state = record.read();
-    if (state !== undefined && !found.has(state.mountPoint)) found.set(state.mountPoint, record);
+    const { mountPoint } = record.state;
+    if (!found.has(mountPoint)) found.set(mountPoint, record);
   }
   const statuses = await Promise.all(
     [...found].map(([mountPoint, record]) => ask(mountPoint, entries.get(mountPoint), record)),
@@ -71,10 +77,10 @@ async function ask(
   entry: MountEntry | undefined,
   record: FoundRecord | undefined,
 ): Promise<MountStatus | undefined> {
-  const state = record?.read();
-  if (record === undefined || state === undefined) {
-    return entry === undefined ? undefined : withoutRecord(mountPoint, entry);
+  if (record === undefined) {
+    return entry === undefined ? undefined : await withoutRecord(mountPoint, entry);
   }
+  const { state } = record;
   const { pid, source, phase } = state;
   const known = { mountPoint, source, pid, ...detailsOf(state) };
   if (phase === 'ended') {
@@ -85,7 +91,7 @@ async function ask(
   }
   if (phase === 'mounting') return { ...known, state: phase };
   try {
-    return { ...known, state: phase, report: await fetchReport(record.socketPath) };
+    return { ...known, state: phase, report: await fetchReport(record) };
   } catch (error) {
     const code = systemErrorCode(error);
     const hint = code === 'ENOENT' ? 'it has no status socket' : messageOf(error);
@@ -103,33 +109,59 @@ function detailsOf({
   };
 }
 
-function withoutRecord(mountPoint: string, entry: MountEntry): MountStatus {
+async function withoutRecord(mountPoint: string, entry: MountEntry): Promise<MountStatus> {
   const { source } = entry;
   const self = process.geteuid?.();
   if (self !== 0 && ownerOf(entry) !== self) {
     return { mountPoint, source, state: 'unknown', hint: 'only its user and root may ask it' };
   }
-  return { mountPoint, source, state: 'dead', hint: 's3jail unmount removes it' };
+  if (await isDead(mountPoint)) {
+    return { mountPoint, source, state: 'dead', hint: 's3jail unmount removes it' };
+  }
+  return { mountPoint, source, state: 'view', hint: viewHint(mountPoint, entry) };
 }
 
-/** @throws Error where nobody answers in time */
-async function fetchReport(socketPath: string): Promise<StatusReport> {
+function viewHint(mountPoint: string, { device }: MountEntry): string {
+  const places = readMountTable()
+    .filter((each) => each.device === device && each.mountPoint !== mountPoint)
+    .map((each) => each.mountPoint);
+  return places.length > 0
+    ? `it is the same as ${places.join(', ')}`
+    : 'its process was started for another place, or in another namespace';
+}
+
+/**
+ * Asks the process itself, and takes what comes for what anybody might have sent.
+ * @throws Error where nobody answers in time, or with no report
+ */
+async function fetchReport({ socketPath, user }: FoundRecord): Promise<StatusReport> {
   const signal = AbortSignal.timeout(answerLimitMs);
+  const late = new Error(`no answer in ${answerLimitMs / 1000} seconds`);
   const text = await new Promise<string>((done, fail) => {
-    const asking = request({ socketPath, path: '/status', signal }, (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (piece: string) => (body += piece));
-      response.on('end', () => {
-        if (response.statusCode === 200) done(body);
-        else fail(new Error(`it answers with status ${response.statusCode ?? '?'}`));
-      });
-      response.on('error', fail);
-    });
-    asking.on('error', (error) => {
-      fail(signal.aborted ? new Error(`no answer in ${answerLimitMs / 1000} seconds`) : error);
-    });
+    const failed = (error: Error): void => fail(signal.aborted ? late : error);
+    // A link in that user's directory leads no further than the user could go.
+    const asking = asUser(user, () => request({ socketPath, path: '/status', signal }));
+    asking.on('error', failed);
+    asking.on('response', (response) => takeBody(response, done, failed));
     asking.end();
   });
-  return JSON.parse(text) as StatusReport;
+  return parseReport(text);
+}
+
+function takeBody(
+  response: IncomingMessage,
+  done: (text: string) => void,
+  failed: (error: Error) => void,
+): void {
+  let body = '';
+  response.setEncoding('utf8');
+  response.on('data', (piece: string) => {
+    body += piece;
+    if (body.length > answerLimitBytes) response.destroy(new Error('its answer has no end'));
+  });
+  response.on('end', () => {
+    if (response.statusCode === 200) done(body);
+    else failed(new Error(`it answers with status ${response.statusCode ?? '?'}`));
+  });
+  response.on('error', failed);
 }

@@ -16,18 +16,29 @@ const words: Readonly<Record<MountStatus['state'], string>> = {
   dead: 'DEAD: its process is gone',
   ended: 'ended WITHOUT STORING EVERYTHING',
   unknown: 'mounted by another user',
+  view: 'mounted, and served under another place',
 };
+
+/** Of one mount, however much there is to tell. */
+const linesMax = 500;
+const lineMax = 2000;
 
 /** @param now for the time it has been up */
 export function statusLines(status: MountStatus, now: Date): string[] {
+  return linesOf(status, now)
+    .slice(0, linesMax)
+    .map((line) => printable(line.slice(0, lineMax)));
+}
+
+function linesOf(status: MountStatus, now: Date): string[] {
   const { mountPoint, source, state, report } = status;
-  const lines = [`${printable(mountPoint)}  ${printable(source)}`];
+  const lines = [`${mountPoint}  ${source}`];
   const pid = status.pid === undefined ? '' : `, process ${status.pid}`;
   const up = report === undefined ? '' : `, up ${showSpan(now, new Date(report.since))}`;
   lines.push(row('state', `${words[state]}${pid}${up}`));
-  if (status.hint !== undefined) lines.push(row('', printable(status.hint)));
-  if (status.progress !== undefined) lines.push(row('progress', printable(status.progress)));
-  for (const path of status.notStored ?? []) lines.push(row('not stored', printable(path)));
+  if (status.hint !== undefined) lines.push(row('', status.hint));
+  if (status.progress !== undefined) lines.push(row('progress', status.progress));
+  for (const path of status.notStored ?? []) lines.push(row('not stored', path));
   if (report !== undefined) lines.push(...reportLines(report));
   return lines;
 }
@@ -36,10 +47,10 @@ function reportLines(report: StatusReport): string[] {
   const { driver, endpoint, cache, temp, memory, traffic } = report;
   return [
     row('version', report.version),
-    row('driver', `${driver.name} (${printable(driver.why)})`),
+    row('driver', `${driver.name} (${driver.why})`),
     ...driver.limits.map((limit) => row('', limit)),
-    row('endpoint', printable(endpoint.place)),
-    row('credentials', printable(endpoint.credentials)),
+    row('endpoint', endpoint.place),
+    row('credentials', endpoint.credentials),
     ...rows(
       'endpoint does',
       Object.entries(endpoint.capabilities).map(([what, how]) => `${what}: ${how}`),
@@ -74,7 +85,7 @@ function uploadLines({ uploads }: StatusReport): string[] {
   if (uploads.length === 0) return ['none'];
   const lines = uploads.slice(0, listed.uploads).map(({ path, size, sent }) => {
     const done = sent === 0 ? '' : ` (${showSize(sent)} sent)`;
-    return `${showSize(size)}${done}  ${printable(path)}`;
+    return `${showSize(size)}${done}  ${path}`;
   });
   const more = uploads.length - lines.length;
   return more === 0 ? lines : [...lines, `and ${more} more`];
@@ -104,7 +115,7 @@ function problemLines({ problems }: StatusReport): string[] {
     const facts = Object.entries(fields)
       .filter(([, value]) => ['string', 'number'].includes(typeof value))
       .map(([name, value]) => `${name}=${String(value)}`);
-    return printable(`${time} ${level} ${message} ${facts.join(' ')}`.trim());
+    return `${time} ${level} ${message} ${facts.join(' ')}`.trim();
   });
 }
 

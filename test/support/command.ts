@@ -65,6 +65,11 @@ export class Place {
     return findRecord(this.mountPoint, undefined)?.read()?.pid;
   }
 
+  /** What that process says it is doing. */
+  get phase(): string | undefined {
+    return findRecord(this.mountPoint, undefined)?.state.phase;
+  }
+
   get options(): string[] {
     return ['--endpoint-url', this.endpoint.url, '--temp-dir', join(this.base, 'temp')];
   }

@@ -200,10 +200,8 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
     limits,
     unmounted,
     counters: () => session.counters,
-    unmount: async (how) => {
-      await runUnmount(mountPoint, how, helper);
-      if (!how.lazy) await unmounted;
-    },
+    unmount: (how) => runUnmount(mountPoint, how, helper),
+    disconnect: () => session.disconnect(),
   };
 }
 
