@@ -115,7 +115,7 @@ export class LongListing {
     this.#holders--;
     if (this.#holders > 0) return;
     this.#onClosed(this);
-    this.#space.release(this.#bytes);
+    this.#space.release(this.#bytes, this);
     // Nothing is lost with an unlinked file of which nobody reads any more.
     this.#file.close().catch(() => undefined);
   }
@@ -128,7 +128,7 @@ export class LongListing {
 
   async #write(rows: readonly Row[]): Promise<void> {
     const text = Buffer.from(JSON.stringify(rows));
-    await this.#space.reserve(text.length);
+    await this.#space.reserve(text.length, this);
     this.#bytes += text.length;
     await this.#file.write(text, 0, text.length, this.#bytes - text.length);
     this.#pages.push({ first: this.#rows, at: this.#bytes - text.length, length: text.length });

@@ -100,12 +100,12 @@ export class Spool {
     const cut: Block = { segment, index: first };
     if (keep < lengthOf(cut)) {
       const head = await this.#verifiedBlock(cut);
-      this.#space.release(lengthOf(cut) - keep);
+      this.#space.release(lengthOf(cut) - keep, this);
       segment.lengths[first] = keep;
       segment.sums[first] = crc32(head.subarray(0, keep));
     }
     for (let index = first + 1; index < blocksPerSegment; index++) {
-      this.#space.release(segment.lengths[index] ?? 0);
+      this.#space.release(segment.lengths[index] ?? 0, this);
       segment.lengths[index] = 0;
       segment.sums[index] = 0;
     }
@@ -130,12 +130,12 @@ export class Spool {
       const end = Math.min(blockSize, inSegment + data.length - index * blockSize);
       growth += Math.max(0, end - (known?.lengths[index] ?? 0));
     }
-    await this.#space.reserve(growth);
+    await this.#space.reserve(growth, this);
     let segment: Segment;
     try {
       segment = known ?? (await this.#newSegment(id));
     } catch (error) {
-      this.#space.release(growth);
+      this.#space.release(growth, this);
       throw error;
     }
     touch(segment, first, last);
@@ -147,7 +147,7 @@ export class Spool {
         segment.lengths[index] = length;
       }
     } catch (error) {
-      this.#space.release(growth);
+      this.#space.release(growth, this);
       throw error;
     } finally {
       touch(segment, first, last);
@@ -275,7 +275,10 @@ export class Spool {
     this.#segments.delete(id);
     // The file is unlinked: closing frees the space. A failing close loses nothing we need.
     void segment.file.close().catch(() => undefined);
-    this.#space.release(segment.lengths.reduce((sum, length) => sum + length, 0));
+    this.#space.release(
+      segment.lengths.reduce((sum, length) => sum + length, 0),
+      this,
+    );
     return true;
   }
 }

@@ -2,8 +2,11 @@
  * The local disk that all staged files of a mount share: one directory, one limit.
  *
  * Temp files are unlinked the moment they are opened, so that nothing is left behind however the
- * process ends, and nobody can open them by name. A writer who finds the space full waits while
- * parts are on their way to S3, and gets ENOSPC when none is.
+ * process ends, and nobody can open them by name. A writer who finds the space full waits while parts
+ * are on their way to S3 or others hold some of it, and gets ENOSPC when nothing is given back in time.
+ *
+ * Files of which each waits for the others' bytes would all fail. So what one file needs to come to its
+ * end is kept free for the one that has come farthest: when it is stored, the next one takes its place.
  */
 import { randomUUID } from 'node:crypto';
 import { promises as fs } from 'node:fs';
@@ -31,6 +34,8 @@ export interface SpaceHolder {
  * `--temp-limit` is not reached.
  */
 const keepFree = 64 * 1024 * 1024;
+/** A segment of a spool, and parts of the usual size that are on their way and behind it. */
+const usuallyEnough = 32 * 1024 * 1024;
 /** The file system's free space is looked at again after this many bytes. */
 const checkEvery = 32 * 1024 * 1024;
 
@@ -40,6 +45,10 @@ export class TempSpace {
   readonly #waitMs: number;
   readonly #clock: Clock;
   readonly #place: TempPlace;
+  readonly #holds = new Map<object | undefined, number>();
+  /** bytes with which a file that is sent in parts gets on, whatever its size */
+  readonly #enough: number;
+  #givenBackMs = -Infinity;
   #used = 0;
   #peak = 0;
   #diskFree = 0;
@@ -49,12 +58,13 @@ export class TempSpace {
   /**
    * @param place existing directory, only for this mount
    * @param limit bytes
-   * @param waitMs how long a writer waits for space before ENOSPC
+   * @param waitMs how long a writer waits before ENOSPC, since bytes were given back last
    */
   constructor(place: string | TempPlace, limit: number, waitMs: number, clock = systemClock) {
     this.#place = typeof place === 'string' ? { path: place, renew: () => undefined } : place;
     this.limit = limit;
     this.#waitMs = waitMs;
+    this.#enough = Math.min(usuallyEnough, limit / 2);
     this.#clock = clock;
   }
 
@@ -90,14 +100,17 @@ export class TempSpace {
 
   /**
    * Claims `bytes`, waiting for others to be released where that may help.
+   * @param owner on whose behalf, told again by `release`
    * @throws FsError ENOSPC
    */
-  async reserve(bytes: number): Promise<void> {
+  async reserve(bytes: number, owner?: object): Promise<void> {
     if (bytes <= 0) return;
-    const deadline = this.#clock.nowMs() + this.#waitMs;
-    while (!(await this.#fitsAfter('spare', bytes))) {
-      const left = deadline - this.#clock.nowMs();
-      const hope = [...this.#holders].some((holder) => holder.expectsRelease);
+    const beganMs = this.#clock.nowMs();
+    // Last what is true at the moment of taking: others may have taken while the disk was looked at.
+    while (!((await this.#fitsAfter('spare', bytes)) && this.#leavesEnough(bytes, owner))) {
+      const left = Math.max(beganMs, this.#givenBackMs) + this.#waitMs - this.#clock.nowMs();
+      const isShared = this.#used > (this.#holds.get(owner) ?? 0);
+      const hope = isShared || [...this.#holders].some((holder) => holder.expectsRelease);
       if (!hope || left <= 0) {
         if (await this.#fitsAfter('all', bytes)) break;
         throw new FsError(
@@ -107,14 +120,19 @@ export class TempSpace {
       }
       await this.#released(Math.min(left, 1000));
     }
+    this.#holds.set(owner, (this.#holds.get(owner) ?? 0) + bytes);
     this.#used += bytes;
     this.#sinceCheck += bytes;
     this.#diskFree -= bytes;
     this.#peak = Math.max(this.#peak, this.#used);
   }
 
-  release(bytes: number): void {
+  release(bytes: number, owner?: object): void {
     if (bytes <= 0) return;
+    const left = (this.#holds.get(owner) ?? 0) - bytes;
+    if (left > 0) this.#holds.set(owner, left);
+    else this.#holds.delete(owner);
+    this.#givenBackMs = this.#clock.nowMs();
     this.#used -= bytes;
     this.#diskFree += bytes;
     this.nudge();
@@ -125,6 +143,14 @@ export class TempSpace {
     const waiting = this.#wake;
     this.#wake = [];
     for (const wake of waiting) wake();
+  }
+
+  /** Whether the file that has come farthest then can still come to its end. */
+  #leavesEnough(bytes: number, owner: object | undefined): boolean {
+    const own = (this.#holds.get(owner) ?? 0) + bytes;
+    const farthest = Math.max(own, ...this.#holds.values());
+    const left = this.limit - this.#used - bytes;
+    return left >= 0 && this.#enough - farthest <= left;
   }
 
   async #fitsAfter(how: 'spare' | 'all', bytes: number): Promise<boolean> {

@@ -36,6 +36,23 @@ async function useLargeFile(t: Test): Promise<{
   return { core, program, handle, warnings };
 }
 
+void t.test('files that together are larger than the temp directory take turns', async (t) => {
+  const settings = { partSize, tempLimit, timeoutMs: 60_000 };
+  const core = await useCore(t, { settings, log: silentLog });
+  const program = new Program(core.fs);
+  const bytes = randomBytes(2 * partSize);
+  const names = Array.from({ length: 8 }, (_none, index) => `/f${index}`);
+  await Promise.all(
+    names.map(async (name) => {
+      const handle = await program.create(name, { access: 'write' });
+      await writeAll(program, handle, bytes);
+      await program.close(handle);
+    }),
+  );
+  t.ok(core.fs.status.tempPeak <= tempLimit, 'no more disk than allowed');
+  for (const name of names) t.ok((await core.bucket.bytes(`alice${name}`)).equals(bytes), name);
+});
+
 void t.test('a large file whose beginning is filled in at the end arrives', async (t) => {
   const { core, program, handle } = await useLargeFile(t);
   await program.write(handle, 'HEADER', 4);
