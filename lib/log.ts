@@ -8,8 +8,8 @@
  */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
-import { printable, printableLines } from './printable.js';
-import { redactor } from './redact.js';
+import { printable, printableLines } from './host/printable.js';
+import { redactor } from './observability/redact.js';
 
 export const logLevels = ['error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof logLevels)[number];

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { systemErrorCode } from './errors.js';
-import { parseMountInfo } from './mount-table.js';
+import { parseMountInfo } from './host/mount-table.js';
 
 /** For people. */
 export function cutOff(mountPoint: string, views: readonly string[]): string {

@@ -3,8 +3,8 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { systemErrorCode } from './errors.js';
-import type { ProcessIdentity } from './process-identity.js';
-import type { UserIds } from './run-as.js';
+import type { ProcessIdentity } from './host/process-identity.js';
+import type { UserIds } from './host/run-as.js';
 
 const phases = ['mounting', 'mounted', 'draining', 'ended'] as const;
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { HeadObjectCommand } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { runCommand, type Ending } from '../lib/demo/child.js';
-import { optionRows } from '../lib/option-table.js';
+import { optionRows } from '../lib/options/table.js';
 import { keyVariables, testBucket, useClient, useEndpoint } from './support/embedded.js';
 import { useMachine } from './support/machine.js';
 

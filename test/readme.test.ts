@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { optionGroups, optionRows } from '../lib/option-table.js';
+import { optionGroups, optionRows } from '../lib/options/table.js';
 
 const top = join(import.meta.dirname, '../..');
 const readme = readFileSync(join(top, 'README.md'), 'utf8');

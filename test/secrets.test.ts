@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { freePort } from '../lib/demo/sshd.js';
 import { startEndpoint, type Endpoint } from '../lib/endpoint/endpoint.js';
-import { findRecord } from '../lib/runtime-record.js';
+import { findRecord } from '../lib/host/runtime-record.js';
 import { startForwardProxy } from './support/forward-proxy.js';
 import { makePlace } from './support/place.js';
 

@@ -1,6 +1,6 @@
 /** What the commands share in how their words are read. */
 import { Command, Option } from 'commander';
-import type { WrittenOption } from '../options.js';
+import type { WrittenOption } from '../options/options.js';
 
 /** Takes the exit code of the command that ran. */
 export type Done = (exitCode: number) => void;

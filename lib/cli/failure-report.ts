@@ -4,11 +4,11 @@
  */
 import { CommanderError } from 'commander';
 import { systemErrorCode } from '../errors.js';
-import { Failure, messageOf, type ExitCode } from '../failure.js';
+import { Failure, messageOf, type ExitCode } from '../host/failure.js';
 import type { LogLevel } from '../log.js';
-import { UsageError } from '../options.js';
-import { reportToParent } from '../parent-channel.js';
-import { printable, printableLines } from '../printable.js';
+import { UsageError } from '../options/options.js';
+import { reportToParent } from '../mount/parent-channel.js';
+import { printable, printableLines } from '../host/printable.js';
 
 /** Set once options are read: at debug level failures show where they arose. */
 let showsStacks = false;

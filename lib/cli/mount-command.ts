@@ -3,11 +3,16 @@
  * option table and its opposite.
  */
 import { Option, type Command } from 'commander';
-import { planMount, planService, type MountPlan, type MountRequest } from '../mount-request.js';
-import { optionGroups, optionRows, type Ambient } from '../option-table.js';
-import { isSwitch, oppositeName, type WrittenOption } from '../options.js';
+import {
+  planMount,
+  planService,
+  type MountPlan,
+  type MountRequest,
+} from '../options/mount-plan.js';
+import { optionGroups, optionRows, type Ambient } from '../options/table.js';
+import { isSwitch, oppositeName, type WrittenOption } from '../options/options.js';
 import { baseCommand, separate, withOperands, type Done } from './command-words.js';
-import { printableLines } from '../printable.js';
+import { printableLines } from '../host/printable.js';
 import { complain, showStacksAt } from './failure-report.js';
 
 /** `mount` with one commander option for each row of the table and its opposite. */
@@ -50,7 +55,7 @@ async function runService(name: keyof typeof serviceHelp, request: MountRequest)
   showStacksAt(planned.options.logLevel);
   const print = (text: string) => void process.stdout.write(`${printableLines(text)}\n`);
   if (name === 'policy') {
-    const { leastPolicy } = await import('../policy.js');
+    const { leastPolicy } = await import('../preflight/least-policy.js');
     print(JSON.stringify(leastPolicy(planned.source, planned.options), null, 2));
     return 0;
   }
@@ -123,10 +128,10 @@ export function plan(request: MountRequest): MountPlan {
 export async function mount(request: MountRequest, foreground: boolean): Promise<number> {
   const planned = plan(request);
   if (foreground) {
-    const { runMount } = await import('../mount.js');
+    const { runMount } = await import('../mount/mount.js');
     return runMount(planned);
   }
-  const { mountInBackground } = await import('../background.js');
+  const { mountInBackground } = await import('../mount/background.js');
   return mountInBackground(request, planned, complain);
 }
 

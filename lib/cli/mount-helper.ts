@@ -1,7 +1,7 @@
 /** `mount.s3jail`: the mount command as mount(8) and fstab know it. */
 import { Option } from 'commander';
-import { UsageError } from '../options.js';
-import { readVersion } from '../version.js';
+import { UsageError } from '../options/options.js';
+import { readVersion } from '../host/version.js';
 import { baseCommand, separate, withOperands } from './command-words.js';
 import { complain } from './failure-report.js';
 import { mount, plan } from './mount-command.js';
@@ -36,7 +36,7 @@ export async function runMountHelper(args: readonly string[]): Promise<number> {
   }
   const [operands, commandLine] = separate(command.args);
   const request = { operands, commandLine, lists: flags.o ?? [], sloppy: flags.sloppy === true };
-  const { asksForRemount, runRemount } = await import('../remount.js');
+  const { asksForRemount, runRemount } = await import('../mount/remount.js');
   if (asksForRemount(request.lists)) {
     await runRemount(operands.at(-1) ?? '', request.lists);
     return 0;

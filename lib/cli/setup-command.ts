@@ -1,7 +1,7 @@
 /** `setup`: its words, and the request they make. */
 import { Option, type Command } from 'commander';
-import { UsageError } from '../options.js';
-import { printable } from '../printable.js';
+import { UsageError } from '../options/options.js';
+import { printable } from '../host/printable.js';
 import { baseCommand, listOption, type Done } from './command-words.js';
 
 interface SetupFlags {
@@ -45,7 +45,7 @@ async function setup(
   if (isRemoval !== (source === undefined)) {
     throw new UsageError(['setup takes USER SOURCE, or USER --remove; see s3jail setup --help']);
   }
-  const { runSetup } = await import('../setup.js');
+  const { runSetup } = await import('../setup/setup.js');
   const request = {
     user,
     source,

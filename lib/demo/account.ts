@@ -7,8 +7,8 @@
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
-import { findLocalUser, type LocalUser } from '../passwd.js';
-import { isAlive, ownIdentity } from '../process-identity.js';
+import { findLocalUser, type LocalUser } from '../host/accounts.js';
+import { isAlive, ownIdentity } from '../host/process-identity.js';
 import { runCommand } from './child.js';
 
 export interface Account {

@@ -6,9 +6,9 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../errors.js';
-import { detach, findMount, readMountTable } from '../mount-table.js';
+import { detach, findMount, readMountTable } from '../host/mount-table.js';
 import { Child } from './child.js';
-import threadPool from '../thread-pool.cjs';
+import threadPool from '../host/thread-pool.cjs';
 
 export interface MountProcessSettings {
   /** `s3://bucket/prefix/` */

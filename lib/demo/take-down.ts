@@ -1,5 +1,5 @@
 /** What has to be undone, in reverse order, whatever happened in between. */
-import { messageOf } from '../failure.js';
+import { messageOf } from '../host/failure.js';
 
 export class TakeDown {
   readonly #steps: { readonly what: string; readonly undo: () => Promise<void> }[] = [];

@@ -5,9 +5,9 @@
  * ordinary keys. Keys and query values are percent-decoded UTF-8; anything else is InvalidURI.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Segment } from './segment.js';
-import type { Principal } from './identity.js';
-import { S3Error } from './s3-error.js';
+import type { Segment } from './storage/segment.js';
+import type { Principal } from './access/identity.js';
+import { S3Error } from './wire/s3-error.js';
 
 /** A decoded query; the first of equal names counts. */
 export class Query {

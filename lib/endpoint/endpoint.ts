@@ -7,9 +7,9 @@
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { newBucketRecord, isBucketName, type BucketOptions } from './bucket-handlers.js';
-import { Identities, type AccessKey, type SessionCredentials } from './identity.js';
-import { ObjectFolder } from './object-folder.js';
+import { newBucketRecord, isBucketName, type BucketOptions } from './handlers/bucket-handlers.js';
+import { Identities, type AccessKey, type SessionCredentials } from './access/identity.js';
+import { ObjectFolder } from './storage/object-folder.js';
 import { Front } from './server.js';
 import type { Role, Service, SizeLimits } from './service.js';
 

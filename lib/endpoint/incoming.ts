@@ -6,12 +6,12 @@
  * publishing; a body that fails its checks leaves nothing.
  */
 import { createHash } from 'node:crypto';
-import type { Bytes } from './byte-range.js';
-import { sliceSegments, type Segment } from './segment.js';
-import { receiveBody } from './body.js';
+import type { Bytes } from './wire/byte-range.js';
+import { sliceSegments, type Segment } from './storage/segment.js';
+import { receiveBody } from './wire/body.js';
 import type { Call } from './call.js';
-import { startChecksum, type ChecksumAlgorithm } from './checksum.js';
-import type { StoredObject } from './records.js';
+import { startChecksum, type ChecksumAlgorithm } from './wire/checksum.js';
+import type { StoredObject } from './storage/records.js';
 import { randomEtag, type Service } from './service.js';
 
 /** Bytes on disk, not yet anybody's object. */

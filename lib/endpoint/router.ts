@@ -2,8 +2,8 @@
  * From a checked call to the handler of its action.
  */
 import { maxKeyBytes } from '../path.js';
-import { checkBucketHeaders } from './access.js';
-import { classifyAction, type S3Action } from './actions.js';
+import { checkBucketHeaders } from './access/access.js';
+import { classifyAction, type S3Action } from './access/actions.js';
 import {
   bucketLocation,
   bucketVersioning,
@@ -11,11 +11,11 @@ import {
   deleteBucket,
   headBucket,
   listBuckets,
-} from './bucket-handlers.js';
+} from './handlers/bucket-handlers.js';
 import type { Call, Reply } from './call.js';
-import { copyObject, uploadPartCopy } from './copy-handlers.js';
-import { listObjectsV1, listObjectsV2, listParts, listUploads } from './list-handlers.js';
-import type { Bucket } from './object-folder.js';
+import { copyObject, uploadPartCopy } from './handlers/copy-handlers.js';
+import { listObjectsV1, listObjectsV2, listParts, listUploads } from './handlers/list-handlers.js';
+import type { Bucket } from './storage/object-folder.js';
 import {
   deleteObject,
   deleteObjects,
@@ -23,11 +23,16 @@ import {
   putObject,
   readObject,
   restoreObject,
-} from './object-handlers.js';
-import { S3Error } from './s3-error.js';
+} from './handlers/object-handlers.js';
+import { S3Error } from './wire/s3-error.js';
 import type { Service } from './service.js';
-import { deleteTags, getTags, putTags } from './tag-handlers.js';
-import { abortUpload, completeUpload, createUpload, uploadPart } from './upload-handlers.js';
+import { deleteTags, getTags, putTags } from './handlers/tag-handlers.js';
+import {
+  abortUpload,
+  completeUpload,
+  createUpload,
+  uploadPart,
+} from './handlers/upload-handlers.js';
 
 type BucketAction = Exclude<S3Action, 'ListBuckets' | 'CreateBucket'>;
 type Handler = (service: Service, call: Call, bucket: Bucket) => Reply | Promise<Reply>;

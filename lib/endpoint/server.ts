@@ -10,13 +10,13 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { systemErrorCode } from '../errors.js';
-import { authenticate } from './access.js';
+import { authenticate } from './access/access.js';
 import { parseTarget, type Call, type Content, type Reply, type Target } from './call.js';
 import { answerCall } from './router.js';
-import { S3Error } from './s3-error.js';
+import { S3Error } from './wire/s3-error.js';
 import type { Service } from './service.js';
-import { answerSts } from './sts.js';
-import { children, plainDocument } from './xml.js';
+import { answerSts } from './access/sts.js';
+import { children, plainDocument } from './wire/xml.js';
 
 /** Hears of failures that are the endpoint's own. */
 export type OnInternalError = (error: unknown) => void;

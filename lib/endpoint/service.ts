@@ -2,8 +2,8 @@
  * What all handlers share: the folder, the rules that a test may change, and new entity tags.
  */
 import { randomBytes } from 'node:crypto';
-import type { Identities } from './identity.js';
-import type { ObjectFolder } from './object-folder.js';
+import type { Identities } from './access/identity.js';
+import type { ObjectFolder } from './storage/object-folder.js';
 
 /** S3's size limits, in bytes. Tests make them smaller, to reach them. */
 export interface SizeLimits {

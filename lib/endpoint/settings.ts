@@ -2,8 +2,8 @@
  * How a request says an object is to be stored: headers, user metadata, class, encryption, tags.
  */
 import type { Call } from './call.js';
-import type { ObjectSettings } from './records.js';
-import { S3Error } from './s3-error.js';
+import type { ObjectSettings } from './storage/records.js';
+import { S3Error } from './wire/s3-error.js';
 
 /** Headers that are kept and sent back as they came. */
 const keptHeaders = [

@@ -31,7 +31,7 @@ async function choose(option: DriverOption): Promise<Choice> {
 }
 
 async function fuseNative(why: string): Promise<Choice> {
-  const { fuseNativeDriver } = await import('./fuse-native.js');
+  const { fuseNativeDriver } = await import('./native/index.js');
   return { driver: fuseNativeDriver, why };
 }
 
@@ -51,6 +51,6 @@ export async function driverReadiness(option: DriverOption): Promise<Readiness> 
     const cure = kernel.able ? '' : '; run as root on a machine or in a container with /dev/fuse';
     return { name: 'kernel', able: kernel.able, reason: kernel.reason + cure };
   }
-  const { mayUseLibfuse } = await import('./fuse-native.js');
+  const { mayUseLibfuse } = await import('./native/index.js');
   return { name: 'fuse-native', ...mayUseLibfuse() };
 }

@@ -1,5 +1,5 @@
 /**
- * The driver port: what any binding to the kernel must offer. Two implementations: `fuse-native.ts`
+ * The driver port: what any binding to the kernel must offer. Two implementations: `fuse/native/index.ts`
  * (libfuse 2 through the npm package) and `kernel/` (the /dev/fuse protocol). One suite judges both.
  */
 import type { Log } from '../log.js';

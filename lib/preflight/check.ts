@@ -3,13 +3,13 @@
  * thing whether it is there; mounts nothing and leaves nothing behind.
  */
 import { isStoreError, type StoreError } from '../errors.js';
-import { messageOf, type ExitCode } from '../failure.js';
+import { messageOf, type ExitCode } from '../host/failure.js';
 import { createLog, silentLog, type Log } from '../log.js';
-import { storeOptionsOf, type ServicePlan } from '../mount-request.js';
-import type { MountOptions } from '../option-table.js';
-import { giveUpRoot } from '../run-as.js';
+import { storeOptionsOf, type ServicePlan } from '../options/mount-plan.js';
+import type { MountOptions } from '../options/table.js';
+import { giveUpRoot } from '../host/run-as.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';
-import { showSource } from '../source.js';
+import { showSource } from '../options/source.js';
 import { BucketTrial } from './bucket-trial.js';
 import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';

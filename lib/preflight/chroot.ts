@@ -1,9 +1,9 @@
 /** Whether sshd would take the mount point as ChrootDirectory, or the directory above it. */
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { findChrootFaults } from '../chroot-path.js';
+import { findChrootFaults } from '../host/chroot-path.js';
 import { systemErrorCode } from '../errors.js';
-import type { MountOptions } from '../option-table.js';
+import type { MountOptions } from '../options/table.js';
 import type { Findings } from './findings.js';
 
 /**

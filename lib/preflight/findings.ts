@@ -1,5 +1,5 @@
 /** What a preflight found: one line for each thing looked at. */
-import { printable } from '../printable.js';
+import { printable } from '../host/printable.js';
 
 export type Verdict = 'ok' | 'warn' | 'FAIL';
 

@@ -1,10 +1,10 @@
 /** What this machine has to offer for a mount: a driver, and room for files on their way. */
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { messageOf } from '../failure.js';
+import { messageOf } from '../host/failure.js';
 import { driverReadiness } from '../fuse/choose.js';
-import type { MountOptions } from '../option-table.js';
-import { showSize } from '../option-values.js';
+import type { MountOptions } from '../options/table.js';
+import { showSize } from '../options/values.js';
 import type { Findings } from './findings.js';
 
 export async function checkMachine(options: MountOptions, findings: Findings): Promise<void> {

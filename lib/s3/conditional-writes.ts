@@ -24,7 +24,7 @@ import {
 import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { Condition, ETag, WriteOptions } from '../store.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import { copySource } from './copy-source.js';
 import { scratchKey } from './delete-right.js';
 import type { DeleteRight } from './delete-right.js';

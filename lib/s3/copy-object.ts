@@ -24,7 +24,7 @@ import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
 import type { CopySource, ETag, Stored, WriteOptions } from '../store.js';
 import type { ConditionInput } from './conditional-writes.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import { copySource } from './copy-source.js';
 import { describedInput, keptClass } from './description.js';
 import type { Descriptions } from './description.js';

@@ -16,7 +16,7 @@ import { LRUCache } from 'lru-cache';
 import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
 import type { Key } from '../path.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 
 /** Refusals of single keys; after that long the answer may be another one. */
 const remembered = { max: 1000, ttl: 60_000 };

@@ -15,7 +15,7 @@ import type { StoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { CopySource, WriteOptions } from '../store.js';
 import { conditionFailed } from './conditional-writes.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import type { CreateInput } from './multipart.js';
 import { entityTag, isArchiveClass, ownMetadata } from './object-info.js';
 import { definedOf, newObjectInput } from './write-input.js';

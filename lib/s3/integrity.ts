@@ -14,7 +14,7 @@ import { createHash } from 'node:crypto';
 
 import { StoreError, isStoreError } from '../errors.js';
 import { Limitation } from '../limitation.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import { base64Crc32 } from './stored-checksum.js';
 import { StreamedBody } from './streamed-body.js';
 

@@ -14,7 +14,7 @@ import { StoreError, isStoreError } from '../errors.js';
 import { sortsAfter } from '../path.js';
 import type { Key } from '../path.js';
 import type { ETag, ListOptions, ListPage, ObjectInfo } from '../store.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import type { Listings } from './listing.js';
 import { ListingProgress } from './listing-progress.js';
 import { decodedName, namesOfAnswer, pageOfAnswer } from './object-info.js';

@@ -15,10 +15,10 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import { Limitation } from '../limitation.js';
-import type { Connection, SendCommand } from './connection.js';
+import type { Connection, SendCommand } from './connection/connection.js';
 import { sortsAfter } from '../path.js';
 import { decodedName } from './object-info.js';
-import { toStoreError } from './s3-errors.js';
+import { toStoreError } from './connection/s3-errors.js';
 
 export class Listings {
   readonly #connection: Connection;

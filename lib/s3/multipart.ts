@@ -35,7 +35,7 @@ import type {
 import { AbandonedUploads } from './abandoned-uploads.js';
 import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import { copySource } from './copy-source.js';
 import type { Integrity } from './integrity.js';
 import { proveGone, unproven } from './evidence.js';

@@ -15,7 +15,7 @@ import { LRUCache } from 'lru-cache';
 
 import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import type { ListPages } from './list-pages.js';
 import { newObjectInput } from './write-input.js';
 

@@ -17,7 +17,7 @@ import { LRUCache } from 'lru-cache';
 
 import { StoreError, isStoreError } from '../errors.js';
 import { Limitation } from '../limitation.js';
-import type { Beginning } from '../upload-journal.js';
+import type { Beginning } from './upload-journal.js';
 import type { Log } from '../log.js';
 import { PartRules, PartsRefused } from '../part-rules.js';
 import { maxKeyBytes } from '../path.js';
@@ -38,11 +38,11 @@ import type {
   UploadedPart,
   WriteOptions,
 } from '../store.js';
-import type { StoreOptions } from './client.js';
+import type { StoreOptions } from './connection/client.js';
 import { ConditionalWrites, conditionFailed, conditionalActions } from './conditional-writes.js';
 import type { ConditionalAction, Kept } from './conditional-writes.js';
-import { Connection } from './connection.js';
-import type { StoreCounters } from './connection.js';
+import { Connection } from './connection/connection.js';
+import type { StoreCounters } from './connection/connection.js';
 import { Copier } from './copy-object.js';
 import { DeleteRight } from './delete-right.js';
 import { Descriptions } from './description.js';

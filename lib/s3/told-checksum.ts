@@ -7,7 +7,7 @@ import { HeadObjectCommand } from '@aws-sdk/client-s3';
 
 import { isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import { entityTag } from './object-info.js';
 import { isMultipartTag, wholeCrc32Of } from './stored-checksum.js';
 import type { ChecksumFields } from './stored-checksum.js';

@@ -17,7 +17,7 @@ import type { MultipartUpload as ListedUpload } from '@aws-sdk/client-s3';
 import { isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { MultipartUpload } from '../store.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 
 /** Some servers list whole seconds. */
 const clockGrainMs = 1000;

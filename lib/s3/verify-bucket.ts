@@ -8,11 +8,11 @@
  */
 import { unlessAborted } from '../abort.js';
 import { StoreError } from '../errors.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import type { Listings } from './listing.js';
 import { mustBeListing } from './object-info.js';
-import { errorFacts, isElsewhere, plainText, toStoreError } from './s3-errors.js';
-import type { ErrorFacts } from './s3-errors.js';
+import { errorFacts, isElsewhere, plainText, toStoreError } from './connection/s3-errors.js';
+import type { ErrorFacts } from './connection/s3-errors.js';
 
 const action = 'ListObjectsV2';
 /** For one try; credentials from a metadata service take their own time before it. */

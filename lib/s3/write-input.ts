@@ -10,7 +10,7 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import type { WriteOptions } from '../store.js';
-import type { StoreOptions } from './client.js';
+import type { StoreOptions } from './connection/client.js';
 
 export type NewObjectInput = Pick<
   PutObjectCommandInput,

@@ -1,6 +1,6 @@
 /** The user that sshd lets in, with no password, no home and no shell: only SFTP is theirs. */
-import { Failure } from '../failure.js';
-import { findLocalUser } from '../passwd.js';
+import { Failure } from '../host/failure.js';
+import { findLocalUser } from '../host/accounts.js';
 import { mustRun, type Step } from './steps.js';
 
 /** Comment field of users that setup made; only those are removed again. */

@@ -1,7 +1,7 @@
 /** A user's mount as a line of /etc/fstab, for machines that systemd does not run. */
-import { Failure } from '../failure.js';
-import { isDead } from '../mount-point.js';
-import { findMount } from '../mount-table.js';
+import { Failure } from '../host/failure.js';
+import { isDead } from '../host/mount-point.js';
+import { findMount } from '../host/mount-table.js';
 import { fstab } from './neighbours.js';
 import { mustRun, readIfThere, replaceFile, take, type Conduct, type Step } from './steps.js';
 import { withFstabLine, withoutFstabLine } from './tables.js';
@@ -58,7 +58,7 @@ function unmountStep(mountPoint: string): Step {
     what: `unmount ${mountPoint}`,
     isDone: () => Promise.resolve(findMount(mountPoint) === undefined),
     run: async () => {
-      const { runUnmount } = await import('../unmount.js');
+      const { runUnmount } = await import('../mount/unmount.js');
       const lost: string[] = [];
       if ((await runUnmount(mountPoint, (line) => lost.push(line))) === 0) return;
       throw new Failure(2, `${mountPoint}: ${lost.join('; ')}`);

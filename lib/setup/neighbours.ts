@@ -4,9 +4,9 @@
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Failure } from '../failure.js';
-import { splitOptionList } from '../options.js';
-import { parseSecretSource, showSource, type Source } from '../source.js';
+import { Failure } from '../host/failure.js';
+import { splitOptionList } from '../options/options.js';
+import { parseSecretSource, showSource, type Source } from '../options/source.js';
 import { readIfThere, unlessAbsent } from './steps.js';
 import { fstabLines, readVariable } from './tables.js';
 

@@ -4,7 +4,7 @@
  * by mistake, in whatever form, is none.
  */
 import { readFile } from 'node:fs/promises';
-import { Failure, messageOf } from '../failure.js';
+import { Failure, messageOf } from '../host/failure.js';
 
 /** Options may stand before, a comment behind. */
 const keyPattern = /(?:^|\s)((?:ssh|ecdsa|sk)-[\w.@-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:\s|$)/;

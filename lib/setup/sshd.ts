@@ -1,7 +1,7 @@
 /** What sshd is told of a user, and whether it understood. */
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { Failure, messageOf } from '../failure.js';
+import { Failure, messageOf } from '../host/failure.js';
 import { fileStep, mustRun, outputOf, succeeds, type Step } from './steps.js';
 
 const sshd = '/usr/sbin/sshd';

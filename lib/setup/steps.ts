@@ -7,9 +7,9 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { bareEnvironment } from '../bare-environment.js';
+import { bareEnvironment } from '../host/bare-environment.js';
 import { systemErrorCode } from '../errors.js';
-import { Failure, messageOf } from '../failure.js';
+import { Failure, messageOf } from '../host/failure.js';
 
 export interface Step {
   /** what it does, as in "make the user alice" */

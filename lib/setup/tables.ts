@@ -2,7 +2,7 @@
  * The two places that can hold a user's mount: an environment file for the unit, and a line of
  * /etc/fstab. Both belong to the administrator, so what is not ours is left as it stands.
  */
-import { Failure } from '../failure.js';
+import { Failure } from '../host/failure.js';
 
 /** A variable of an environment file. */
 export type Variables = Readonly<Record<string, string>>;

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { variableOf } from '../options.js';
+import { variableOf } from '../options/options.js';
 import { environmentDirectory, environmentFile } from './neighbours.js';
 import {
   directoryRemovalStep,

@@ -1,8 +1,8 @@
 /** What `s3jail setup` is asked to make, checked before anything is made. */
 import { join, resolve } from 'node:path';
-import { planMount } from '../mount-request.js';
-import { splitOptionList, UsageError } from '../options.js';
-import { showSource, type Source } from '../source.js';
+import { planMount } from '../options/mount-plan.js';
+import { splitOptionList, UsageError } from '../options/options.js';
+import { showSource, type Source } from '../options/source.js';
 import { isSystemdRunning } from './steps.js';
 
 export interface SetupRequest {

@@ -4,14 +4,19 @@
  */
 import { request, type IncomingMessage } from 'node:http';
 import { systemErrorCode } from '../errors.js';
-import { messageOf } from '../failure.js';
-import { isDead } from '../mount-point.js';
-import { isOurs, ownerOf, readMountTable, type MountEntry } from '../mount-table.js';
-import { isAlive } from '../process-identity.js';
-import { asUser } from '../run-as.js';
-import { findRecord, ownRecords, type FoundRecord, type RuntimeState } from '../runtime-record.js';
+import { messageOf } from '../host/failure.js';
+import { isDead } from '../host/mount-point.js';
+import { isOurs, ownerOf, readMountTable, type MountEntry } from '../host/mount-table.js';
+import { isAlive } from '../host/process-identity.js';
+import { asUser } from '../host/run-as.js';
+import {
+  findRecord,
+  ownRecords,
+  type FoundRecord,
+  type RuntimeState,
+} from '../host/runtime-record.js';
 import { parseReport } from './parse-report.js';
-import type { StatusReport } from './report.js';
+import type { StatusReport } from '../observability/status-report.js';
 
 /**
  * - `mounting`, `mounted`, `draining`: the process says so, and has answered

@@ -2,7 +2,7 @@
  * The report of a mount's process as it comes out of its socket: copied field by field, so that nothing
  * else goes on, and nobody who prints it meets a field that is missing or of another kind.
  */
-import type { StatusReport } from './report.js';
+import type { StatusReport } from '../observability/status-report.js';
 
 /** What a value has to be: these alone, a list of one kind, values of one kind by name, or a record. */
 type Shape =

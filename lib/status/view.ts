@@ -1,8 +1,8 @@
 /** A mount's status as lines for people. */
-import { showSize } from '../option-values.js';
-import { printable } from '../printable.js';
+import { showSize } from '../options/values.js';
+import { printable } from '../host/printable.js';
 import type { MountStatus } from './ask.js';
-import type { Count, StatusReport } from './report.js';
+import type { Count, StatusReport } from '../observability/status-report.js';
 
 /** Open uploads and problems shown in full. */
 const listed = { uploads: 10, problems: 5 };

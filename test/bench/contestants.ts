@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from '../../lib/demo/child.js';
 import { detachMounts, startMount } from '../../lib/demo/mount-process.js';
-import { findMount } from '../../lib/mount-table.js';
+import { findMount } from '../../lib/host/mount-table.js';
 import type { Place } from './storage.js';
 
 export interface MountOrder {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Child, runCommand, sendSignal, type Ending } from '../../lib/demo/child.js';
 import { program } from '../../lib/demo/mount-process.js';
-import { readMountTable } from '../../lib/mount-table.js';
+import { readMountTable } from '../../lib/host/mount-table.js';
 import { failed, succeeded } from '../support/expect.js';
 import { sha256OfFile, writeRandomFile } from '../support/local-files.js';
 import { makePlace } from '../support/place.js';

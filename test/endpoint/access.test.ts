@@ -15,7 +15,7 @@ import {
   STSServiceException,
 } from '@aws-sdk/client-sts';
 import t, { type Test } from 'tap';
-import { isAllowed, type PolicyDocument } from '../../lib/endpoint/policy.js';
+import { isAllowed, type PolicyDocument } from '../../lib/endpoint/access/policy.js';
 import { refusal, testBucket, testKey, useClient, useEndpoint } from '../support/embedded.js';
 
 const Bucket = testBucket;

@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { ChunkedDecoder } from '../../lib/endpoint/chunked.js';
-import { S3Error } from '../../lib/endpoint/s3-error.js';
+import { ChunkedDecoder } from '../../lib/endpoint/wire/chunked.js';
+import { S3Error } from '../../lib/endpoint/wire/s3-error.js';
 
 const minChunk = 8192;
 

@@ -4,7 +4,7 @@
 import { appendFile, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Journal, readJournal } from '../../lib/endpoint/journal.js';
+import { Journal, readJournal } from '../../lib/endpoint/storage/journal.js';
 import { temporaryDirectory } from '../support/embedded.js';
 
 async function newJournal(t: Test, records: readonly unknown[]): Promise<string> {

@@ -11,8 +11,13 @@ import {
   PutObjectCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
-import { decodeToken, encodeToken, listKeys, type Position } from '../../lib/endpoint/listing.js';
-import { compareUtf8, SortedKeys } from '../../lib/endpoint/sorted-keys.js';
+import {
+  decodeToken,
+  encodeToken,
+  listKeys,
+  type Position,
+} from '../../lib/endpoint/handlers/listing.js';
+import { compareUtf8, SortedKeys } from '../../lib/endpoint/storage/sorted-keys.js';
 import { refusal, testBucket, useClient, useEndpoint } from '../support/embedded.js';
 
 const Bucket = testBucket;

@@ -2,8 +2,8 @@
 import { GetObjectTaggingCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
 import { silentLog } from '../../lib/log.js';
-import { writeMarker } from '../../lib/markers.js';
-import { DirectoryMove } from '../../lib/rename-directory.js';
+import { writeMarker } from '../../lib/filesystem/markers.js';
+import { DirectoryMove } from '../../lib/filesystem/rename-directory.js';
 import {
   bytes,
   key,

@@ -13,7 +13,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
 import { crc32 } from 'node:zlib';
-import { Filesystem } from '../../lib/filesystem.js';
+import { Filesystem } from '../../lib/filesystem/filesystem.js';
 import { silentLog } from '../../lib/log.js';
 import { base64Crc32 } from '../../lib/s3/stored-checksum.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';

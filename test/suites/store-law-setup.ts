@@ -6,7 +6,7 @@ import type { StoreErrorDetail, StoreErrorKind } from '../../lib/errors.js';
 import type { LogFields } from '../../lib/log.js';
 import { normalisePrefix } from '../../lib/path.js';
 import type { Key } from '../../lib/path.js';
-import type { StoreOptions } from '../../lib/s3/client.js';
+import type { StoreOptions } from '../../lib/s3/connection/client.js';
 import { S3Store } from '../../lib/s3/s3-store.js';
 import type { ETag } from '../../lib/store.js';
 import type { Bucket } from '../support/bucket.js';

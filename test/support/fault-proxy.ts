@@ -18,10 +18,10 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { classifyAction } from '../../lib/endpoint/actions.js';
+import { classifyAction } from '../../lib/endpoint/access/actions.js';
 import { parseTarget } from '../../lib/endpoint/call.js';
-import { S3Error } from '../../lib/endpoint/s3-error.js';
-import { children, plainDocument } from '../../lib/endpoint/xml.js';
+import { S3Error } from '../../lib/endpoint/wire/s3-error.js';
+import { children, plainDocument } from '../../lib/endpoint/wire/xml.js';
 import {
   FaultPlan,
   type ChosenFaults,

@@ -4,7 +4,7 @@
  * A fault is either *breaking*, and then at most one befalls a request, or it *shapes* traffic
  * (latency, bandwidth) and adds to others. Injections are asked in the order they were made.
  */
-import type { S3Action } from '../../lib/endpoint/actions.js';
+import type { S3Action } from '../../lib/endpoint/access/actions.js';
 
 /** `STS`: a POST to the service itself. `Unknown`: no action that the endpoint knows. */
 export type ProxyAction = S3Action | 'STS' | 'Unknown';

@@ -2,7 +2,7 @@
  * What servers make of a LIST: rewritings of the embedded endpoint's answers to ListObjectsV2, for the
  * fault proxy.
  */
-import { encodeToken } from '../../lib/endpoint/listing.js';
+import { encodeToken } from '../../lib/endpoint/handlers/listing.js';
 import type { FaultProxy } from './fault-proxy.js';
 import type { Injection, WholeAnswer } from './faults.js';
 

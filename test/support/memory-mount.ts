@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
-import { findMount } from '../../lib/mount-table.js';
+import { findMount } from '../../lib/host/mount-table.js';
 
 /** What the server can be told to do, and answers. */
 export type Order =

@@ -6,7 +6,7 @@ import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { detachMounts } from '../../lib/demo/mount-process.js';
-import { readMountTable } from '../../lib/mount-table.js';
+import { readMountTable } from '../../lib/host/mount-table.js';
 
 export async function makePlace(t: Test): Promise<string> {
   const directory = await mkdtemp('/var/lib/s3jail-test-');

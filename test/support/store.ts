@@ -1,7 +1,7 @@
 /** The store as tests open it: patient for seconds, silent, and closed with the test. */
 import type { Test } from 'tap';
 import { silentLog } from '../../lib/log.js';
-import type { StoreOptions } from '../../lib/s3/client.js';
+import type { StoreOptions } from '../../lib/s3/connection/client.js';
 import { S3Store } from '../../lib/s3/s3-store.js';
 import { testBucket } from './embedded.js';
 

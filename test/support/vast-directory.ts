@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Test } from 'tap';
-import { children, document, join, record, type Markup } from '../../lib/endpoint/xml.js';
+import { children, document, join, record, type Markup } from '../../lib/endpoint/wire/xml.js';
 import { listen } from './listen.js';
 
 export interface VastDirectory {

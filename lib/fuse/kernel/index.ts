@@ -10,7 +10,7 @@ import { accessSync, constants, openSync, readFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { bareEnvironment } from '../../bare-environment.js';
+import { bareEnvironment } from '../../host/bare-environment.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
 import type { Driver, Mounted, MountSettings, RootHelper } from '../driver.js';

@@ -9,7 +9,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { bareEnvironment } from '../../bare-environment.js';
+import { bareEnvironment } from '../../host/bare-environment.js';
 import { FsError, systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { RootHelper } from '../driver.js';

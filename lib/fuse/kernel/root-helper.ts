@@ -7,7 +7,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
-import { bareEnvironment } from '../../bare-environment.js';
+import { bareEnvironment } from '../../host/bare-environment.js';
 import type { RootHelper } from '../driver.js';
 import { mountType } from './mount-point.js';
 

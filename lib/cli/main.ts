@@ -1,0 +1,148 @@
+/**
+ * The commands: reads arguments, prints, exits. Nothing else of the program does either.
+ *
+ * Every line on stderr starts with `s3jail: `. A stack trace appears only at `--log-level debug`.
+ */
+import { Argument, type Command } from 'commander';
+import { baseCommand, type Done } from './command-words.js';
+import { complain, reportFailure } from './failure-report.js';
+import { mountCommand, serviceCommand } from './mount-command.js';
+import { runMountHelper } from './mount-helper.js';
+import { setupCommand } from './setup-command.js';
+import type { CommandFacts } from './manual.js';
+import { nearest } from '../options/nearest.js';
+import { UsageError } from '../options/options.js';
+import { readVersion } from '../host/version.js';
+
+export type Program = 's3jail' | 'mount.s3jail';
+
+/**
+ * Runs one command and ends the process with its exit code.
+ * @param args arguments without program and script
+ */
+export async function main(program: Program, args: readonly string[]): Promise<void> {
+  let exitCode: number;
+  try {
+    exitCode = await (program === 's3jail' ? runCommand(args) : runMountHelper(args));
+  } catch (error) {
+    exitCode = await reportFailure(error);
+  }
+  process.exit(exitCode);
+}
+
+async function runCommand(args: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = baseCommand('s3jail')
+    .description('Mounts one S3 prefix as a directory that sshd can serve to a chrooted SFTP user.')
+    .usage('COMMAND [options]')
+    .version(readVersion(), '--version', 'print the version')
+    .helpOption('--help', 'print this help; s3jail COMMAND --help explains a command')
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .enablePositionalOptions()
+    .action(() => refuseCommand(program));
+
+  const done: Done = (status) => (exitCode = status);
+  for (const command of [
+    mountCommand(done),
+    unmountCommand(done),
+    setupCommand(done),
+    serviceCommand('check', done),
+    serviceCommand('policy', done),
+    statusCommand(done),
+    demoCommand(done),
+    manualCommand(program),
+    completionCommand(program),
+  ]) {
+    program.addCommand(command);
+  }
+  await program.parseAsync(args, { from: 'user' });
+  return exitCode;
+}
+
+function unmountCommand(done: Done): Command {
+  return baseCommand('unmount')
+    .description('finish the uploads, then unmount')
+    .argument('<mountpoint>')
+    .usage('MOUNTPOINT [--if-dead]')
+    .option('--if-dead', 'only where its process is gone; leave a living mount alone')
+    .action(async (mountPoint: string, options: { ifDead?: boolean }) => {
+      const { runUnmount } = await import('../mount/unmount.js');
+      done(await runUnmount(mountPoint, complain, options));
+    });
+}
+
+function statusCommand(done: Done): Command {
+  return baseCommand('status')
+    .description('what the mounts here are and do: uploads, requests, last problems')
+    .argument('[mountpoint]')
+    .usage('[MOUNTPOINT] [--json]')
+    .option('--json', 'for programs')
+    .action(async (mountPoint: string | undefined, options: { json?: boolean }) => {
+      const { runStatus } = await import('../status/status.js');
+      done(await runStatus({ mountPoint, json: options.json === true }));
+    });
+}
+
+function demoCommand(done: Done): Command {
+  return baseCommand('demo')
+    .description('SFTP over S3 on this machine, with an S3 server, a mount and an sshd of its own')
+    .usage('[--script FILE]')
+    .option('--script <FILE>', 'run this sftp batch, take everything down, exit with its status')
+    .action(async (options: { script?: string }) => {
+      const { runDemo } = await import('../demo/demo.js');
+      done(await runDemo(options));
+    });
+}
+
+function manualCommand(program: Command): Command {
+  return baseCommand('manual')
+    .description('print the manual page s3jail(8), for man -l -')
+    .usage(' ')
+    .action(async () => {
+      const { manualPage } = await import('./manual.js');
+      process.stdout.write(manualPage(factsOf(program), readVersion()));
+    });
+}
+
+function completionCommand(program: Command): Command {
+  return baseCommand('completion')
+    .description('print what a shell completes commands and options with')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+    .usage('bash|zsh|fish')
+    .action(async (shell: 'bash' | 'zsh' | 'fish') => {
+      const { completionScript } = await import('./completion.js');
+      process.stdout.write(completionScript(shell, factsOf(program)));
+    });
+}
+
+/** The commands and options that help shows. */
+function factsOf(program: Command): CommandFacts[] {
+  return program.commands.map((command) => ({
+    name: command.name(),
+    usage: command.usage().trim(),
+    description: command.description(),
+    options: command.options
+      .filter(({ hidden }) => !hidden)
+      .map(({ flags, description }) => ({ flags, description })),
+  }));
+}
+
+function refuseCommand(program: Command): never {
+  const known = program.commands.map((command) => command.name());
+  const word = program.args[0];
+  if (word === undefined)
+    throw new UsageError([`a command is missing: ${known.join(', ')}; see s3jail --help`]);
+  if (word.startsWith('-')) {
+    const name = word.replace(/=.*$/s, '');
+    throw new UsageError([`there is no option ${name} before the command; see s3jail --help`]);
+  }
+  const looksLikeSource = word.includes('/');
+  if (looksLikeSource) {
+    throw new UsageError(['the first word has to be a command: s3jail mount SOURCE MOUNTPOINT']);
+  }
+  const meant = nearest(word.toLowerCase(), known);
+  const cure = meant === undefined ? `there are ${known.join(', ')}` : `did you mean ${meant}?`;
+  throw new UsageError([`there is no command ${word}; ${cure}`]);
+}

@@ -1,0 +1,28 @@
+/**
+ * The audit trail as the core writes it: one event for each file that was stored, read, renamed,
+ * deleted, or dropped because its client vanished.
+ */
+import type { FsError } from '../errors.js';
+import type { Caller } from '../operations.js';
+import type { Path } from '../path.js';
+
+export interface AuditEvent {
+  readonly action: 'store' | 'read' | 'rename' | 'delete' | 'discard';
+  readonly path: Path;
+  /** new name of what was renamed */
+  readonly to?: Path;
+  /** of the file stored, or handed out to its reader */
+  readonly bytes?: number;
+  /** since the file was opened; of the operation itself where nothing was */
+  readonly durationMs: number;
+  /** who opened the file or asked; absent where nobody did, or the driver does not know */
+  readonly caller?: Caller | undefined;
+  /** why it did not happen */
+  readonly failure?: FsError | undefined;
+}
+
+export interface AuditTrail {
+  record(event: AuditEvent): void;
+}
+
+export const noAudit: AuditTrail = { record: () => undefined };

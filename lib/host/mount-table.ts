@@ -1,0 +1,120 @@
+/**
+ * The kernel's mount table, and taking a mount out of it. No shell is involved: mount points are
+ * arguments of their own.
+ */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { bareEnvironment } from './bare-environment.js';
+import { systemErrorCode } from '../errors.js';
+import { Failure } from './failure.js';
+
+/** A line of /proc/self/mountinfo (proc(5)). */
+export interface MountEntry {
+  /** MAJOR:MINOR of the file system, the same wherever it is to be seen */
+  readonly device: string;
+  readonly mountPoint: string;
+  /** of the mount alone, such as `nosuid`; those of the file system are `superOptions` */
+  readonly options: readonly string[];
+  /** `ext4`, `fuse.s3jail`, … */
+  readonly type: string;
+  /** what was mounted, as mount(8) shows it */
+  readonly source: string;
+  readonly superOptions: readonly string[];
+}
+
+/** @throws Error (system error) where /proc is not mounted */
+export function readMountTable(): MountEntry[] {
+  return parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'));
+}
+
+/** The lines of mountinfo; the optional fields before ` - ` are skipped. */
+export function parseMountInfo(text: string): MountEntry[] {
+  const entries: MountEntry[] = [];
+  for (const line of text.split('\n')) {
+    const [left = '', right = ''] = line.split(' - ', 2);
+    const [, , device = '', , mountPoint, options = ''] = left.split(' ');
+    const [type, source, superOptions] = right.split(' ');
+    if (mountPoint === undefined || type === undefined || source === undefined) continue;
+    entries.push({
+      device,
+      mountPoint: unescapeOctal(mountPoint),
+      options: options.split(','),
+      type,
+      source: unescapeOctal(source),
+      superOptions: superOptions?.split(',') ?? [],
+    });
+  }
+  return entries;
+}
+
+/** The kernel writes space, tab, newline and backslash as `\` and three octal digits. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_all, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}
+
+/** What is mounted at exactly this place; the topmost where mounts are stacked. */
+export function findMount(mountPoint: string): MountEntry | undefined {
+  return readMountTable().findLast((entry) => entry.mountPoint === mountPoint);
+}
+
+/** Whether a mount was made by this program, alive or not. */
+export function isOurs(entry: MountEntry): boolean {
+  return /^fuse(\.s3jail)?$/.test(entry.type) && entry.source.startsWith('s3://');
+}
+
+/** Whether it only waits for somebody to look, to be mounted on then (x-systemd.automount). */
+export function isAutomount(entry: MountEntry | undefined): boolean {
+  return entry?.type === 'autofs';
+}
+
+/** The user that a FUSE mount was made for, from its `user_id` option. */
+export function ownerOf(entry: MountEntry): number | undefined {
+  const option = entry.superOptions.find((each) => each.startsWith('user_id='));
+  return option === undefined ? undefined : Number(option.slice('user_id='.length));
+}
+
+/**
+ * Takes a mount out of the table, by umount(8) or, without root, by FUSE's own helper.
+ * @param options.lazy also while it is in use; it disappears now and ends when the last user leaves
+ * @param options.cut with `lazy`: those users are cut off now (root only; umount2(2), MNT_FORCE)
+ * @throws Failure with exit code 32
+ */
+export async function detach(
+  mountPoint: string,
+  options: { lazy: boolean; cut?: boolean },
+): Promise<void> {
+  const failures: string[] = [];
+  for (const [program, args] of detachCommands(mountPoint, options)) {
+    try {
+      await promisify(execFile)(program, args, { env: bareEnvironment });
+      return;
+    } catch (error) {
+      // Each helper may be missing or may not be allowed to; the next one is tried.
+      const missing = systemErrorCode(error) === 'ENOENT';
+      failures.push(missing ? `${program} is not installed` : lastLine(error));
+    }
+  }
+  throw new Failure(32, `cannot unmount ${mountPoint}: ${failures.join('; ')}`);
+}
+
+function detachCommands(
+  mountPoint: string,
+  { lazy, cut }: { lazy: boolean; cut?: boolean },
+): [program: string, args: string[]][] {
+  // -i: no helper of the type is asked; -c: the path is not looked at, which a mount would answer.
+  const flags = ['-i', '-c', ...(lazy ? ['-l'] : []), ...(cut === true ? ['-f'] : [])];
+  if (process.geteuid?.() === 0) return [['umount', [...flags, '--', mountPoint]]];
+  const args = ['-u', ...(lazy ? ['-z'] : []), '--', mountPoint];
+  return [
+    ['fusermount3', args],
+    ['fusermount', args],
+  ];
+}
+
+function lastLine(error: unknown): string {
+  const text = error instanceof Error && 'stderr' in error ? String(error.stderr) : String(error);
+  return text.trim().split('\n').at(-1) ?? '';
+}

@@ -1,0 +1,137 @@
+/**
+ * What one mount process says of itself, as `s3jail status --json` prints it.
+ *
+ * Holds no secret: paths, names, figures, and where credentials come from.
+ */
+import type { FilesystemStatus } from '../filesystem/filesystem.js';
+import type { Mounted } from '../fuse/driver.js';
+import type { Figures, Metrics } from './metrics.js';
+import type { MountOptions } from '../options/table.js';
+import type { Problem } from './recent-problems.js';
+import type { S3Store } from '../s3/s3-store.js';
+
+/** Sizes in bytes; counts since the start of the process. */
+export interface StatusReport {
+  readonly mountPoint: string;
+  readonly source: string;
+  readonly pid: number;
+  readonly version: string;
+  /** ISO 8601 */
+  readonly since: string;
+  readonly driver: {
+    readonly name: string;
+    readonly why: string;
+    readonly limits: readonly string[];
+    readonly counters: Readonly<Record<string, number>>;
+  };
+  readonly endpoint: {
+    readonly place: string;
+    readonly credentials: string;
+    readonly capabilities: Readonly<Record<string, string>>;
+  };
+  readonly handles: number;
+  readonly uploads: FilesystemStatus['uploads'];
+  readonly cache: { readonly entries: number; readonly hits: number; readonly misses: number };
+  readonly temp: { readonly bytes: number; readonly peak: number; readonly limit: number };
+  readonly memory: {
+    readonly upload: number;
+    readonly download: number;
+    readonly limit: number;
+    readonly resident: number;
+  };
+  readonly oddKeys: number;
+  readonly operations: readonly Count<'operation' | 'result'>[];
+  readonly requests: readonly Count<'action' | 'status'>[];
+  readonly traffic: {
+    readonly bytesSent: number;
+    readonly bytesReceived: number;
+    readonly retries: number;
+    readonly retryAfterWaits: number;
+  };
+  readonly problems: readonly Problem[];
+}
+
+export type Count<Label extends string> = { readonly [Name in Label]: string } & {
+  readonly count: number;
+};
+
+/** Everything a report is made from. */
+export interface Subject {
+  readonly mountPoint: string;
+  readonly source: string;
+  readonly version: string;
+  readonly since: Date;
+  readonly options: Pick<MountOptions, 'tempLimit' | 'memoryLimit'>;
+  readonly filesystem: { readonly status: FilesystemStatus };
+  readonly store: Pick<S3Store, 'counters' | 'credentialsFrom' | 'capabilities' | 'place'>;
+  readonly driver: { readonly name: string; readonly why: string };
+  readonly mounted: Pick<Mounted, 'limits' | 'counters'>;
+  readonly metrics: Metrics;
+  readonly problems: () => readonly Problem[];
+}
+
+/** The figures that metrics show. */
+export function figuresOf(subject: Pick<Subject, 'filesystem' | 'store' | 'options'>): Figures {
+  const { status } = subject.filesystem;
+  const { retries, bytesSent, bytesReceived } = subject.store.counters;
+  return {
+    ...status,
+    ...subject.options,
+    uploads: status.uploads.length,
+    dirtyBytes: status.uploads.reduce((sum, { size }) => sum + size, 0),
+    retries,
+    bytesSent,
+    bytesReceived,
+  };
+}
+
+export async function makeReport(subject: Subject): Promise<StatusReport> {
+  const { mountPoint, source, version, store, mounted, metrics, options } = subject;
+  const { status } = subject.filesystem;
+  const { retries, bytesSent, bytesReceived } = store.counters;
+  const [waits] = await metrics.series('s3jail_s3_retry_after_waits_total');
+  return {
+    mountPoint,
+    source,
+    pid: process.pid,
+    version,
+    since: subject.since.toISOString(),
+    driver: {
+      ...subject.driver,
+      limits: mounted.limits,
+      counters: mounted.counters?.() ?? {},
+    },
+    endpoint: {
+      place: store.place,
+      credentials: store.credentialsFrom,
+      capabilities: store.capabilities,
+    },
+    handles: status.handles,
+    uploads: status.uploads,
+    cache: { entries: status.cachedEntries, hits: status.cacheHits, misses: status.cacheMisses },
+    temp: { bytes: status.tempBytes, peak: status.tempPeak, limit: options.tempLimit },
+    memory: {
+      upload: status.uploadMemory,
+      download: status.downloadMemory,
+      limit: options.memoryLimit,
+      resident: process.memoryUsage.rss(),
+    },
+    oddKeys: status.oddKeys,
+    operations: await countsOf(metrics, 's3jail_operations_total', ['operation', 'result']),
+    requests: await countsOf(metrics, 's3jail_s3_requests_total', ['action', 'status']),
+    traffic: { bytesSent, bytesReceived, retries, retryAfterWaits: waits?.value ?? 0 },
+    problems: subject.problems(),
+  };
+}
+
+async function countsOf<Label extends string>(
+  metrics: Metrics,
+  name: string,
+  labels: readonly Label[],
+): Promise<Count<Label>[]> {
+  const series = await metrics.series(name);
+  return series.map(({ labels: values, value }) => {
+    const named = labels.map((label) => [label, String(values[label] ?? '')] as const);
+    return { ...Object.fromEntries(named), count: value } as Count<Label>;
+  });
+}

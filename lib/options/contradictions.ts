@@ -1,0 +1,141 @@
+/**
+ * Options that are right one by one but not together.
+ */
+import { nearest } from './nearest.js';
+import {
+  awsStorageClasses,
+  optionTable,
+  type Ambient,
+  type MountOptions,
+  type OptionKey,
+  type Origins,
+} from './table.js';
+import { showSize } from './values.js';
+
+/** One sentence for each contradiction. */
+export function contradictions(
+  options: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): string[] {
+  const shown = (key: OptionKey) => origins.get(key) ?? `the default --${optionTable[key].name}`;
+  return [
+    ...identityFaults(options, shown),
+    ...objectFaults(options, shown, ambient),
+    ...layoutFaults(options, origins, ambient),
+    ...privateFaults(options, origins, ambient),
+    ...runAsFaults(options, origins, ambient),
+    ...limitFaults(options, shown),
+  ];
+}
+
+type Shown = (key: OptionKey) => string;
+
+function* identityFaults(options: MountOptions, shown: Shown): Iterable<string> {
+  for (const key of ['profile', 'roleArn'] as const) {
+    if (options.noSignRequest && options[key] !== undefined) {
+      yield `${shown('noSignRequest')} (no credentials) contradicts ${shown(key)}; leave one out`;
+    }
+  }
+  for (const key of ['roleExternalId', 'roleSessionName'] as const) {
+    if (options[key] !== undefined && options.roleArn === undefined) {
+      yield `${shown(key)} says how to assume a role, but no role is named; add --role-arn`;
+    }
+  }
+}
+
+function* objectFaults(options: MountOptions, shown: Shown, ambient: Ambient): Iterable<string> {
+  const withKms = options.sse === 'aws:kms' || options.sse === 'aws:kms:dsse';
+  if (options.sseKmsKeyId !== undefined && !withKms) {
+    const sse = options.sse === undefined ? '' : `, not ${options.sse}`;
+    yield `${shown('sseKmsKeyId')} goes with --sse aws:kms or aws:kms:dsse${sse}`;
+  }
+  const { storageClass } = options;
+  const known: readonly string[] = awsStorageClasses;
+  // Other services name classes as they like; on AWS a slip would fail every upload.
+  const isElsewhere = options.endpointUrl !== undefined || ambient.hasEndpointVariable;
+  if (storageClass === undefined || isElsewhere) return;
+  if (known.includes(storageClass)) return;
+  const meant = nearest(storageClass.toUpperCase(), known);
+  const hint = meant === undefined ? known.join(', ') : `did you mean ${meant}?`;
+  yield `${shown('storageClass')}: AWS has no storage class ${storageClass}; ${hint}`;
+}
+
+function* layoutFaults(
+  options: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): Iterable<string> {
+  const chroot = origins.get('chroot');
+  if (options.chroot && chroot !== undefined && ambient.uid !== 0) {
+    yield `${chroot} needs root: sshd takes only a directory of root as ChrootDirectory`;
+  }
+  const access = origins.get('access');
+  if (access !== undefined && options.access === 'any' && !options.allowOther) {
+    yield `${access} any needs --allow-other: without it the kernel lets only one user in`;
+  }
+  if (options.chroot && !options.allowOther) {
+    const cure = 'leave it out, or add --no-chroot';
+    yield `${origins.get('allowOther') ?? ''} contradicts --chroot: sshd could not enter; ${cure}`;
+  }
+}
+
+/** A private mount is root's to make, the owner's to use, and only the kernel driver can. */
+function* privateFaults(
+  options: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): Iterable<string> {
+  const given = origins.get('private');
+  if (!options.private || given === undefined) return;
+  if (options.chroot) {
+    yield `${given} contradicts ${origins.get('chroot') ?? '--chroot'}; leave one out`;
+  }
+  if (options.allowOther && !options.chroot) {
+    yield `${given} contradicts ${origins.get('allowOther') ?? '--allow-other'}; leave one out`;
+  }
+  if (ambient.uid !== 0) yield `${given} needs root, to mount for another user`;
+  else if (options.uid === 0) yield `${given} needs --uid, the user the mount is for`;
+  if (options.driver === 'fuse-native') {
+    yield `${given} contradicts ${origins.get('driver') ?? ''} fuse-native, which mounts for its own user`;
+  }
+}
+
+/** Only root can become somebody else, who then has to be able to look at the mount to watch over it. */
+function* runAsFaults(
+  { runAs, ...options }: MountOptions,
+  origins: Origins,
+  ambient: Ambient,
+): Iterable<string> {
+  const given = origins.get('runAs');
+  if (runAs === undefined || given === undefined) return;
+  if (ambient.uid !== 0) {
+    yield `${given} needs root, to become another user`;
+    return;
+  }
+  if (runAs.uid === 0) yield `${given} names root, whose rights it gives up; name another user`;
+  if (options.driver === 'fuse-native') {
+    yield `${given} contradicts ${origins.get('driver') ?? ''} fuse-native, which cannot give up root`;
+  }
+  if (options.private) {
+    if (runAs.uid === options.uid && runAs.gid === options.gid) return;
+    const alone = `${origins.get('private') ?? '--private'}, which lets in nobody but --uid and --gid`;
+    yield `${given} ${runAs.name} contradicts ${alone}; name that user`;
+  } else if (!options.allowOther && !options.chroot) {
+    yield `${given} needs --allow-other: without it the kernel lets nobody but root in`;
+  }
+}
+
+function* limitFaults(options: MountOptions, shown: Shown): Iterable<string> {
+  for (const key of ['memoryLimit', 'tempLimit'] as const) {
+    // One part on its way out while the next one fills.
+    const least = 2 * options.partSize;
+    if (options[key] >= least) continue;
+    const name = key === 'memoryLimit' ? '--memory-limit' : '--temp-limit';
+    const size = showSize(options[key]);
+    yield (
+      `${shown('partSize')} is too large for a ${name} of ${size}; ` +
+      `that has to be two parts, ${showSize(least)}, at least`
+    );
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * One call of `mount`, `check` or `policy`, as written and as understood: arguments, options and the
+ * places SOURCE may come from together, so that all faults are told at once.
+ */
+import { resolve } from 'node:path';
+import type { MountOptions } from './table.js';
+import { OptionValueError } from './values.js';
+import {
+  isOptionName,
+  resolveOptions,
+  UsageError,
+  type OptionInput,
+  type WrittenOption,
+} from './options.js';
+import {
+  parseSecretSource,
+  parseSource,
+  readSourceFile,
+  showSource,
+  type Source,
+} from './source.js';
+
+/** What stood on the command line. */
+export interface MountRequest {
+  readonly operands: readonly string[];
+  readonly commandLine: readonly WrittenOption[];
+  /** arguments of `-o` */
+  readonly lists: readonly string[];
+  /** leave out unknown names in `-o` */
+  readonly sloppy: boolean;
+}
+
+/** What to mount, where and how; everything checked that can be checked without asking anybody. */
+export interface MountPlan {
+  readonly source: Source;
+  /** SOURCE as ps shows it; holds no secret */
+  readonly sourceText: string;
+  /** absolute */
+  readonly mountPoint: string;
+  readonly options: MountOptions;
+}
+
+/** What to ask S3 about, for commands that need no mount point; it is there if it was given. */
+export type ServicePlan = Omit<MountPlan, 'mountPoint'> & { readonly mountPoint?: string };
+
+/** How the operands of a command are read. */
+interface Form {
+  readonly usage: string;
+  readonly mountPoint: 'needed' | 'optional' | 'none';
+}
+
+const mountForm: Form = {
+  usage: 's3jail mount SOURCE MOUNTPOINT [options]',
+  mountPoint: 'needed',
+};
+
+type PlanContext = Pick<OptionInput, 'environment' | 'ambient'>;
+
+/** @throws UsageError with every fault */
+export function planMount(request: MountRequest, context: PlanContext): MountPlan {
+  const { mountPoint, ...plan } = makePlan(request, mountForm, context);
+  if (mountPoint === undefined) throw new Error('a mount without a mount point was let through');
+  return { ...plan, mountPoint };
+}
+
+/**
+ * The plan of a command that takes SOURCE and the options of `mount`.
+ * @throws UsageError with every fault
+ */
+export function planService(
+  command: 'check' | 'policy',
+  request: MountRequest,
+  context: PlanContext,
+): ServicePlan {
+  const form: Form =
+    command === 'check'
+      ? { usage: 's3jail check SOURCE [MOUNTPOINT] [options]', mountPoint: 'optional' }
+      : { usage: 's3jail policy SOURCE [options]', mountPoint: 'none' };
+  return makePlan(request, form, context);
+}
+
+function makePlan(request: MountRequest, form: Form, context: PlanContext): ServicePlan {
+  const optionFaults: string[] = [];
+  const placeFaults: string[] = [];
+  const options = collect(optionFaults, () =>
+    resolveOptions({
+      commandLine: request.commandLine,
+      lists: request.lists,
+      sloppy: request.sloppy,
+      ...context,
+    }),
+  );
+  const place = collect(placeFaults, () =>
+    parseOperands(request, form, secretSource(options, context.environment)),
+  );
+  if (place === undefined || options === undefined) {
+    throw new UsageError([...placeFaults, ...optionFaults]);
+  }
+  const { source } = place;
+  if (source.credentials === undefined && source.instanceRole === undefined) {
+    return { ...place, options };
+  }
+  const fault = sourceContradiction(source, options);
+  if (fault !== undefined) throw new UsageError([fault]);
+  const endpointUrl = options.endpointUrl ?? source.endpointUrl;
+  return {
+    ...place,
+    options: { ...options, endpointUrl, region: options.region ?? source.region },
+  };
+}
+
+function collect<T>(faults: string[], parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    faults.push(...error.faults);
+    return undefined;
+  }
+}
+
+/** SOURCE from where it may hold keys, if it is there. */
+interface SecretSource {
+  /** what messages call the place */
+  readonly origin: string;
+  /** @throws OptionValueError */
+  readonly parse: () => Source;
+}
+
+function secretSource(
+  options: MountOptions | undefined,
+  environment: OptionInput['environment'],
+): SecretSource | undefined {
+  const path = options?.sourceFile;
+  if (path !== undefined) return { origin: '--source-file', parse: () => readSourceFile(path) };
+  const text = environment['S3JAIL_SOURCE'];
+  if (text === undefined || text === '') return undefined;
+  return { origin: 'S3JAIL_SOURCE', parse: () => parseSecretSource(text) };
+}
+
+function parseOperands(
+  { operands, commandLine }: MountRequest,
+  form: Form,
+  secret: SecretSource | undefined,
+): Omit<ServicePlan, 'options'> {
+  const [sourceText, mountPoint, ...rest] = arrange(operands, form, secret);
+  const isMissing = mountPoint === undefined ? form.mountPoint === 'needed' : mountPoint === '';
+  if ((sourceText === undefined && secret === undefined) || isMissing) {
+    throw new UsageError([`${missingOperands(operands, form)} missing: ${form.usage}`]);
+  }
+  if (rest.length > 0 || (form.mountPoint === 'none' && mountPoint !== undefined)) {
+    // One of them may be the value of an option whose name is not known; that is told anyway.
+    const isMistyped = commandLine.some(({ name }) => !isOptionName(name));
+    const taken = form.mountPoint === 'none' ? 'one is' : 'two are';
+    const fault = `${operands.length} arguments where ${taken} taken: ${form.usage}`;
+    throw new UsageError(isMistyped ? [] : [fault]);
+  }
+  if (mountPoint?.includes('\0') === true) throw new UsageError(['MOUNTPOINT holds a NUL']);
+  const place = mountPoint === undefined ? {} : { mountPoint: resolve(mountPoint) };
+  try {
+    if (sourceText !== undefined) {
+      if (secret?.origin === '--source-file') {
+        throw new UsageError(['SOURCE is an argument and in --source-file; leave one out']);
+      }
+      return { source: parseSource(sourceText), sourceText, ...place };
+    }
+    const source = secret?.parse() ?? parseSource('');
+    return { source, sourceText: showSource(source), ...place };
+  } catch (error) {
+    if (!(error instanceof OptionValueError)) throw error;
+    const isSecret = sourceText === undefined && secret !== undefined;
+    throw new UsageError([isSecret ? `${secret.origin}: ${error.message}` : error.message]);
+  }
+}
+
+/** SOURCE and MOUNTPOINT in their places; SOURCE is undefined where it is to come from elsewhere. */
+function arrange(
+  operands: readonly string[],
+  form: Form,
+  secret: SecretSource | undefined,
+): (string | undefined)[] {
+  const [first, second] = operands;
+  if (secret === undefined) return [...operands];
+  // fstab has no line without a first field; `none` is what it holds where nothing is named.
+  if (first === 'none') return [undefined, ...operands.slice(1)];
+  if (form.mountPoint === 'needed') {
+    return second === undefined ? [undefined, ...operands] : [...operands];
+  }
+  return first === undefined || first.startsWith('/') ? [undefined, ...operands] : [...operands];
+}
+
+function missingOperands(operands: readonly string[], form: Form): string {
+  if (form.mountPoint !== 'needed') return 'SOURCE is';
+  return operands.length < 1 ? 'SOURCE and MOUNTPOINT are' : 'SOURCE or MOUNTPOINT is';
+}
+
+/** A source with keys and host leaves no room for options that name others. */
+function sourceContradiction(source: Source, options: MountOptions): string | undefined {
+  const holds = source.instanceRole === true ? 'asks for the instance role' : 'holds keys';
+  if (options.profile !== undefined) {
+    return `SOURCE ${holds}, which contradicts --profile; leave one out`;
+  }
+  if (options.noSignRequest) {
+    return `SOURCE ${holds}, which contradicts --no-sign-request; leave one out`;
+  }
+  // The same host may be named again, to say http:// instead of https://.
+  const { endpointUrl: asked } = options;
+  if (asked === undefined) return undefined;
+  const named = source.endpointUrl;
+  if (named !== undefined && new URL(named).host === hostOf(asked)) return undefined;
+  return 'SOURCE names a host, which contradicts --endpoint-url; leave one out';
+}
+
+/** Host with port, the one https:// stands for left out as in URLs of that scheme. */
+function hostOf(url: string): string {
+  const { host } = new URL(url.replace(/^http:/i, 'https:'));
+  return host;
+}
+
+/** What the store is told. */
+export function storeOptionsOf({ source, options }: Pick<MountPlan, 'source' | 'options'>) {
+  const { bucket, prefix, credentials, instanceRole } = source;
+  return { ...options, bucket, prefix, credentials, instanceRole };
+}
+
+/** Arguments that make the same request again, for the process that stays in the background. */
+export function argumentsOf(request: MountRequest, plan: MountPlan): string[] {
+  const operands = [...request.operands.slice(0, -1), plan.mountPoint];
+  const options = request.commandLine.map(({ name, text }) =>
+    text === undefined ? `--${name}` : `--${name}=${text}`,
+  );
+  const lists = request.lists.flatMap((list) => ['-o', list]);
+  const sloppy = request.sloppy ? ['--sloppy'] : [];
+  return [...operands, '--foreground', ...sloppy, ...options, ...lists];
+}

@@ -1,0 +1,344 @@
+/**
+ * One range of one version of an object on its way into memory, and who waits for it.
+ *
+ * Bytes are handed out as they come, and their memory is given back from the front while the rest is
+ * still coming. Where memory is short, the GET is not made shorter, which would cost more of them: it
+ * waits with the bytes that nobody asked for yet, so that S3 sends no more until there is room.
+ *
+ * A GET that lags far behind others of its size gets a rival for what is missing; whichever is complete
+ * first wins, the other is ended.
+ */
+import { crc32 } from 'node:zlib';
+import { FsError, isStoreError } from '../errors.js';
+import type { Lend } from '../operations.js';
+import type { ReadPool } from './memory.js';
+import { Segment, segmentBytes } from './segment.js';
+import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
+
+/** GETs of bytes whose checksum is wrong. */
+const maxAttempts = 3;
+
+export interface ChunkParts {
+  readonly store: ObjectStore;
+  readonly info: ObjectInfo;
+  readonly range: ByteRange;
+  /** bytes of the pool's memory taken for it already; the rest is taken as it comes */
+  readonly charge: number;
+  readonly pool: ReadPool;
+  /** whether its checksum is wanted */
+  readonly isSummed: boolean;
+}
+
+export interface ReadOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** from who tells when the bytes are not looked at any more; else they are never changed */
+  readonly lend?: Lend | undefined;
+}
+
+export class Chunk implements ByteRange {
+  /** where it began, before memory was given back */
+  readonly origin: number;
+  readonly end: number;
+  /** resolves when all bytes are here or none will come */
+  readonly settled: Promise<void>;
+  readonly #parts: ChunkParts;
+  readonly #abort = new AbortController();
+  /** those in memory, in order */
+  #segments: Segment[] = [];
+  /** offset in the object of the first of them */
+  #start: number;
+  /** offset in the object of the first byte that is not here yet */
+  #received: number;
+  /** memory taken for segments to come */
+  #reserved: number;
+  #crc = 0;
+  /** bytes were handed out, or are not in memory any more */
+  #wasSeen = false;
+  readonly #takers = new Set<ByteRange>();
+  /** it may have to wait for memory, so how long it takes says nothing of S3 */
+  readonly #isHeldUp: boolean;
+  #failure: { error: unknown } | undefined;
+  #waiting: (() => void)[] = [];
+
+  /** Begins to fetch at once. */
+  constructor(parts: ChunkParts) {
+    const { start, end } = parts.range;
+    this.origin = start;
+    this.end = end;
+    this.#parts = parts;
+    this.#start = start;
+    this.#received = start;
+    this.#reserved = parts.charge;
+    this.#isHeldUp = parts.charge < end - start;
+    this.settled = this.#run();
+  }
+
+  /** The first byte that is in memory or on its way. */
+  get start(): number {
+    return this.#start;
+  }
+
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  get isComplete(): boolean {
+    return this.#received === this.end;
+  }
+
+  /** Whether somebody waits for bytes of it. */
+  get isAwaited(): boolean {
+    return this.#takers.size > 0;
+  }
+
+  /** Whether all of it that is in memory was handed out, and nothing is on its way. */
+  get isServed(): boolean {
+    return this.isComplete && this.#segments.every(({ isServed }) => isServed);
+  }
+
+  /** CRC-32 of all its bytes, once complete, if it was wanted. */
+  get crc(): number {
+    return this.#crc;
+  }
+
+  /**
+   * Bytes of [start, end) of the object, once they are here.
+   * @throws FsError EINTR; whatever the GET failed with
+   */
+  async take(
+    start: number,
+    end: number,
+    { signal, lend }: ReadOptions = {},
+  ): Promise<Uint8Array[]> {
+    const taker = { start, end };
+    this.#takers.add(taker);
+    // It may be waiting for memory, and does not have to any more.
+    if (this.#received < end) this.#wake();
+    try {
+      while (this.#received < end || this.#start > start) {
+        if (this.#failure !== undefined) throw this.#failure.error;
+        if (signal?.aborted === true) throw new FsError('EINTR', 'the read was interrupted');
+        await this.#progress(signal);
+      }
+      return this.#hand(start, end, lend);
+    } finally {
+      this.#takers.delete(taker);
+      if (this.#isHeldUp && !this.isComplete) this.#wake();
+    }
+  }
+
+  /** Gives back the memory of the first segments, up to one that somebody wants or waits for. */
+  trim(isWanted: (part: ByteRange & { readonly isServed: boolean }) => boolean): void {
+    for (;;) {
+      const [segment] = this.#segments;
+      if (segment === undefined) return;
+      const { isServed } = segment;
+      const range = { start: this.#start, end: this.#start + segment.length };
+      if (range.end > this.#received || this.#isAwaited(range)) return;
+      if (isWanted({ ...range, isServed })) return;
+      this.#wasSeen = true;
+      this.#segments.shift();
+      this.#start = range.end;
+      this.#release(segment);
+    }
+  }
+
+  /** Ends what is under way. Nobody finds it any more; who has bytes of it may look at them still. */
+  drop(): void {
+    this.#abort.abort();
+    for (const segment of this.#segments) this.#release(segment);
+    this.#segments = [];
+    this.#start = this.end;
+    this.#giveBack(this.#reserved);
+    this.#reserved = 0;
+    this.#failure ??= { error: new FsError('EINTR', 'the bytes are not wanted') };
+    this.#wake();
+  }
+
+  #isAwaited({ start, end }: ByteRange): boolean {
+    for (const taker of this.#takers) if (taker.start < end && taker.end > start) return true;
+    return false;
+  }
+
+  #hand(start: number, end: number, lend: Lend | undefined): Uint8Array[] {
+    this.#wasSeen = true;
+    const pieces: Uint8Array[] = [];
+    for (let at = start; at < end;) {
+      const { segment, from } = this.#segmentAt(at);
+      if (segment === undefined) throw new Error(`no bytes at ${at}`);
+      const length = Math.min(end - at, segment.length - from);
+      pieces.push(segment.hand(from, from + length, lend));
+      at += length;
+    }
+    return pieces;
+  }
+
+  #segmentAt(offset: number): { segment: Segment | undefined; from: number } {
+    const index = Math.floor((offset - this.#start) / segmentBytes);
+    return { segment: this.#segments[index], from: offset - this.#start - index * segmentBytes };
+  }
+
+  #release(segment: Segment): void {
+    segment.release();
+    this.#giveBack(segment.charge);
+  }
+
+  #giveBack(bytes: number): void {
+    if (bytes > 0) this.#parts.pool.give(bytes);
+  }
+
+  async #run(): Promise<void> {
+    const beganMs = performance.now();
+    try {
+      await this.#fetch();
+      const { lag } = this.#parts.pool;
+      if (!this.#isHeldUp) lag.note(this.end - this.origin, performance.now() - beganMs);
+    } catch (error) {
+      this.#failure ??= { error };
+    } finally {
+      this.#abort.abort();
+      this.#wake();
+    }
+  }
+
+  /** Bytes that are not what S3 stored are fetched again, as long as nobody has seen them. */
+  async #fetch(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#race();
+        return;
+      } catch (error) {
+        const isRetried = isStoreError(error, 'corrupt') && !this.#wasSeen && attempt < maxAttempts;
+        if (!isRetried) throw error;
+        this.#received = this.origin;
+        this.#crc = 0;
+      }
+    }
+  }
+
+  /** One GET, or it and its rival: the first that is complete ends it, or the failure of all. */
+  async #race(): Promise<void> {
+    let stopWatching: () => void = () => undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        let running = 0;
+        const begin = (from: number): void => {
+          running++;
+          this.#pull(from).then(resolve, (error: unknown) => {
+            running--;
+            if (running === 0) reject(error instanceof Error ? error : new Error(String(error)));
+          });
+        };
+        begin(this.origin);
+        if (this.#isHeldUp) return;
+        const { lag } = this.#parts.pool;
+        stopWatching = lag.watch(this.end - this.origin, () => begin(this.#received));
+      });
+    } finally {
+      stopWatching();
+    }
+  }
+
+  /** Reads from `from` to the end. */
+  async #pull(from: number): Promise<void> {
+    const { store, info } = this.#parts;
+    const { signal } = this.#abort;
+    const isWhole = from === 0 && this.end === info.size;
+    const { body } = await store.get(info.key, {
+      // Without a range S3's checksum comes along, and is compared.
+      ...(isWhole ? {} : { range: { start: from, end: this.end } }),
+      ifMatch: info.etag,
+      signal,
+    });
+    let at = from;
+    for await (const piece of body) {
+      at += piece.length;
+      if (at > this.end) throw new FsError('EIO', 'a body is too long');
+      // What a rival has brought already is passed over.
+      while (this.#received < at) {
+        if (signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
+        const { segment, from } = this.#segmentAt(this.#received);
+        if (segment === undefined) await this.#makeRoom();
+        else this.#add(piece.subarray(this.#received - at), { segment, from });
+      }
+    }
+    if (at !== this.end) throw new FsError('EIO', 'a body ended early');
+  }
+
+  /** As many of `bytes`, which are those that come next, as fit into the segment. */
+  #add(bytes: Uint8Array, { segment, from }: { segment: Segment; from: number }): void {
+    const added = bytes.subarray(0, segment.length - from);
+    segment.write(added, from);
+    if (this.#parts.isSummed) this.#crc = crc32(added, this.#crc);
+    this.#received += added.length;
+    this.#wake();
+  }
+
+  /** Memory for the bytes that come next, or, where there is none, a wait until that may have changed. */
+  async #makeRoom(): Promise<void> {
+    const { pool } = this.#parts;
+    const length = Math.min(segmentBytes, this.end - this.#received);
+    const charge = this.#charge(length);
+    if (charge !== undefined) {
+      if (this.#abort.signal.aborted) {
+        // The memory came from this very chunk, whose reader rests.
+        this.#giveBack(charge);
+        return;
+      }
+      this.#segments.push(new Segment(length, charge, pool.buffers));
+      return;
+    }
+    const forget = pool.onRoom(() => this.#wake());
+    await this.#progress();
+    forget();
+  }
+
+  /**
+   * Takes memory for the next segment.
+   * @returns bytes taken; 0 where one who waits cannot go on without, and nothing else is held for it;
+   *   undefined where it has to wait
+   */
+  #charge(length: number): number | undefined {
+    if (this.#reserved >= length) {
+      this.#reserved -= length;
+      return length;
+    }
+    const { pool } = this.#parts;
+    if (pool.tryTake(length)) return length;
+    const taker = this.#firstWaiting();
+    if (taker === undefined || taker.start >= this.#received + length) return undefined;
+    // What lies before it makes room, unless somebody is about to take that.
+    this.trim(({ end }) => end > taker.start);
+    if (pool.tryTake(length)) return length;
+    return this.#start + segmentBytes > taker.start ? 0 : undefined;
+  }
+
+  /** The taker that waits for the first of the bytes that are not here yet. */
+  #firstWaiting(): ByteRange | undefined {
+    let first: ByteRange | undefined;
+    for (const taker of this.#takers) {
+      if (taker.end <= this.#received) continue;
+      if (first === undefined || taker.start < first.start) first = taker;
+    }
+    return first;
+  }
+
+  async #progress(signal?: AbortSignal): Promise<void> {
+    let wake: () => void = () => undefined;
+    const woken = new Promise<void>((resolve) => {
+      wake = () => {
+        resolve();
+      };
+    });
+    this.#waiting.push(wake);
+    signal?.addEventListener('abort', wake, { once: true });
+    await woken;
+    signal?.removeEventListener('abort', wake);
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+}

@@ -1,0 +1,434 @@
+/**
+ * One bucket at one endpoint: sends commands, counts what goes over the wire, and turns failures
+ * into StoreErrors. Nothing else in the store talks to the SDK's client.
+ *
+ * Counting sits below the retries, so that a request sent twice counts twice.
+ */
+import { setMaxListeners } from 'node:events';
+
+import type {
+  S3Client,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3';
+import type { Command, FinalizeRequestMiddleware, HttpRequest } from '@smithy/types';
+
+import { systemClock, type Clock } from '../../clock.js';
+import { isStoreError } from '../../errors.js';
+import type { StoreError } from '../../errors.js';
+import { Limitation } from '../../limitation.js';
+import type { Log } from '../../log.js';
+import type { Key } from '../../path.js';
+import type { ETag } from '../../store.js';
+import {
+  createClient,
+  defaultMaxAttempts,
+  defaultRegion,
+  endpointOf,
+  isAwsHost,
+} from './client.js';
+import { BucketRegion, fallbackRegion } from './bucket-region.js';
+import type { StoreOptions } from './client.js';
+import { credentialSource } from './credentials.js';
+import type { CredentialSource } from './credentials.js';
+import { refuseForeignAnswers } from '../evidence.js';
+import { HttpHandler, uploadTimeoutMs } from './http.js';
+import { ReadChecksums } from './read-checksums.js';
+import { Resending } from './resending.js';
+import type { NotedRetry } from './retry.js';
+import { RetryBudget } from './retry-budget.js';
+import { answerDateMs, errorFacts, isSilence, toStoreError } from './s3-errors.js';
+import { SigningTime } from './signing-time.js';
+import { StoredEncoding } from './stored-encoding.js';
+import { TransferRate } from './transfer-rate.js';
+
+/** What went over the wire since the start. */
+export interface StoreCounters {
+  /** requests sent for each S3 action, retries included */
+  readonly requests: Record<string, number>;
+  /** requests that were sent again */
+  retries: number;
+  /** bytes of request bodies handed to the network */
+  bytesSent: number;
+  /** bytes of objects received */
+  bytesReceived: number;
+}
+
+export interface SendOptions {
+  /** key relative to the mount's prefix, for messages */
+  readonly key?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** bytes in the request's body */
+  readonly bodyBytes?: number;
+  /** may wait for S3 to come back (resending.ts); absent: as a part of an upload does */
+  readonly isPatient?: boolean;
+}
+
+/** What uploads are made of. */
+const uploadActions: ReadonlySet<string> = new Set([
+  'PutObject',
+  'CreateMultipartUpload',
+  'UploadPart',
+  'UploadPartCopy',
+  'CompleteMultipartUpload',
+]);
+
+export interface BucketInput {
+  readonly Bucket: string;
+  readonly RequestPayer?: 'requester';
+  readonly ExpectedBucketOwner?: string;
+}
+
+export interface ObjectInput extends BucketInput {
+  readonly Key: string;
+}
+
+type AnyCommand<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = Command<
+  ServiceInputTypes,
+  Input,
+  ServiceOutputTypes,
+  Output,
+  S3ClientResolvedConfig
+>;
+
+/** Sends a command, with retries. */
+export type SendCommand = <Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+  command: AnyCommand<Input, Output>,
+) => Promise<Output>;
+
+export class Connection {
+  readonly counters: StoreCounters = { requests: {}, retries: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly credentials: CredentialSource;
+  readonly client: S3Client;
+  readonly options: StoreOptions;
+  readonly log: Log;
+  readonly retryBudget = new RetryBudget();
+  /** for bytes received */
+  readonly downloads: TransferRate;
+  readonly #uploads: TransferRate;
+  readonly #clock: Clock;
+  readonly #handler: HttpHandler;
+  readonly #region: BucketRegion;
+  readonly #resending: Resending;
+  /** the endpoint was seen to compare the CRC32 of a body */
+  comparesCrc32 = false;
+  readonly readChecksums: ReadChecksums;
+  readonly #sourceConditions: Limitation;
+  readonly #storedEncoding = new StoredEncoding();
+  #host: string | undefined;
+  #clockAheadMs: number | undefined;
+  #proxy: string | undefined;
+
+  /** @throws Error (system error) if the CA bundle cannot be read */
+  constructor(options: StoreOptions, log: Log) {
+    this.options = options;
+    this.log = log;
+    this.#clock = options.clock ?? systemClock;
+    this.#sourceConditions = new Limitation(options.clock);
+    this.readChecksums = new ReadChecksums(options.noReadChecksums !== true, options.clock);
+    this.#uploads = new TransferRate(options.maxUploadRate);
+    this.downloads = new TransferRate(options.maxDownloadRate);
+    this.#handler = new HttpHandler(options);
+    this.credentials = credentialSource(options, {
+      region: () => this.region(),
+      stsEndpoint: stsEndpoint(options),
+      requestHandler: this.#handler,
+      clock: this.#clock,
+      log,
+    });
+    this.client = this.#newClient(options, this.#handler);
+    this.#region = new BucketRegion({
+      region: options.region,
+      defaultRegion: () => defaultRegion(options),
+      clientOf: (region) =>
+        region === undefined ? this.client : this.#newClient(options, this.#handler, region),
+      log,
+    });
+    this.#resending = new Resending({
+      credentials: this.credentials,
+      region: this.#region,
+      isAws: () => this.isAws,
+      patienceMs: options.patienceMs ?? options.timeoutMs,
+      log,
+    });
+  }
+
+  /**
+   * A client of the same credentials and region with patience of its own, for asking whether the
+   * endpoint is there at all; to be destroyed after use. Does not follow a bucket to another region:
+   * its user wants to know.
+   */
+  impatient(timeoutMs: number, maxAttempts: number): S3Client {
+    const options = { ...this.options, timeoutMs, maxAttempts };
+    return this.#newClient(options, new HttpHandler(options));
+  }
+
+  #newClient(options: StoreOptions, requestHandler: HttpHandler, region?: string): S3Client {
+    const signing = new SigningTime();
+    const client = createClient(options, {
+      credentials: this.credentials,
+      requestHandler,
+      region: () => (region === undefined ? this.region() : Promise.resolve(region)),
+      retry: {
+        maxAttempts: options.maxAttempts ?? defaultMaxAttempts,
+        budget: this.retryBudget,
+        isOutdated: (error) => signing.isOutdated(error),
+        onRetry: (retry) => this.#noteRetry(retry),
+      },
+    });
+    signing.attach(client);
+    this.#watch(client, requestHandler);
+    return client;
+  }
+
+  /** What every request about an object carries. */
+  at(key: Key): ObjectInput {
+    return { ...this.bucketInput, Key: this.options.prefix + key };
+  }
+
+  /** What every request carries. */
+  get bucketInput(): BucketInput {
+    const { bucket, requesterPays, expectedBucketOwner } = this.options;
+    return {
+      Bucket: bucket,
+      ...(requesterPays === true ? { RequestPayer: 'requester' } : {}),
+      ...(expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner }),
+    };
+  }
+
+  /** The region in use. */
+  async region(): Promise<string> {
+    return await this.#region.get();
+  }
+
+  /** Sends everything from now on to another region. */
+  moveTo(region: string): void {
+    this.#region.moveTo(region);
+  }
+
+  /** Where requests go, for messages: the endpoint's URL, or AWS and the region. */
+  get place(): string {
+    const endpoint = endpointOf(this.options);
+    if (endpoint !== undefined) return endpoint;
+    return `AWS S3 (${this.#host ?? this.#region.known ?? fallbackRegion})`;
+  }
+
+  /** How far this machine's clock is ahead of the endpoint's, to a second; unknown without an answer. */
+  get clockAheadMs(): number | undefined {
+    return this.#clockAheadMs;
+  }
+
+  /** The proxy that requests go through, in words; undefined for none and before the first request. */
+  get proxy(): string | undefined {
+    return this.#proxy;
+  }
+
+  /** Whether the requests go to AWS itself; before the first one, by what the options say. */
+  get isAws(): boolean {
+    return isAwsHost(this.#host ?? hostOf(endpointOf(this.options)));
+  }
+
+  /** What was found out about it so far, in words, by what it is about. */
+  get capabilities(): Readonly<Record<string, string>> {
+    return {
+      'checksums of what is read': this.readChecksums.describe(),
+      'conditions on the source of a copy': this.#sourceConditions.isSuspected ? 'refused' : 'sent',
+    };
+  }
+
+  /**
+   * Sends a command, with retries.
+   * @throws StoreError
+   */
+  async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    command: AnyCommand<Input, Output>,
+    options: SendOptions = {},
+  ): Promise<Output> {
+    const { key, signal, bodyBytes = 0 } = options;
+    const action = actionOf(command);
+    if (signal?.aborted === true) throw toStoreError(abortError(), { action, key, signal });
+    // One signal may end many requests; Node would suspect a leak at the eleventh.
+    if (signal !== undefined) setMaxListeners(0, signal);
+    const http = {
+      requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
+      ...(signal === undefined ? {} : { abortSignal: signal }),
+    };
+    const isPatient = options.isPatient ?? uploadActions.has(action);
+    try {
+      await this.#uploads.take(bodyBytes, signal);
+      const output = await this.#resending.send(
+        async (client) => await client.send(command, http),
+        { signal, isPatient },
+      );
+      return this.#noted(output, { action, key });
+    } catch (error) {
+      throw toStoreError(error, { action, key, signal });
+    }
+  }
+
+  #noted<Output extends ServiceOutputTypes>(
+    output: Output,
+    { action, key }: { action: string; key: string | undefined },
+  ): Output {
+    const { requestId } = output.$metadata;
+    if (key !== undefined && requestId !== undefined) {
+      this.options.observer?.answered({ action, key, requestId });
+    }
+    return output;
+  }
+
+  /**
+   * Sends a copy by `send`, under the condition that the source is still the version `etag`; without
+   * it where the endpoint refuses the header. Callers look at the source afterwards, since others
+   * ignore it without a word.
+   */
+  async withSourceCondition<Output>(
+    etag: ETag,
+    send: (condition: { CopySourceIfMatch?: string }) => Promise<Output>,
+  ): Promise<Output> {
+    if (this.#sourceConditions.holds) return await send({});
+    try {
+      return await send({ CopySourceIfMatch: etag });
+    } catch (error) {
+      if (this.isAws || !isStoreError(error, 'unsupported', 'invalid')) throw error;
+      const output = await send({});
+      if (this.#sourceConditions.note())
+        this.log.info({ refused: error.message }, 'the endpoint takes no conditions on copies');
+      return output;
+    }
+  }
+
+  /** Closes the connections. */
+  destroy(): void {
+    this.client.destroy();
+  }
+
+  #watch(client: S3Client, handler: HttpHandler): void {
+    this.readChecksums.attach(client);
+    this.#storedEncoding.attach(client);
+    refuseForeignAnswers(client);
+    client.middlewareStack.add(
+      (next, context) => (args) => {
+        const request = args.request as HttpRequest;
+        // See integrity.ts.
+        const isCompared = this.comparesCrc32 || isAwsHost(request.hostname);
+        if (
+          isCompared &&
+          request.protocol === 'https:' &&
+          hasBodySum(context['commandName'], request)
+        ) {
+          request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+        }
+        return next(args);
+      },
+      { name: 's3jailChecksums', step: 'build', priority: 'low' },
+    );
+    client.middlewareStack.add(
+      (next, context) => (args) => {
+        const request = args.request as HttpRequest;
+        const action = commandName(context['commandName']);
+        const { requests } = this.counters;
+        requests[action] = (requests[action] ?? 0) + 1;
+        this.counters.bytesSent += Number(request.headers['content-length'] ?? 0);
+        this.#host = request.hostname;
+        this.#proxy = handler.proxyOf(request)?.url;
+        return this.#observed(action, next(args));
+      },
+      { name: 's3jailCount', step: 'finalizeRequest', priority: 'low' },
+    );
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        const result = await next(args);
+        this.#noteClock(result.response);
+        return result;
+      },
+      { name: 's3jailClock', step: 'deserialize', priority: 'low' },
+    );
+    // What is signed is a copy that the next attempt does not see.
+    const place = { relation: 'before', toMiddleware: 'httpSigningMiddleware' } as const;
+    client.middlewareStack.addRelativeTo(askFirst, { name: 's3jailAskFirst', ...place });
+  }
+
+  #noteClock(answer: unknown): void {
+    const dateMs = answerDateMs(answer);
+    if (dateMs !== undefined) this.#clockAheadMs = this.#clock.dateMs() - dateMs;
+  }
+
+  async #observed<T extends { output: ServiceOutputTypes }>(
+    action: string,
+    answer: Promise<T>,
+  ): Promise<T> {
+    const { observer } = this.options;
+    if (observer === undefined) return await answer;
+    const startMs = performance.now();
+    let status: number | undefined;
+    try {
+      const answered = await answer;
+      status = answered.output.$metadata.httpStatusCode;
+      return answered;
+    } catch (error) {
+      status = errorFacts(error).status;
+      throw error;
+    } finally {
+      observer.attempted({ action, status, seconds: (performance.now() - startMs) / 1000 });
+    }
+  }
+
+  #noteRetry({ error, attempt, delayMs, isAdvised }: NotedRetry): void {
+    this.counters.retries += 1;
+    if (isAdvised) this.options.observer?.askedToWait(delayMs / 1000);
+    const { code, status, system } = errorFacts(error);
+    this.log.debug({ code, status, system, attempt, delayMs }, 'sending a request again');
+  }
+}
+
+/** See http.ts: after a reset or silence the next attempt goes by a connection of its own. */
+const askFirst: FinalizeRequestMiddleware<ServiceInputTypes, ServiceOutputTypes> =
+  (next) => async (args) => {
+    try {
+      return await next(args);
+    } catch (error) {
+      const { system } = errorFacts(error);
+      const { headers } = args.request as HttpRequest;
+      const isGone = system === 'EPIPE' || system === 'ECONNRESET' || isSilence(error);
+      if (isGone) headers['expect'] = '100-continue';
+      throw error;
+    }
+  };
+
+/** How often the request behind a failure was sent; the first sending included. */
+export function attemptsOf(error: StoreError): number {
+  return errorFacts(error.cause).attempts;
+}
+
+function actionOf(command: object): string {
+  return commandName(command.constructor.name);
+}
+
+function commandName(name: unknown): string {
+  return typeof name === 'string' ? name.replace(/Command$/, '') : 'unknown';
+}
+
+function abortError(): Error {
+  return Object.assign(new Error('gave up before it was sent'), { name: 'AbortError' });
+}
+
+/** Whether a request carries the CRC32 of its own body; the one of Complete is the object's. */
+function hasBodySum(command: unknown, request: HttpRequest): boolean {
+  const isUpload = command === 'PutObjectCommand' || command === 'UploadPartCommand';
+  return isUpload && 'x-amz-checksum-crc32' in request.headers;
+}
+
+/** Without an endpoint of somebody else's, requests go to AWS. */
+function hostOf(endpoint: string | undefined): string {
+  if (endpoint === undefined) return 's3.amazonaws.com';
+  return URL.canParse(endpoint) ? new URL(endpoint).hostname : '';
+}
+
+function stsEndpoint(options: StoreOptions): string | undefined {
+  const endpoint = endpointOf(options);
+  if (endpoint === undefined || !URL.canParse(endpoint)) return undefined;
+  if (isAwsHost(new URL(endpoint).hostname)) return undefined;
+  return process.env['AWS_ENDPOINT_URL_STS'] ?? endpoint;
+}

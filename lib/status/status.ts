@@ -1,0 +1,59 @@
+/**
+ * `s3jail status`: what the mounts of this machine are and do, for people, for programs, or as a page
+ * that renews itself on a terminal.
+ */
+import { Failure, type ExitCode } from '../host/failure.js';
+import { knownMountPoint } from '../host/mount-point.js';
+import { printableLines } from '../host/printable.js';
+import { askAll, askOne, type MountStatus } from './ask.js';
+import { showLive } from './live.js';
+import { statusLines } from './view.js';
+
+export interface StatusRequest {
+  /** as written; undefined for all mounts */
+  readonly mountPoint: string | undefined;
+  readonly json: boolean;
+}
+
+/**
+ * @returns 0 where every mount asked about works, 32 where one does not
+ * @throws Failure with exit code 32 if nothing is mounted at the place named
+ */
+export async function runStatus(request: StatusRequest): Promise<ExitCode> {
+  const mountPoint =
+    request.mountPoint === undefined ? undefined : await knownMountPoint(request.mountPoint);
+  let statuses = await ask(mountPoint);
+  if (mountPoint !== undefined && statuses.length === 0) {
+    throw new Failure(32, `${mountPoint} is not mounted`);
+  }
+  if (request.json) {
+    process.stdout.write(`${printableLines(JSON.stringify(statuses, undefined, 2))}\n`);
+  } else if (process.stdout.isTTY) {
+    await showLive(async () => {
+      statuses = await ask(mountPoint);
+      return linesOf(statuses);
+    });
+  } else {
+    process.stdout.write(`${linesOf(statuses).join('\n')}\n`);
+  }
+  return statuses.every(isWell) ? 0 : 32;
+}
+
+async function ask(mountPoint: string | undefined): Promise<MountStatus[]> {
+  if (mountPoint === undefined) return await askAll();
+  const status = await askOne(mountPoint);
+  return status === undefined ? [] : [status];
+}
+
+function linesOf(statuses: readonly MountStatus[]): string[] {
+  if (statuses.length === 0) return ['nothing is mounted'];
+  const now = new Date();
+  return statuses.flatMap((status, index) => [
+    ...(index === 0 ? [] : ['']),
+    ...statusLines(status, now),
+  ]);
+}
+
+function isWell({ state }: MountStatus): boolean {
+  return !['silent', 'dead', 'ended'].includes(state);
+}

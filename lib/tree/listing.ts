@@ -1,0 +1,100 @@
+/**
+ * What is at a path, and one directory as S3 listed it: in memory, where own changes are patched in.
+ * Directories too large for that are spilled-listing.ts's.
+ */
+import type { ObjectInfo } from '../store.js';
+
+export interface FileEntry {
+  readonly kind: 'file';
+  readonly info: ObjectInfo;
+}
+
+export interface DirectoryEntry {
+  readonly kind: 'directory';
+  /** milliseconds; the marker's, or the mount's start where there is none to ask */
+  readonly mtimeMs: number;
+  /** whether a marker object is there; undefined where nobody looked */
+  readonly hasMarker?: boolean | undefined;
+  /** a name known to be inside */
+  readonly child?: string | undefined;
+}
+
+export type Entry = FileEntry | DirectoryEntry;
+
+export type Row = readonly [name: string, entry: Entry];
+
+/** A directory as an open handle sees it: the rows do not change until it is closed. */
+export interface Snapshot {
+  /** rows there are */
+  readonly size: number;
+  /** newer than the rows: what a name here holds, if anything; some of them may be in no row */
+  readonly changed: ReadonlyMap<string, Entry | undefined>;
+  /** At most `count` rows from index `from` on; fewer only at the end. @throws FsError EIO */
+  rows(from: number, count: number): Promise<readonly Row[]>;
+  close(): void;
+}
+
+/** Of an entry with its place in the maps, beside the text of its name and attributes. */
+const entryBytes = 300;
+
+const nothing: ReadonlyMap<string, undefined> = new Map();
+
+export class Listing {
+  hasMarker = false;
+  /** when it was begun */
+  readonly fetchedAt: number;
+  readonly #entries = new Map<string, Entry>();
+  #bytes = entryBytes;
+  #readers = 0;
+  /** shared by all handles that were opened since the last change */
+  #rows: readonly Row[] | undefined;
+
+  constructor(fetchedAt: number) {
+    this.fetchedAt = fetchedAt;
+  }
+
+  get entries(): ReadonlyMap<string, Entry> {
+    return this.#entries;
+  }
+
+  /** About what it takes in memory. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Whether a handle is open on it. */
+  get isRead(): boolean {
+    return this.#readers > 0;
+  }
+
+  /** @param entry undefined: there is nothing any more */
+  set(name: string, entry: Entry | undefined): void {
+    const before = this.#entries.get(name);
+    if (before !== undefined) this.#bytes -= bytesOf(name, before);
+    if (entry === undefined) this.#entries.delete(name);
+    else {
+      this.#entries.set(name, entry);
+      this.#bytes += bytesOf(name, entry);
+    }
+    this.#rows = undefined;
+  }
+
+  open(): Snapshot {
+    this.#rows ??= [...this.#entries];
+    const rows = this.#rows;
+    this.#readers++;
+    return {
+      size: rows.length,
+      changed: nothing,
+      rows: (from, count) => Promise.resolve(rows.slice(from, from + count)),
+      close: () => {
+        this.#readers--;
+      },
+    };
+  }
+}
+
+function bytesOf(name: string, entry: Entry): number {
+  const text = entry.kind === 'file' ? entry.info.key.length + entry.info.etag.length : 0;
+  return entryBytes + name.length + text;
+}

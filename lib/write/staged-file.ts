@@ -1,0 +1,341 @@
+/**
+ * One file that is being written: its states, and the order in which things happen to it. Its bytes
+ * are staged-content.ts's, its way to S3 publication.ts's.
+ *
+ *   clean ──write, truncate──▶ dirty ──commit──▶ committing ──S3 said yes──▶ clean
+ *                                │                    │
+ *                                └──part failed───────┴──commit failed──▶ failed (sticky)
+ *   clean | dirty ──unlink, discard, replaced by rename──▶ gone
+ *
+ * Invariants
+ *  1. Every byte a write acknowledged is in the spool, or in a part S3 acknowledged.
+ *  2. What the content calls unchanged equals the base, byte for byte.
+ *  3. The key changes only by a completed PUT or CompleteMultipartUpload: nothing is visible before.
+ *  4. A base is only combined with changes under its ETag: the copy of its ranges, the reads of it and
+ *     the commit all carry If-Match.
+ *  5. `failed` answers the same errno to write, fsync and flush for ever; `gone` keeps working on
+ *     local bytes, as an unlinked file does, and is never published.
+ *  6. Leaving `dirty` or `committing` for anything but `dirty` frees what it held: the multipart upload
+ *     is completed or aborted, and for `failed` the spool is disposed of; awaited, not forgotten.
+ *
+ * Locks: `hold` serialises write, truncate, commit, discard and rename of this file (name-locks.ts).
+ * Parts in flight do not hold it.
+ */
+import { FsError, isStoreError, toFsError } from '../errors.js';
+import { givenTimeName, textOfTime, timeOfMs } from '../file-time.js';
+import { Locks } from '../locks.js';
+import { keyOf } from '../path.js';
+import type { Path } from '../path.js';
+import { Publication } from './publication.js';
+import { StagedContent } from './staged-content.js';
+import type { StagingArea } from './write-context.js';
+import { multipartLimits } from '../store.js';
+import type { Condition, ObjectInfo, Stored } from '../store.js';
+import type { SpaceHolder } from '../temp-space.js';
+
+/** What a file is opened on. */
+export interface StagedOrigin {
+  /** the object whose bytes are kept until overwritten */
+  readonly base?: ObjectInfo | undefined;
+  /** commit only if nothing is there: that was asked for (O_EXCL), or is what this mount believes */
+  readonly absent?: 'exclusive' | 'believed' | undefined;
+}
+
+/**
+ * The largest file: S3 takes 10,000 parts of 5 GiB. A sequential stream reaches what the ladder of
+ * part sizes holds, 7.9 TiB for parts that start at 8 MiB.
+ */
+export const maxFileSize = multipartLimits.maxPart * multipartLimits.maxParts;
+
+type State = 'clean' | 'dirty' | 'committing' | 'failed' | 'gone';
+
+export class StagedFile implements SpaceHolder {
+  readonly #area: StagingArea;
+  readonly #queue = new Locks();
+  readonly #content: StagedContent;
+  readonly #publication: Publication;
+  #path: Path;
+  #state: State;
+  #mtimeMs: number;
+  /** since the last change; stored with it */
+  #givenTime: bigint | undefined;
+  /** of the content, as Clock.nowMs */
+  #changedMs: number;
+  #condition: Condition | undefined;
+  /** nothing was to be there (O_EXCL), and nothing of this file is yet */
+  #isExclusive: boolean;
+  #failure: FsError | undefined;
+
+  constructor(area: StagingArea, path: Path, { base, absent }: StagedOrigin) {
+    this.#area = area;
+    this.#path = path;
+    const name = (): Path => this.#path;
+    this.#content = new StagedContent(area, name, base);
+    this.#publication = new Publication(area, this.#content, {
+      path: name,
+      terms: () => ({ condition: this.#condition, metadata: this.#metadata }),
+      onFailure: (error) => void this.hold(() => this.#failQuietly(error)),
+    });
+    this.#mtimeMs = base?.mtimeMs ?? area.clock.dateMs();
+    this.#changedMs = area.clock.nowMs();
+    // A file without a base is new: closing it publishes it even if nothing was ever written.
+    this.#state = base === undefined ? 'dirty' : 'clean';
+    if (base !== undefined) this.#condition = { etag: base.etag };
+    else if (absent !== undefined) this.#condition = { absent: true };
+    this.#isExclusive = absent === 'exclusive';
+    area.space.join(this);
+  }
+
+  get path(): Path {
+    return this.#path;
+  }
+
+  /** bytes */
+  get size(): number {
+    return this.#content.size;
+  }
+
+  /** Bytes that left in parts and were acknowledged, and are not stored yet. */
+  get sentBytes(): number {
+    return this.#publication.sentRanges.reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
+  /** Of the last change, or as it was set since. */
+  get time(): bigint {
+    return this.#givenTime ?? timeOfMs(this.#mtimeMs);
+  }
+
+  /** For how long nobody has written to it. */
+  get restedMs(): number {
+    return this.#area.clock.nowMs() - this.#changedMs;
+  }
+
+  /** The version of the object as it was last committed or opened; undefined for a new file. */
+  get base(): ObjectInfo | undefined {
+    return this.#content.base;
+  }
+
+  /** Whether bytes of the base are part of the content. */
+  get needsBase(): boolean {
+    return !this.isDirty || this.#content.unchanged(this.size).length > 0;
+  }
+
+  /** Whether S3 does not yet have what this file holds. */
+  get isDirty(): boolean {
+    return this.#state === 'dirty' || this.#state === 'committing';
+  }
+
+  /** Whether the path still means this file. */
+  get isAttached(): boolean {
+    return this.#state !== 'gone' && this.#state !== 'failed';
+  }
+
+  /**
+   * Runs `work` while nothing else happens to the file.
+   * @throws FsError EINTR when `signal` aborts before it is its turn
+   */
+  async hold<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return await this.#queue.hold(['content'], work, signal);
+  }
+
+  /** @throws FsError EFBIG, ENOSPC, or the sticky failure */
+  async write(data: Uint8Array, offset: number | 'end'): Promise<void> {
+    await this.hold(async () => {
+      this.#refuseIfFailed();
+      const before = this.size;
+      const start = offset === 'end' ? before : offset;
+      const end = start + data.length;
+      this.#refuseIfTooLarge(end);
+      try {
+        await this.#content.write(data, start);
+        this.#noteChange(Math.min(start, before), end);
+        if (this.#state !== 'gone') await this.#publication.advance();
+      } catch (error) {
+        // What the client was told is missing must not be published as if it were complete.
+        throw await this.#fail(error);
+      }
+    });
+  }
+
+  /** Bytes of [offset, offset + length) as far as the file reaches. */
+  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array[]> {
+    return await this.#content.read(offset, length, signal);
+  }
+
+  /**
+   * Cuts or grows the file; a grown part reads as zeros.
+   * @returns whether S3 had all of it before: then it is for the caller to store it again
+   * @throws FsError as write
+   */
+  async truncate(size: number, signal?: AbortSignal): Promise<boolean> {
+    return await this.hold(async () => {
+      this.#refuseIfFailed();
+      this.#refuseIfTooLarge(size);
+      const wasStored = this.#state === 'clean';
+      const before = this.size;
+      if (size === before && size !== 0) return wasStored;
+      this.#publication.touch(Math.min(size, before), Infinity);
+      await this.#content.truncate(size);
+      this.#noteChange(Math.min(size, before), size);
+      if (size === 0) await this.#startAfresh();
+      return wasStored;
+    }, signal);
+  }
+
+  /**
+   * Makes S3 hold what this file holds, if it does not already.
+   * @param signal gives it up: the file fails with EINTR, and what S3 has stays
+   * @returns the object stored, or undefined if there was nothing to do
+   * @throws FsError, sticky from then on
+   */
+  async commit(signal?: AbortSignal): Promise<ObjectInfo | undefined> {
+    return await this.hold(async () => {
+      this.#refuseIfFailed();
+      if (this.#state !== 'dirty') return undefined;
+      this.#state = 'committing';
+      try {
+        const info = this.#infoOf(await this.#publication.publish(signal));
+        this.#becomeClean(info);
+        this.#area.onStored(this.#path, info);
+        return info;
+      } catch (error) {
+        throw await this.#fail(error);
+      }
+    }, signal);
+  }
+
+  /** Forgets all that was not committed; the path no longer means this file. For who holds it. */
+  async discard(): Promise<void> {
+    if (this.#state === 'failed') return;
+    this.#state = 'gone';
+    await this.#publication.drop();
+  }
+
+  /** @throws FsError EBUSY where `rename` would lose bytes: they are in parts of the old key only */
+  refuseIfBound(): void {
+    if (!this.#content.hasReleased) return;
+    throw new FsError(
+      'EBUSY',
+      `${this.#path} cannot be renamed before it is closed: its first parts are in S3 already`,
+    );
+  }
+
+  /**
+   * Gives the file another name. Nothing is sent; parts that already left belong to an upload of the
+   * old key, so they leave again. For who holds it and has called `refuseIfBound`.
+   * @param moved the base, where the server has copied it to the new key already
+   */
+  async rename(path: Path, moved?: ObjectInfo): Promise<void> {
+    await this.#publication.drop();
+    this.#path = path;
+    // Renaming replaces whatever the new name held.
+    this.#isExclusive = false;
+    this.#condition = moved === undefined ? undefined : { etag: moved.etag };
+    if (moved !== undefined) this.#content.moveBase(moved);
+  }
+
+  /** Sets the time that is stored with the next commit. */
+  setTime(time: bigint | 'now'): void {
+    if (time === 'now') this.#mtimeMs = this.#area.clock.dateMs();
+    this.#givenTime = time === 'now' ? undefined : time;
+  }
+
+  /** The last handle is closed: frees everything. */
+  async close(): Promise<void> {
+    await this.hold(async () => {
+      await this.#publication.drop();
+      this.#free();
+    });
+  }
+
+  /** Programs that come back to what they wrote come back to the beginning, to fill in a header. */
+  reclaim(how: 'spare' | 'all'): void {
+    const kept = how === 'spare' ? this.#area.partSize : 0;
+    this.#content.release(this.#publication.sentRanges, kept);
+  }
+
+  get expectsRelease(): boolean {
+    return this.#publication.isSending || this.#state === 'committing';
+  }
+
+  #refuseIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #refuseIfTooLarge(size: number): void {
+    const { equalStreams: equalParts, partSize } = this.#area;
+    const most = equalParts ? partSize * multipartLimits.maxParts : maxFileSize;
+    if (size <= most) return;
+    const cure = equalParts ? ' in parts of this size; raise --part-size' : '';
+    throw new FsError('EFBIG', `${this.#path} would be larger than S3 can store${cure}`);
+  }
+
+  #noteChange(start: number, end: number): void {
+    this.#publication.touch(start, end);
+    this.#mtimeMs = this.#area.clock.dateMs();
+    this.#changedMs = this.#area.clock.nowMs();
+    this.#givenTime = undefined;
+    if (this.#state === 'clean') this.#state = 'dirty';
+  }
+
+  /** Cut to nothing: no byte of the base is left, so it no longer matters who replaces it. */
+  async #startAfresh(): Promise<void> {
+    await this.#publication.drop();
+    this.#content.dropBase();
+    if (!this.#isExclusive) this.#condition = undefined;
+  }
+
+  get #metadata(): Record<string, string> {
+    const time = this.#givenTime;
+    return time === undefined ? {} : { [givenTimeName]: textOfTime(time) };
+  }
+
+  #infoOf({ etag, crc32 }: Stored): ObjectInfo {
+    const key = keyOf(this.#path);
+    const givenTime = this.#givenTime ?? 'none';
+    const info = { key, size: this.size, etag, mtimeMs: this.#mtimeMs, givenTime } as const;
+    return crc32 === undefined ? info : { ...info, crc32 };
+  }
+
+  #becomeClean(info: ObjectInfo): void {
+    this.#state = 'clean';
+    this.#content.becomeBase(info);
+    this.#isExclusive = false;
+    this.#condition = { etag: info.etag };
+    this.#givenTime = undefined;
+  }
+
+  async #fail(error: unknown): Promise<FsError> {
+    const failure = this.#commitFailure(error);
+    if (isStoreError(error, 'changed')) this.#area.onLost(this.#path);
+    if (this.#state === 'gone') return failure;
+    this.#failure ??= failure;
+    this.#state = 'failed';
+    await this.#publication.drop();
+    this.#free();
+    return this.#failure;
+  }
+
+  /** A part failed for good while nobody waits for it: the next call hears of it. */
+  async #failQuietly(error: unknown): Promise<void> {
+    if (this.#failure !== undefined || this.#state !== 'dirty') return;
+    const failure = await this.#fail(error);
+    this.#area.log.warn(
+      { path: this.#path, errno: failure.code, error: failure.message },
+      'a part could not be stored; the upload is given up',
+    );
+  }
+
+  #commitFailure(error: unknown): FsError {
+    if (!isStoreError(error, 'changed')) return toFsError(error);
+    return this.#isExclusive
+      ? new FsError('EEXIST', `${this.#path} was created by somebody else`, { cause: error })
+      : new FsError('ESTALE', `${this.#path} was replaced by somebody else`, { cause: error });
+  }
+
+  #free(): void {
+    this.#content.dispose();
+    this.#area.space.leave(this);
+    this.#area.space.nudge();
+  }
+}

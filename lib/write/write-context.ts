@@ -1,0 +1,31 @@
+/** What all staged files of a mount share. */
+import type { Budget } from '../read/budget.js';
+import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Path } from '../path.js';
+import type { ReaderSettings } from '../read/reader.js';
+import type { ObjectInfo, ObjectStore } from '../store.js';
+import type { TempSpace } from '../temp-space.js';
+
+export interface StagingArea {
+  readonly store: ObjectStore;
+  readonly space: TempSpace;
+  /** bytes of bodies in memory */
+  readonly memory: Budget;
+  readonly reading: ReaderSettings;
+  readonly partSize: number;
+  /** by option, or because the endpoint was found to want them */
+  readonly equalParts: boolean;
+  /** the same for parts that leave before the commit, which cannot be cut anew */
+  readonly equalStreams: boolean;
+  /** smallest part but the last that the endpoint takes, bytes */
+  readonly minPart: number;
+  readonly uploadConcurrency: number;
+  readonly contentTypeOf: (path: Path) => string | undefined;
+  /** called under the file's lock the moment S3 has it */
+  readonly onStored: (path: Path, info: ObjectInfo) => void;
+  /** somebody else has replaced or made what a file builds on */
+  readonly onLost: (path: Path) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}

@@ -1,0 +1,12 @@
+/** A round through mount and sshd on SeaweedFS, where the environment names one. */
+import t from 'tap';
+import { serverRound } from '../../suites/server-round.js';
+import { testOnServer } from '../../support/servers.js';
+
+t.setTimeout(900_000);
+
+const server = 'seaweedfs';
+
+void testOnServer(t, { server, name: 'what users do, on SeaweedFS' }, (t) =>
+  serverRound(t, server),
+);

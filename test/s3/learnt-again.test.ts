@@ -1,0 +1,167 @@
+/**
+ * An endpoint that changes its behaviour under a mount: what was learnt about parts, copies and
+ * checksums is noticed to be otherwise by the next refusal, or asked again after a while. No write and
+ * no read fails for it.
+ */
+import { randomBytes } from 'node:crypto';
+import t from 'tap';
+import type { Key } from '../../lib/path.js';
+import { silentLog } from '../../lib/log.js';
+import { Program, useCore } from '../support/core.js';
+import { dayOptions } from '../support/day.js';
+import type { LoggedRequest, Refusal } from '../support/fault-proxy.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+const { minPart } = dayOptions;
+const base = randomBytes(5 * minPart + 100);
+const minuteMs = 60_000;
+
+const crc = 'x-amz-checksum-crc32';
+
+/** A core whose endpoint refuses what `refusal` says at the time. */
+async function useChanging(t: Parameters<typeof useCore>[0]) {
+  const clock = new ManualClock();
+  const now: { refusal: Refusal } = { refusal: () => undefined };
+  const warnings: string[] = [];
+  const core = await useCore(t, {
+    ...dayOptions,
+    clock,
+    refuse: (request) => now.refusal(request),
+    log: { ...silentLog, warn: (_fields, message) => void warnings.push(message) },
+  });
+  const program = new Program(core.fs);
+  let content = base;
+  await program.put('/f', base);
+  core.proxy.reset();
+  /** Changes a little, which nothing but copying the base makes cheap. @returns what was asked */
+  const change = async (offset: number) => {
+    core.proxy.reset();
+    const bytes = randomBytes(10);
+    const handle = await program.open('/f', { access: 'write' });
+    await program.write(handle, bytes, offset);
+    await program.close(handle);
+    const after = content.subarray(offset + bytes.length);
+    content = Buffer.concat([content.subarray(0, offset), bytes, after]);
+    const counts = core.proxy.counts();
+    t.ok((await program.get('/f')).equals(content));
+    t.strictSame(core.endpoint.openUploads(), []);
+    return counts;
+  };
+  const append = () => change(content.length);
+  return { core, clock, now, warnings, program, append, change };
+}
+
+void t.test('copies of parts that were refused are tried again', async (t) => {
+  const { core, clock, now, warnings, append } = await useChanging(t);
+  now.refusal = ({ action }) =>
+    action === 'UploadPartCopy' ? { status: 422, code: 'Unprocessable' } : undefined;
+  await append();
+  t.match(core.store.capabilities, { 'copying parts': 'refused' });
+  t.equal(warnings.filter((text) => text.includes('cannot copy parts')).length, 1);
+  t.equal((await append()).UploadPartCopy, undefined, 'remembered');
+  clock.pass(minuteMs);
+  t.not((await append()).UploadPartCopy, undefined, 'asked again, and refused again');
+  t.equal((await append()).UploadPartCopy, undefined);
+  clock.pass(minuteMs);
+  t.equal((await append()).UploadPartCopy, undefined, 'for longer this time');
+  now.refusal = () => undefined;
+  clock.pass(minuteMs);
+  t.not((await append()).UploadPartCopy, undefined, 'until it can');
+  t.match(core.store.capabilities, { 'copying parts': 'not refused yet' });
+  t.equal(warnings.length, 1);
+});
+
+for (const code of ['InvalidDigest', 'InvalidPart', 'InvalidRequest', 'MalformedXML']) {
+  void t.test(`uploads with copied parts that are refused as ${code}`, async (t) => {
+    const { core, now, warnings, change } = await useChanging(t);
+    const withCopies = new Set<string | null>();
+    now.refusal = ({ action, query }: LoggedRequest) => {
+      const id = new URLSearchParams(query).get('uploadId');
+      if (action === 'UploadPartCopy') withCopies.add(id);
+      const isRefused = action === 'CompleteMultipartUpload' && withCopies.has(id);
+      return isRefused ? { status: 400, code } : undefined;
+    };
+    // In the middle, so that the parts are of several sizes too.
+    await change(2 * minPart + 10);
+    t.match(core.store.capabilities, {
+      'copying parts': 'refused',
+      'parts of different sizes': 'not refused yet',
+    });
+    t.equal(warnings.length, 1);
+    t.match(warnings[0], /cannot copy parts/);
+    t.equal((await change(2 * minPart + 10)).UploadPartCopy, undefined);
+  });
+}
+
+void t.test('the way of uploads follows the endpoint', async (t) => {
+  const { core, clock, now, program } = await useChanging(t);
+  const write = async (): Promise<string[]> => {
+    core.proxy.reset();
+    await program.put('/g', base);
+    t.ok((await program.get('/g')).equals(base));
+    return core.proxy.log
+      .filter(({ action }) => action === 'CreateMultipartUpload' || action === 'UploadPart')
+      .map(({ action, headers, status }) => {
+        const sum = [crc, 'content-md5', 'x-amz-checksum-algorithm'].find(
+          (name) => name in headers,
+        );
+        return `${action} ${sum ?? 'bare'} ${status ?? 0}`;
+      });
+  };
+  // Nothing else is written, so that parts belong to the upload that was created last.
+  let isDeclared = false;
+  now.refusal = ({ action, headers }) => {
+    if (action === 'CreateMultipartUpload') isDeclared = 'x-amz-checksum-algorithm' in headers;
+    const isRefused = action === 'UploadPart' && crc in headers && !isDeclared;
+    return isRefused ? { status: 400, code: 'InvalidRequest' } : undefined;
+  };
+  t.ok((await write()).includes(`UploadPart ${crc} 400`), 'as strict as AWS all of a sudden');
+  t.match((await write())[0], 'CreateMultipartUpload x-amz-checksum-algorithm 200');
+  now.refusal = ({ action, headers }) =>
+    action === 'CreateMultipartUpload' && 'x-amz-checksum-algorithm' in headers
+      ? { status: 501, code: 'NotImplemented' }
+      : undefined;
+  const [first, second, third] = await write();
+  t.match(first, 'CreateMultipartUpload x-amz-checksum-algorithm 501');
+  t.strictSame([second, third], ['CreateMultipartUpload bare 200', 'UploadPart content-md5 200']);
+  t.notOk((await write()).some((line) => line.endsWith('501')));
+  clock.pass(minuteMs);
+  t.strictSame((await write()).slice(0, 2), [
+    'CreateMultipartUpload bare 200',
+    `UploadPart ${crc} 200`,
+  ]);
+});
+
+void t.test('checksums of what is read, asked for again', async (t) => {
+  const { core, clock, now } = await useChanging(t);
+  const asks = async (): Promise<boolean> => {
+    core.proxy.reset();
+    await core.store.head('f' as Key);
+    return core.proxy.log.some(({ headers }) => 'x-amz-checksum-mode' in headers);
+  };
+  t.ok(await asks());
+  now.refusal = ({ headers }) =>
+    'x-amz-checksum-mode' in headers ? { status: 400, code: 'InvalidArgument' } : undefined;
+  t.ok(await asks());
+  t.ok(await asks(), 'one refusal may have been about anything');
+  t.notOk(await asks());
+  now.refusal = () => undefined;
+  clock.pass(minuteMs);
+  t.ok(await asks());
+});
+
+void t.test('the CRC32 of a PUT, sent again', async (t) => {
+  const { core, clock, now, program } = await useChanging(t);
+  const sums = async (): Promise<boolean> => {
+    core.proxy.reset();
+    await program.put('/small', 'small');
+    return core.proxy.log.some(({ headers }) => crc in headers);
+  };
+  now.refusal = ({ headers }) =>
+    crc in headers ? { status: 501, code: 'NotImplemented' } : undefined;
+  t.ok(await sums());
+  t.notOk(await sums());
+  now.refusal = () => undefined;
+  clock.pass(minuteMs);
+  t.ok(await sums());
+});
