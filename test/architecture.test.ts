@@ -1,8 +1,7 @@
 /**
- * Which part may know which, read from the import lines of lib.
- *
- * The arrows: the command line wires everything; drivers know the operations they call, the core
- * knows the store it calls, S3 knows the store it is, and the embedded endpoint knows none of them.
+ * Which folder of lib may know which, read from the import lines: one table, by allowing. An arrow
+ * that is not in it fails, and so do a folder that is not in it and a file at the root that is not
+ * named here.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -18,9 +17,9 @@ interface Import {
 }
 
 const lib = fileURLToPath(new URL('../../lib', import.meta.url));
-const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((name) =>
-  name.endsWith('.ts'),
-);
+const files = readdirSync(lib, { recursive: true, encoding: 'utf8' })
+  .filter((name) => /\.c?ts$/.test(name))
+  .sort();
 const sources = new Map(
   files.map((name) => {
     const text = readFileSync(join(lib, name), 'utf8');
@@ -64,20 +63,11 @@ function isLoad(callee: ts.Expression): boolean {
 
 function targetOf(file: string, specifier: string): string {
   if (specifier.startsWith('.')) {
-    return join(dirname(file), specifier).replace(/\.js$/, '.ts');
+    return join(dirname(file), specifier).replace(/\.(c?)js$/, '.$1ts');
   }
   if (specifier.startsWith('node:')) return specifier;
   const [scope = '', name = ''] = specifier.split('/');
   return scope.startsWith('@') ? `${scope}/${name}` : scope;
-}
-
-/** Everything that the files reach, through any number of imports, themselves included. */
-function reachOf(starts: readonly string[]): Set<string> {
-  const reached = new Set(starts);
-  for (const file of reached) {
-    for (const { target } of imports.get(file) ?? []) reached.add(target);
-  }
-  return reached;
 }
 
 function filesIn(...folders: string[]): string[] {
@@ -93,72 +83,112 @@ function importersOf(pattern: RegExp): string[] {
   return files.filter((file) => imports.get(file)?.some(({ target }) => pattern.test(target)));
 }
 
-function packagesOf(reached: Iterable<string>): string[] {
-  return [...reached].filter((name) => !name.endsWith('.ts') && !name.startsWith('node:')).sort();
+function targetsOf(file: string): string[] {
+  return (imports.get(file) ?? []).map(({ target }) => target);
 }
 
-const outside = /^(fuse|s3|endpoint|demo)\/|^(cli|demo|mount|unmount|background|options?)\b/;
+/**
+ * The words that every folder may use: ports, plain mechanisms, errors. They import each other only.
+ */
+const ground = [
+  'abort.ts',
+  'clock.ts',
+  'crc32.ts',
+  'errors.ts',
+  'file-time.ts',
+  'in-parallel.ts',
+  'limitation.ts',
+  'locks.ts',
+  'log.ts',
+  'operations.ts',
+  'part-rules.ts',
+  'path.ts',
+  'second-reading.ts',
+  'store.ts',
+  'temp-space.ts',
+];
+
+/** What each folder may import beside itself and the ground; `a/b.ts` allows one file. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  // the core: a name, a byte in, a byte out, and the operations made of them
+  tree: [],
+  read: [],
+  write: ['read'],
+  filesystem: ['tree', 'read', 'write'],
+  // the edges
+  fuse: ['host'],
+  s3: [],
+  host: [],
+  endpoint: [],
+  // the program around it
+  options: ['host'],
+  observability: ['host', 'options', 'filesystem', 'fuse/driver.ts', 's3'],
+  mount: ['host', 'options', 'fuse', 'filesystem', 's3', 'observability'],
+  preflight: ['host', 'options', 'fuse/choose.ts', 's3', 'observability/process-log.ts'],
+  status: ['host', 'options', 'observability'],
+  setup: ['host', 'options', 'mount/unmount.ts'],
+  demo: ['host', 'mount/stop-signals.ts', 'endpoint'],
+  cli: ['host', 'options', 'mount', 'preflight', 'status', 'setup', 'demo'],
+};
+
+function folderOf(file: string): string {
+  return file.includes('/') ? file.slice(0, file.indexOf('/')) : 'ground';
+}
 
 void t.test('every import leads somewhere', (t) => {
   for (const [file, all] of imports) {
     for (const { target } of all) {
-      if (target.endsWith('.ts')) t.ok(sources.has(target), `${file} imports ${target}`);
+      if (/\.c?ts$/.test(target)) t.ok(sources.has(target), `${file} imports ${target}`);
     }
   }
-  t.ok(sources.has('filesystem.ts') && filesIn('fuse', 's3', 'endpoint').length > 20);
   t.end();
 });
 
-void t.test('the core knows neither drivers nor S3 nor the endpoint nor the command line', (t) => {
-  const core = reachOf(['filesystem.ts']);
-  for (const name of [
-    'store.ts',
-    'operations.ts',
-    'path.ts',
-    'errors.ts',
-    'tree.ts',
-    'reader.ts',
-  ]) {
-    t.ok(core.has(name), name);
-  }
-  t.strictSame(among(core, outside), []);
-  t.strictSame(among(core, /^node:(child_process|http|https|net|tls)$/), []);
-  const packages = packagesOf(core);
-  t.strictSame(among(packages, /^(?!(lru-cache|mime|pino|pino-pretty)$)/), []);
-  t.end();
-});
-
-void t.test('a driver knows the operations it calls and nothing behind them', (t) => {
-  const drivers = reachOf(filesIn('fuse'));
-  t.strictSame(among(drivers, /^(s3|endpoint|demo)\//), []);
+void t.test('the root of lib is the ground, and every folder is in the table', (t) => {
   t.strictSame(
-    among(drivers, /^(filesystem|store|tree|namespace|reader|staged-|spool|mount)\b(?!-table)/),
-    [],
+    files.filter((file) => !file.includes('/')),
+    ground,
   );
+  const folders = new Set(files.map(folderOf));
+  folders.delete('ground');
+  t.strictSame([...folders].sort(), Object.keys(allowed).sort());
+  for (const folder of folders)
+    t.notOk(sources.has(`${folder}.ts`), `${folder}.ts beside ${folder}/`);
   t.end();
 });
 
-void t.test('the store on S3 knows the port it implements and nothing above it', (t) => {
-  const s3 = reachOf(filesIn('s3'));
-  t.ok(s3.has('store.ts'));
-  t.strictSame(among(s3, /^(fuse|endpoint|demo)\//), []);
-  t.strictSame(among(s3, /^(filesystem|operations|tree|namespace|reader|staged-)\b/), []);
+void t.test('a folder imports what the table allows it, types too', (t) => {
+  for (const [file, all] of imports) {
+    const folder = folderOf(file);
+    for (const { target } of all) {
+      if (!sources.has(target)) continue;
+      const wanted = folderOf(target);
+      const may = [folder, 'ground', ...(allowed[folder] ?? [])];
+      t.ok(may.includes(wanted) || may.includes(target), `${file} imports ${target}`);
+    }
+  }
   t.end();
 });
 
-void t.test('the embedded endpoint learnt nothing from the program it judges', (t) => {
-  const endpoint = reachOf(filesIn('endpoint'));
-  t.strictSame(among(endpoint, /^(fuse|s3|demo)\//), []);
-  t.strictSame(among(endpoint, /^(filesystem|store|operations|tree|namespace|reader)\b/), []);
-  t.strictSame(packagesOf(endpoint), []);
+void t.test('the core runs without a network and without programs', (t) => {
+  const core = filesIn('tree', 'read', 'write', 'filesystem');
+  const packages = new Set([...core, ...ground].flatMap((file) => targetsOf(file)));
+  t.strictSame(among(packages, /^node:(child_process|http|https|net|tls)$/), []);
+  t.strictSame(among(packages, /^(?!(lru-cache|mime)$|node:|.*\.c?ts$)/), []);
+  t.end();
+});
+
+void t.test('the embedded endpoint needs no package', (t) => {
+  const packages = filesIn('endpoint').flatMap((file) => targetsOf(file));
+  t.strictSame(among(packages, /^(?!node:|.*\.c?ts$)/), []);
   t.end();
 });
 
 void t.test('each package has its place', (t) => {
-  t.strictSame(importersOf(/^fuse-native$/), ['fuse/fuse-native.ts']);
-  t.strictSame(among(importersOf(/^commander$/), /^(?!cli[./])/), []);
-  t.strictSame(importersOf(/^pino/), ['log.ts']);
-  t.strictSame(importersOf(/^prom-client$/), ['metrics.ts']);
+  t.strictSame(importersOf(/^fuse-native$/), ['fuse/native/index.ts']);
+  t.strictSame(among(importersOf(/^commander$/), /^(?!cli\/)/), []);
+  t.strictSame(importersOf(/^pino/), ['observability/process-log.ts']);
+  t.strictSame(importersOf(/^prom-client$/), ['observability/metrics.ts']);
   t.strictSame(
     importersOf(/^@(aws-sdk|smithy)\//).filter((name) => !name.startsWith('s3/')),
     [],
@@ -167,13 +197,8 @@ void t.test('each package has its place', (t) => {
 });
 
 void t.test('the environment is read at the edges only', (t) => {
-  const readers = mentioning('process.env');
-  const core = reachOf(['filesystem.ts']);
-  t.strictSame(
-    readers.filter((name) => core.has(name)),
-    [],
-  );
-  t.strictSame(among(readers, /^endpoint\//), []);
+  const inside = /^(tree|read|write|filesystem|endpoint)\/|^[^/]*$/;
+  t.strictSame(among(mentioning('process.env'), inside), []);
   t.end();
 });
 

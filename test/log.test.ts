@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { createLog, silentLog, type Log, type LogFields } from '../lib/log.js';
+import { silentLog, type Log, type LogFields } from '../lib/log.js';
+import { createLog } from '../lib/observability/process-log.js';
 import { UnrepeatedLog } from '../lib/observability/log-repeats.js';
 import { redactor } from '../lib/observability/redact.js';
 

@@ -34,7 +34,7 @@ void t.test('the package installs, runs, and goes without a trace', async (t) =>
     'LICENSE',
     'dist/bin/s3jail.cjs',
     'dist/bin/mount.s3jail.cjs',
-    'dist/lib/cli.js',
+    'dist/lib/cli/main.js',
     'dist/man/s3jail.8',
     'lib/systemd/s3jail@.service',
   ]) {

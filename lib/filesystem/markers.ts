@@ -6,7 +6,7 @@
  * On endpoints that do not keep If-None-Match the store looks right before it writes; of two hosts
  * that make one directory in that instant both are told that they did.
  */
-import { allPages } from '../all-pages.js';
+import { allPages } from '../store.js';
 import { isStoreError } from '../errors.js';
 import { classifyKey } from '../path.js';
 import type { Key } from '../path.js';

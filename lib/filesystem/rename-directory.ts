@@ -12,7 +12,7 @@
  * that nothing is at its key.
  */
 import { createHash } from 'node:crypto';
-import { allPages } from '../all-pages.js';
+import { allPages } from '../store.js';
 import { FsError, isStoreError } from '../errors.js';
 import { inParallel } from '../in-parallel.js';
 import type { Log } from '../log.js';

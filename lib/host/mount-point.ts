@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from './failure.js';
 import type { Log } from '../log.js';
-import { probeMount } from '../mount/probe.js';
+import { probeMount } from './mount-probe.js';
 import { detach, findMount, isAutomount, isOurs, type MountEntry } from './mount-table.js';
 
 /** How long a mount may take to show that it lives. */

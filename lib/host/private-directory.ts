@@ -14,7 +14,7 @@ import {
 import { dirname, join } from 'node:path';
 import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from './failure.js';
-import type { UserAccount } from '../options/values.js';
+import type { UserAccount } from './accounts.js';
 import { asUser } from './run-as.js';
 
 /**

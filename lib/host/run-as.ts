@@ -6,7 +6,7 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Failure, messageOf } from './failure.js';
-import type { UserAccount } from '../options/values.js';
+import type { UserAccount } from './accounts.js';
 
 declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- as @types/node has it

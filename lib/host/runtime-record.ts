@@ -24,7 +24,7 @@ import { dirname, join } from 'node:path';
 import { systemErrorCode } from '../errors.js';
 import { Failure } from './failure.js';
 import { mountName } from './mount-name.js';
-import type { UserAccount } from '../options/values.js';
+import type { UserAccount } from './accounts.js';
 import {
   isPrivateDirectory,
   makePrivateDirectory,
@@ -34,9 +34,9 @@ import {
 } from './private-directory.js';
 import { isAlive, ownIdentity, userOf, type ProcessIdentity } from './process-identity.js';
 import { asUser, type UserIds } from './run-as.js';
-import { fittingList, readState, type RuntimeState } from '../runtime-state.js';
+import { fittingList, readState, type RuntimeState } from './runtime-state.js';
 
-export type { RuntimeState } from '../runtime-state.js';
+export type { RuntimeState } from './runtime-state.js';
 
 /** The record of this process. */
 export class RuntimeRecord {

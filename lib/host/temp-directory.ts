@@ -25,7 +25,7 @@ import { join } from 'node:path';
 import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from './failure.js';
 import { mountName } from './mount-name.js';
-import type { UserAccount } from '../options/values.js';
+import type { UserAccount } from './accounts.js';
 import { makePrivateDirectory, ownDirectoryIn, privateDirectoriesIn } from './private-directory.js';
 import { isAlive, ownIdentity } from './process-identity.js';
 import { asUser } from './run-as.js';

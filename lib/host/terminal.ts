@@ -1,6 +1,12 @@
 /** One line at the foot of a terminal that is drawn over and over. */
-import type { Progress } from '../mount/drain-progress.js';
 import { printable } from './printable.js';
+
+/** How far something has come. */
+export interface Progress {
+  readonly text: string;
+  /** 0 to 1: of all that was to be stored since it began */
+  readonly share: number;
+}
 
 const width = 30;
 const clearLine = '\r\x1b[K';

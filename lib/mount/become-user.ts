@@ -1,7 +1,7 @@
 /** A mount's process gives up root (`--run-as`), and leaves behind what mounts and unmounts for it. */
 import { Failure, messageOf } from '../host/failure.js';
 import type { MountSettings, RootHelper } from '../fuse/driver.js';
-import type { UserAccount } from '../options/values.js';
+import type { UserAccount } from '../host/accounts.js';
 import { giveUpRoot } from '../host/run-as.js';
 
 /** What a process without rights of its own can have done. */

@@ -1,12 +1,7 @@
 /** How far the end of a mount has come: what is left to store, as a sentence and as a share. */
 import type { OpenUpload } from '../filesystem/filesystem.js';
+import type { Progress } from '../host/terminal.js';
 import { showSize } from '../options/values.js';
-
-export interface Progress {
-  readonly text: string;
-  /** 0 to 1: of all that was to be stored since it began */
-  readonly share: number;
-}
 
 const namesShown = 3;
 

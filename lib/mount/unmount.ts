@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
 import { Failure, type ExitCode } from '../host/failure.js';
 import { isDead, knownMountPoint } from '../host/mount-point.js';
-import { cutOff, viewsOf } from '../mount-views.js';
+import { cutOff, viewsOf } from '../host/mount-views.js';
 import { detach, findMount, isOurs, ownerOf, type MountEntry } from '../host/mount-table.js';
 import { isAlive, terminate } from '../host/process-identity.js';
 import { ProgressBar } from '../host/terminal.js';

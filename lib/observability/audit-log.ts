@@ -8,7 +8,8 @@
 import { LRUCache } from 'lru-cache';
 import type { AuditEvent, AuditTrail } from '../filesystem/audit.js';
 import { isStoreError } from '../errors.js';
-import { openAppender, type Appender, type Log } from '../log.js';
+import { type Log } from '../log.js';
+import { openAppender, type Appender } from './process-log.js';
 import { keyOf } from '../path.js';
 import { printable } from '../host/printable.js';
 import type { RequestObserver } from '../s3/connection/request-observer.js';

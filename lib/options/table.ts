@@ -19,13 +19,13 @@ import {
   parseSize,
   parseTime,
   parseUser,
-  primaryGroupOf,
+  parsePrimaryGroup,
   showSize,
   showTime,
   within,
   type Address,
-  type UserAccount,
 } from './values.js';
+import type { UserAccount } from '../host/accounts.js';
 import { multipartLimits } from '../store.js';
 
 /** Everything `mount` can be told, checked and with defaults filled in. Sizes are in bytes. */
@@ -357,7 +357,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       byDefault: (given, ambient) =>
         given.uid === undefined || given.uid === ambient.uid
           ? ambient.gid
-          : (primaryGroupOf(given.uid) ?? given.uid),
+          : (parsePrimaryGroup(given.uid) ?? given.uid),
     },
     fileMode: valued(
       { name: 'file-mode', group: 'Who', value: 'MODE', help: 'permissions shown for files' },

@@ -4,12 +4,10 @@
  * A parser throws an OptionValueError whose message completes the sentence `--name: …`; it says
  * what is wrong and shows a right value. It repeats the text only where that cannot hold a secret.
  */
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { findAccount, idOf, primaryGroupOf } from '../host/accounts.js';
+import type { AccountDatabase, UserAccount } from '../host/accounts.js';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { bareEnvironment } from '../host/bare-environment.js';
-import { systemErrorCode } from '../errors.js';
 import { nearest } from './nearest.js';
 
 /** A value is not what its option takes. */
@@ -215,73 +213,41 @@ export function parseGroup(text: string): number {
   return parseId(text, 'group', 'group');
 }
 
-function parseId(text: string, database: Database, what: string): number {
+function parseId(text: string, database: AccountDatabase, what: string): number {
   if (/^\d+$/.test(text)) {
     const id = Number(text);
     if (id > maxId) throw new OptionValueError(`${text} is above the largest id, ${maxId}`);
     return id;
   }
-  const id = lookUp(database, text)?.[2];
+  const id = known(text, () => idOf(database, text));
   if (id === undefined) {
     throw new OptionValueError(`there is no ${what} ${quote(text)} on this machine`);
   }
-  return Number(id);
-}
-
-/** A user of this machine, as passwd(5) has one. */
-export interface UserAccount {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-  readonly home: string;
+  return id;
 }
 
 /** The account of a user given by name or number. @throws OptionValueError where there is none */
 export function parseAccount(text: string): UserAccount {
-  const [name, , uid, gid, , home] = lookUp('passwd', text) ?? [];
-  if (name === undefined || home === undefined) {
+  const account = known(text, () => findAccount(text));
+  if (account === undefined) {
     throw new OptionValueError(`there is no user ${quote(text)} on this machine`);
   }
-  return { name, uid: Number(uid), gid: Number(gid), home };
+  return account;
 }
 
-/** The primary group of a user id, or undefined for an id that no account has. */
-export function primaryGroupOf(uid: number): number | undefined {
-  const gid = lookUp('passwd', String(uid))?.[3];
-  return gid === undefined ? undefined : Number(gid);
+/** The primary group of a user id, or undefined for an id that no account has. @throws OptionValueError */
+export function parsePrimaryGroup(uid: number): number | undefined {
+  return known(String(uid), () => primaryGroupOf(uid));
 }
 
-type Database = 'passwd' | 'group';
-
-/**
- * The fields of an account, by name or number. /etc first; getent(1) knows those that come from
- * LDAP and the like, and is asked only for what can be an account (a leading `-` is an option).
- */
-function lookUp(database: Database, key: string): string[] | undefined {
-  const isKey = (fields: string[]) => fields[0] === key || fields[2] === key;
-  const known = parseRecords(readFileSync(`/etc/${database}`, 'utf8')).find(isKey);
-  if (known !== undefined || !/^[\w][\w.@\\$-]*$/.test(key)) return known;
+/** Asks the host's user database. @throws OptionValueError where that fails */
+function known<T>(text: string, ask: () => T): T {
   try {
-    const answer = execFileSync('getent', [database, key], {
-      encoding: 'utf8',
-      timeout: 10_000,
-      stdio: ['ignore', 'pipe', 'ignore'],
-      env: bareEnvironment,
-    });
-    return parseRecords(answer)[0];
+    return ask();
   } catch (error) {
-    // Exit status 2 is getent's "no such key"; without getent, /etc was all there is to ask.
-    const status = error instanceof Error && 'status' in error ? error.status : undefined;
-    if (status === 2 || systemErrorCode(error) === 'ENOENT') return undefined;
-    throw new OptionValueError(`getent ${database} failed while looking for ${quote(key)}`);
+    const what = error instanceof Error ? error.message : String(error);
+    throw new OptionValueError(`${what} while looking for ${quote(text)}`);
   }
-}
-
-function parseRecords(text: string): string[][] {
-  return text
-    .split('\n')
-    .map((line) => line.split(':'))
-    .filter((fields) => fields.length >= 3);
 }
 
 /** Text of unknown origin as messages show it: quoted, escaped, cut. */

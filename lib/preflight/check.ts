@@ -4,7 +4,8 @@
  */
 import { isStoreError, type StoreError } from '../errors.js';
 import { messageOf, type ExitCode } from '../host/failure.js';
-import { createLog, silentLog, type Log } from '../log.js';
+import { silentLog, type Log } from '../log.js';
+import { createLog } from '../observability/process-log.js';
 import { storeOptionsOf, type ServicePlan } from '../options/mount-plan.js';
 import type { MountOptions } from '../options/table.js';
 import { giveUpRoot } from '../host/run-as.js';

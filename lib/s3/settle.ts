@@ -20,7 +20,7 @@ import { createHash } from 'node:crypto';
 import { HeadObjectCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 
-import { listedAt } from '../all-pages.js';
+import { listedAt } from '../store.js';
 import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { ETag, MultipartUpload, ObjectStore, Stored, UploadedPart } from '../store.js';

@@ -1,5 +1,5 @@
 /** Asks S3 what is at one path. */
-import { allPages, listedAt } from '../all-pages.js';
+import { allPages, listedAt } from '../store.js';
 import { isStoreError } from '../errors.js';
 import type { DirectoryEntry, Entry, FileEntry } from './listing.js';
 import { classifyKey, keyOf, markerOf } from '../path.js';

@@ -8,7 +8,7 @@
 import { chooseDriver, type DriverOption } from '../../lib/fuse/choose.js';
 import type { Mounted, MountSettings } from '../../lib/fuse/driver.js';
 import { FsError, type Errno } from '../../lib/errors.js';
-import { createLog } from '../../lib/log.js';
+import { createLog } from '../../lib/observability/process-log.js';
 import type { Path } from '../../lib/path.js';
 import { InstantOperations } from './instant-operations.js';
 import { MemoryOperations } from './memory-operations.js';

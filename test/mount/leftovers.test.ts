@@ -8,11 +8,11 @@ import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { makeAccount } from '../lib/demo/account.js';
-import { mountName } from '../lib/host/mount-name.js';
-import { makeTempDirectory } from '../lib/host/temp-directory.js';
-import { hasEnded, Place, run, s3jail, until } from './support/command.js';
-import { startFaultProxy, type FaultProxy } from './support/fault-proxy.js';
+import { makeAccount } from '../../lib/demo/account.js';
+import { mountName } from '../../lib/host/mount-name.js';
+import { makeTempDirectory } from '../../lib/host/temp-directory.js';
+import { hasEnded, Place, run, s3jail, until } from '../support/command.js';
+import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
 
 t.setTimeout(900_000);
 

@@ -4,8 +4,8 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { bareEnvironment } from '../host/bare-environment.js';
-import { Failure, messageOf } from '../host/failure.js';
+import { bareEnvironment } from './bare-environment.js';
+import { Failure, messageOf } from './failure.js';
 
 /** FUSE_SUPER_MAGIC (linux/magic.h), as stat(1) prints it. */
 const fuseMagic = '65735546';

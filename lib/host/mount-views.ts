@@ -3,8 +3,8 @@
  * was made while it was mounted, such as a container's, has a copy of it that no umount(8) reaches.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { systemErrorCode } from './errors.js';
-import { parseMountInfo } from './host/mount-table.js';
+import { systemErrorCode } from '../errors.js';
+import { parseMountInfo } from './mount-table.js';
 
 /** For people. */
 export function cutOff(mountPoint: string, views: readonly string[]): string {

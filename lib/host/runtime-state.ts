@@ -2,9 +2,9 @@
  * What a runtime record says, and reading it: the file may be anything that its user has put there.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { systemErrorCode } from './errors.js';
-import type { ProcessIdentity } from './host/process-identity.js';
-import type { UserIds } from './host/run-as.js';
+import { systemErrorCode } from '../errors.js';
+import type { ProcessIdentity } from './process-identity.js';
+import type { UserIds } from './run-as.js';
 
 const phases = ['mounting', 'mounted', 'draining', 'ended'] as const;
 

@@ -7,9 +7,9 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { makeAccount } from '../lib/demo/account.js';
-import type { MountStatus } from '../lib/status/ask.js';
-import { hasEnded, Place, run, s3jail, until, Writer } from './support/command.js';
+import { makeAccount } from '../../lib/demo/account.js';
+import type { MountStatus } from '../../lib/status/ask.js';
+import { hasEnded, Place, run, s3jail, until, Writer } from '../support/command.js';
 
 t.setTimeout(900_000);
 

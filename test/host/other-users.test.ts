@@ -7,13 +7,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { makeAccount, type Account } from '../lib/demo/account.js';
-import { mountName } from '../lib/host/mount-name.js';
-import { terminate, userOf } from '../lib/host/process-identity.js';
-import { findRecord } from '../lib/host/runtime-record.js';
-import type { MountStatus } from '../lib/status/ask.js';
-import { useMachine } from './support/machine.js';
-import { endingOf, environment, hasEnded, Place, run, s3jail, until } from './support/command.js';
+import { makeAccount, type Account } from '../../lib/demo/account.js';
+import { mountName } from '../../lib/host/mount-name.js';
+import { terminate, userOf } from '../../lib/host/process-identity.js';
+import { findRecord } from '../../lib/host/runtime-record.js';
+import type { MountStatus } from '../../lib/status/ask.js';
+import { useMachine } from '../support/machine.js';
+import { endingOf, environment, hasEnded, Place, run, s3jail, until } from '../support/command.js';
 
 t.setTimeout(900_000);
 
