@@ -8,8 +8,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
-import { systemErrorCode } from '../errors.js';
 import { authenticate } from './access/access.js';
 import { parseTarget, type Call, type Content, type Reply, type Target } from './call.js';
 import { answerCall } from './router.js';
@@ -154,12 +152,25 @@ class Exchange {
     try {
       response.setHeader('content-length', end - start);
       if (this.#request.method === 'HEAD') response.end();
-      else await pipeline(blobs.read(segments, start, end), response);
-    } catch (error) {
-      // The client went away before the last byte; a failed read has broken the connection too.
-      if (systemErrorCode(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+      else {
+        for await (const piece of blobs.read(segments, start, end)) {
+          if (!(await sent(response, piece))) return;
+        }
+        response.end();
+      }
     } finally {
       blobs.release(segments);
     }
   }
+}
+
+/**
+ * Hands a piece to the kernel; its memory is free then. Not stream.pipeline(): that goes on as soon as
+ * a stream has room, with the piece still in it.
+ * @returns false once the client has gone
+ */
+function sent(response: ServerResponse, piece: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    response.write(piece, (error) => resolve(!(error instanceof Error)));
+  });
 }

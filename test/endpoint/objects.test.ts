@@ -3,6 +3,7 @@
  * stumble over.
  */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -100,6 +101,49 @@ void t.test('a download goes on with its version when the object is replaced', a
   t.equal(hash.digest('hex'), createHash('sha256').update(before).digest('hex'));
   await endpoint.close();
   t.strictSame(await readdir(join(directory, 'blobs')), [], 'then its bytes go');
+});
+
+void t.test('downloads side by side and one after another get their own bytes each', async (t) => {
+  const { url } = await useEndpoint(t);
+  const client = useClient(t, url);
+  const objects = Array.from({ length: 8 }, (_, index) => ({
+    key: `k${index}`,
+    bytes: Buffer.alloc(5_000_000 + index, `object ${index} `),
+  }));
+  for (const { key, bytes } of objects) await put(client, key, bytes);
+  const download = async ({ key, bytes }: { key: string; bytes: Buffer }): Promise<boolean> => {
+    const Range = `bytes=${key.length}-`;
+    const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: key, Range }));
+    const pieces: Uint8Array[] = [];
+    for await (const piece of Body as AsyncIterable<Uint8Array>) {
+      pieces.push(piece);
+      // Slower than the others send: what is lent must not change before it left.
+      await new Promise(setImmediate);
+    }
+    return Buffer.concat(pieces).equals(bytes.subarray(key.length));
+  };
+  for (let round = 0; round < 2; round++) {
+    const right = await Promise.all(objects.map(download));
+    t.strictSame(right, Array<boolean>(objects.length).fill(true));
+  }
+});
+
+void t.test('a client that leaves in the middle of a download lets its bytes go', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const errors: unknown[] = [];
+  const endpoint = await useEndpoint(t, {
+    ...{ directory, onInternalError: (error: unknown) => errors.push(error) },
+  });
+  const client = useClient(t, endpoint.url);
+  await put(client, 'k', Buffer.alloc(32 * 1024 * 1024, 'before'));
+  const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: 'k' }));
+  const body = Body as Readable;
+  await once(body, 'data');
+  body.destroy();
+  await client.send(new DeleteObjectCommand({ Bucket, Key: 'k' }));
+  await endpoint.close();
+  t.strictSame(await readdir(join(directory, 'blobs')), []);
+  t.strictSame(errors, [], 'which is nobody’s failure');
 });
 
 void t.test('a body that breaks off changes nothing', async (t) => {

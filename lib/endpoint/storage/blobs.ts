@@ -13,13 +13,17 @@ import { join } from 'node:path';
 import { BlobWriter } from './blob-writer.js';
 import { sliceSegments, type Segment } from './segment.js';
 
+/** Bytes read at once: fewer cost more system calls, more no longer save any. */
 const readBatch = 1024 * 1024;
+/** Buffers of that size that are kept for the next reads. */
+const maxSpareBuffers = 16;
 
 export class BlobFolder {
   readonly #directory: string;
   readonly #fsync: boolean;
   readonly #users = new Map<string, number>();
   readonly #unlinks = new Set<Promise<void>>();
+  readonly #spareBuffers: Buffer[] = [];
   readonly #onError: (error: unknown) => void;
   /** False while the journal is read: a blob without users may get one again further down. */
   #unlinking = false;
@@ -75,22 +79,39 @@ export class BlobFolder {
 
   /**
    * The bytes of segments from `start` up to `end`, counted over all of them.
-   * The caller has to be a user of them until the last byte came.
+   * The caller has to be a user of them until the last byte came. A piece is lent: the next one may
+   * lie in the same memory.
    */
   async *read(segments: readonly Segment[], start: number, end: number): AsyncGenerator<Buffer> {
-    for (const part of sliceSegments(segments, start, end)) {
-      const file = await open(join(this.#directory, part.blob), 'r');
-      try {
-        yield* readRange(file, part.offset, part.offset + part.length);
-      } finally {
-        await file.close();
+    const buffer = this.#takeBuffer(end - start);
+    try {
+      for (const part of sliceSegments(segments, start, end)) {
+        const file = await open(join(this.#directory, part.blob), 'r');
+        try {
+          yield* readRange(file, buffer, part.offset, part.offset + part.length);
+        } finally {
+          await file.close();
+        }
       }
+    } finally {
+      this.#giveBack(buffer);
     }
   }
 
   /** Waits for unlinks under way. */
   async settle(): Promise<void> {
     await Promise.all(this.#unlinks);
+  }
+
+  /** Memory that was never touched costs a page fault for each 4 KiB, more than the copy into it. */
+  #takeBuffer(bytes: number): Buffer {
+    if (bytes < readBatch) return Buffer.allocUnsafe(bytes);
+    return this.#spareBuffers.pop() ?? Buffer.allocUnsafeSlow(readBatch);
+  }
+
+  #giveBack(buffer: Buffer): void {
+    if (buffer.length < readBatch || this.#spareBuffers.length >= maxSpareBuffers) return;
+    this.#spareBuffers.push(buffer);
   }
 
   #remove(blob: string): void {
@@ -102,10 +123,15 @@ export class BlobFolder {
   }
 }
 
-async function* readRange(file: FileHandle, start: number, end: number): AsyncGenerator<Buffer> {
+async function* readRange(
+  file: FileHandle,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): AsyncGenerator<Buffer> {
   for (let position = start; position < end;) {
-    const buffer = Buffer.allocUnsafe(Math.min(readBatch, end - position));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
+    const wanted = Math.min(buffer.length, end - position);
+    const { bytesRead } = await file.read(buffer, 0, wanted, position);
     if (bytesRead === 0) throw new Error('a blob is shorter than its segments');
     position += bytesRead;
     yield buffer.subarray(0, bytesRead);
