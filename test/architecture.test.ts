@@ -9,13 +9,6 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import ts from 'typescript';
 
-interface Import {
-  /** a file of lib, relative to it, or the name of a package */
-  readonly target: string;
-  /** vanishes when compiled */
-  readonly isTypeOnly: boolean;
-}
-
 const lib = fileURLToPath(new URL('../../lib', import.meta.url));
 const files = readdirSync(lib, { recursive: true, encoding: 'utf8' })
   .filter((name) => /\.c?ts$/.test(name))
@@ -26,34 +19,24 @@ const sources = new Map(
     return [name, ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true)] as const;
   }),
 );
+/** What each file imports, types too: files of lib, relative to it, and names of packages. */
 const imports = new Map([...sources].map(([name, source]) => [name, importsOf(name, source)]));
 
-function importsOf(file: string, source: ts.SourceFile): Import[] {
-  const found: Import[] = [];
-  const add = (specifier: ts.Node | undefined, isTypeOnly: boolean): void => {
+function importsOf(file: string, source: ts.SourceFile): string[] {
+  const found: string[] = [];
+  const add = (specifier: ts.Node | undefined): void => {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return;
-    found.push({ target: targetOf(file, specifier.text), isTypeOnly });
+    found.push(targetOf(file, specifier.text));
   };
   const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, isTypeOnlyImport(node));
-    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly);
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) add(node.moduleSpecifier);
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-      add(node.argument.literal, true);
-    } else if (ts.isCallExpression(node) && isLoad(node.expression)) add(node.arguments[0], false);
+      add(node.argument.literal);
+    } else if (ts.isCallExpression(node) && isLoad(node.expression)) add(node.arguments[0]);
     ts.forEachChild(node, visit);
   };
   visit(source);
   return found;
-}
-
-function isTypeOnlyImport({ importClause }: ts.ImportDeclaration): boolean {
-  if (importClause === undefined) return false;
-  if (importClause.phaseModifier === ts.SyntaxKind.TypeKeyword) return true;
-  const { name, namedBindings } = importClause;
-  if (name !== undefined || namedBindings === undefined) return false;
-  return (
-    ts.isNamedImports(namedBindings) && namedBindings.elements.every((each) => each.isTypeOnly)
-  );
 }
 
 /** `import(…)`, `require(…)` and `require.resolve(…)`. */
@@ -80,11 +63,7 @@ function among(reached: Iterable<string>, pattern: RegExp): string[] {
 }
 
 function importersOf(pattern: RegExp): string[] {
-  return files.filter((file) => imports.get(file)?.some(({ target }) => pattern.test(target)));
-}
-
-function targetsOf(file: string): string[] {
-  return (imports.get(file) ?? []).map(({ target }) => target);
+  return files.filter((file) => imports.get(file)?.some((target) => pattern.test(target)));
 }
 
 /**
@@ -137,7 +116,7 @@ function folderOf(file: string): string {
 
 void t.test('every import leads somewhere', (t) => {
   for (const [file, all] of imports) {
-    for (const { target } of all) {
+    for (const target of all) {
       if (/\.c?ts$/.test(target)) t.ok(sources.has(target), `${file} imports ${target}`);
     }
   }
@@ -160,7 +139,7 @@ void t.test('the root of lib is the ground, and every folder is in the table', (
 void t.test('a folder imports what the table allows it, types too', (t) => {
   for (const [file, all] of imports) {
     const folder = folderOf(file);
-    for (const { target } of all) {
+    for (const target of all) {
       if (!sources.has(target)) continue;
       const wanted = folderOf(target);
       const may = [folder, 'ground', ...(allowed[folder] ?? [])];
@@ -172,14 +151,14 @@ void t.test('a folder imports what the table allows it, types too', (t) => {
 
 void t.test('the core runs without a network and without programs', (t) => {
   const core = filesIn('tree', 'read', 'write', 'filesystem');
-  const packages = new Set([...core, ...ground].flatMap((file) => targetsOf(file)));
+  const packages = new Set([...core, ...ground].flatMap((file) => imports.get(file) ?? []));
   t.strictSame(among(packages, /^node:(child_process|http|https|net|tls)$/), []);
   t.strictSame(among(packages, /^(?!(lru-cache|mime)$|node:|.*\.c?ts$)/), []);
   t.end();
 });
 
 void t.test('the embedded endpoint needs no package', (t) => {
-  const packages = filesIn('endpoint').flatMap((file) => targetsOf(file));
+  const packages = filesIn('endpoint').flatMap((file) => imports.get(file) ?? []);
   t.strictSame(among(packages, /^(?!node:|.*\.c?ts$)/), []);
   t.end();
 });
@@ -215,13 +194,13 @@ function mentioning(text: string): string[] {
   return [...sources].flatMap(([name, source]) => (has(source) ? [name] : [])).sort();
 }
 
-void t.test('no two files need each other to load', (t) => {
+void t.test('no two files need each other, for types neither', (t) => {
   const done = new Set<string>();
   const circle = (file: string, above: readonly string[]): readonly string[] | undefined => {
     if (above.includes(file)) return [...above.slice(above.indexOf(file)), file];
     if (done.has(file)) return undefined;
-    for (const { target, isTypeOnly } of imports.get(file) ?? []) {
-      const found = isTypeOnly ? undefined : circle(target, [...above, file]);
+    for (const target of imports.get(file) ?? []) {
+      const found = circle(target, [...above, file]);
       if (found !== undefined) return found;
     }
     done.add(file);
@@ -233,9 +212,8 @@ void t.test('no two files need each other to load', (t) => {
 
 void t.test('no file of lib imports tests or scripts', (t) => {
   for (const [file, all] of imports) {
-    const escapes = all.filter(({ target }) => relative('.', target).startsWith('..'));
     t.strictSame(
-      escapes.map(({ target }) => target),
+      all.filter((target) => relative('.', target).startsWith('..')),
       [],
       file,
     );

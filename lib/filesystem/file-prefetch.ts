@@ -10,13 +10,14 @@ import { LRUCache } from 'lru-cache';
 import type { Entry } from '../tree/listing.js';
 import { childPath, nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
-import type { PoolMember, ReadPool } from '../read/memory.js';
+import type { MemoryUser } from '../read/memory.js';
 import type { Keeper, SharedObject } from '../read/shared-object.js';
+import type { SharedObjects } from '../read/shared-objects.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 
 export interface FilesAheadSettings {
   readonly store: ObjectStore;
-  readonly pool: ReadPool;
+  readonly objects: SharedObjects;
   /** bytes; larger files are not fetched ahead, nor more than this altogether */
   readonly partSize: number;
   /** most files ahead */
@@ -53,7 +54,7 @@ interface Held extends Keeper {
   readonly timer: NodeJS.Timeout;
 }
 
-export class FilesAhead implements PoolMember {
+export class FilesAhead implements MemoryUser {
   readonly #settings: FilesAheadSettings;
   readonly #walks = new LRUCache<Path, Walk>({ max: maxWalks });
   readonly #held = new Map<Path, Held>();
@@ -81,8 +82,7 @@ export class FilesAhead implements PoolMember {
     if (size <= this.#settings.partSize) this.#fetch(directory, walk);
   }
 
-  /** Somebody needs the memory. */
-  rest(): void {
+  evict(): void {
     for (const path of [...this.#held.keys()]) this.#drop(path);
   }
 
@@ -113,10 +113,10 @@ export class FilesAhead implements PoolMember {
 
   /** @returns whether there was memory for it */
   #hold(path: Path, info: ObjectInfo): boolean {
-    const { pool, store } = this.#settings;
-    pool.note(this);
+    const { objects, store } = this.#settings;
+    objects.memory.touch(this);
     const all = { start: 0, end: info.size };
-    const object = pool.object(store, info);
+    const object = objects.of(store, info);
     const timer = setTimeout(() => this.#drop(path), keepMs).unref();
     const held = { object, bytes: info.size, timer, keeps: all, keepsLate: 0 };
     object.join(held);
@@ -135,7 +135,7 @@ export class FilesAhead implements PoolMember {
     this.#held.delete(path);
     this.#heldBytes -= held.bytes;
     held.object.leave(held);
-    if (this.#held.size === 0) this.#settings.pool.leave(this);
+    if (this.#held.size === 0) this.#settings.objects.memory.leave(this);
   }
 
   #dropIn(directory: Path): void {

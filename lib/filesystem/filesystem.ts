@@ -42,9 +42,10 @@ import { childPath, keyOf, nameOf, parentOf, pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
 import { Presentation } from './attributes.js';
 import type { PresentationSettings } from './attributes.js';
-import { ReadPool } from '../read/memory.js';
+import { ReadMemory } from '../read/memory.js';
 import { Reader } from '../read/reader.js';
 import type { ReaderSettings } from '../read/reader.js';
+import { SharedObjects } from '../read/shared-objects.js';
 import { StagedFile } from '../write/staged-file.js';
 import type { StagedOrigin } from '../write/staged-file.js';
 import { StagedFiles } from '../write/staged-files.js';
@@ -173,7 +174,7 @@ export class Filesystem implements Operations {
     this.#reading = {
       partSize: settings.partSize,
       concurrency: settings.downloadConcurrency,
-      pool: new ReadPool(half, clock),
+      objects: new SharedObjects(new ReadMemory(half, clock)),
     };
     this.#ahead = new FilesAhead({
       ...this.#reading,
@@ -464,8 +465,8 @@ export class Filesystem implements Operations {
       tempBytes: this.#space.used,
       tempPeak: this.#space.peak,
       uploadMemory: this.#area.memory.used,
-      downloadMemory: this.#reading.pool.used,
-      downloadMemoryPeak: this.#reading.pool.peak,
+      downloadMemory: this.#reading.objects.memory.used,
+      downloadMemoryPeak: this.#reading.objects.memory.peak,
       cachedEntries: this.#tree.cachedEntries,
       cacheHits: this.#tree.asked.hits,
       cacheMisses: this.#tree.asked.misses,

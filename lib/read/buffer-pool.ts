@@ -9,7 +9,7 @@ const leastBytes = 256 * 1024;
 /** A mount at rest keeps nothing. */
 const idleMs = 2000;
 
-export class SpareBuffers {
+export class BufferPool {
   readonly #capacity: number;
   #spare: Buffer[] = [];
   #bytes = 0;

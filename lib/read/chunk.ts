@@ -5,13 +5,14 @@
  * still coming. Where memory is short, the GET is not made shorter, which would cost more of them: it
  * waits with the bytes that nobody asked for yet, so that S3 sends no more until there is room.
  *
- * A GET that lags far behind others of its size gets a rival for what is missing; whichever is complete
- * first wins, the other is ended.
+ * A GET that lags far behind others of its size is hedged by a second one for what is missing;
+ * whichever is complete first wins, the other is ended.
  */
 import { crc32 } from 'node:zlib';
 import { FsError, isStoreError } from '../errors.js';
 import type { Lend } from '../operations.js';
-import type { ReadPool } from './memory.js';
+import type { HedgePolicy } from './hedging.js';
+import type { ReadMemory } from './memory.js';
 import { Segment, segmentBytes } from './segment.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
@@ -22,9 +23,10 @@ export interface ChunkParts {
   readonly store: ObjectStore;
   readonly info: ObjectInfo;
   readonly range: ByteRange;
-  /** bytes of the pool's memory taken for it already; the rest is taken as it comes */
+  readonly memory: ReadMemory;
+  /** bytes of the memory taken for it already; the rest is taken as it comes */
   readonly charge: number;
-  readonly pool: ReadPool;
+  readonly hedging: HedgePolicy;
   /** whether its checksum is wanted */
   readonly isSummed: boolean;
 }
@@ -56,7 +58,7 @@ export class Chunk implements ByteRange {
   #wasSeen = false;
   readonly #takers = new Set<ByteRange>();
   /** it may have to wait for memory, so how long it takes says nothing of S3 */
-  readonly #isHeldUp: boolean;
+  readonly #isMemoryBound: boolean;
   #failure: { error: unknown } | undefined;
   #waiting: (() => void)[] = [];
 
@@ -69,7 +71,7 @@ export class Chunk implements ByteRange {
     this.#start = start;
     this.#received = start;
     this.#reserved = parts.charge;
-    this.#isHeldUp = parts.charge < end - start;
+    this.#isMemoryBound = parts.charge < end - start;
     this.settled = this.#run();
   }
 
@@ -123,7 +125,7 @@ export class Chunk implements ByteRange {
       return this.#hand(start, end, lend);
     } finally {
       this.#takers.delete(taker);
-      if (this.#isHeldUp && !this.isComplete) this.#wake();
+      if (this.#isMemoryBound && !this.isComplete) this.#wake();
     }
   }
 
@@ -184,15 +186,15 @@ export class Chunk implements ByteRange {
   }
 
   #giveBack(bytes: number): void {
-    if (bytes > 0) this.#parts.pool.give(bytes);
+    if (bytes > 0) this.#parts.memory.give(bytes);
   }
 
   async #run(): Promise<void> {
     const beganMs = performance.now();
     try {
       await this.#fetch();
-      const { lag } = this.#parts.pool;
-      if (!this.#isHeldUp) lag.note(this.end - this.origin, performance.now() - beganMs);
+      const bytes = this.end - this.origin;
+      if (!this.#isMemoryBound) this.#parts.hedging.completed(bytes, performance.now() - beganMs);
     } catch (error) {
       this.#failure ??= { error };
     } finally {
@@ -216,7 +218,7 @@ export class Chunk implements ByteRange {
     }
   }
 
-  /** One GET, or it and its rival: the first that is complete ends it, or the failure of all. */
+  /** One GET, or it and its hedge: the first that is complete ends it, or the failure of all. */
   async #race(): Promise<void> {
     let stopWatching: () => void = () => undefined;
     try {
@@ -230,9 +232,9 @@ export class Chunk implements ByteRange {
           });
         };
         begin(this.origin);
-        if (this.#isHeldUp) return;
-        const { lag } = this.#parts.pool;
-        stopWatching = lag.watch(this.end - this.origin, () => begin(this.#received));
+        if (this.#isMemoryBound) return;
+        const { hedging } = this.#parts;
+        stopWatching = hedging.watch(this.end - this.origin, () => begin(this.#received));
       });
     } finally {
       stopWatching();
@@ -254,7 +256,7 @@ export class Chunk implements ByteRange {
     for await (const piece of body) {
       at += piece.length;
       if (at > this.end) throw new FsError('EIO', 'a body is too long');
-      // What a rival has brought already is passed over.
+      // What the other GET has brought already is passed over.
       while (this.#received < at) {
         if (signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
         const { segment, from } = this.#segmentAt(this.#received);
@@ -276,19 +278,19 @@ export class Chunk implements ByteRange {
 
   /** Memory for the bytes that come next, or, where there is none, a wait until that may have changed. */
   async #makeRoom(): Promise<void> {
-    const { pool } = this.#parts;
+    const { memory } = this.#parts;
     const length = Math.min(segmentBytes, this.end - this.#received);
     const charge = this.#charge(length);
     if (charge !== undefined) {
       if (this.#abort.signal.aborted) {
-        // The memory came from this very chunk, whose reader rests.
+        // The memory came from this very chunk, whose reader was evicted.
         this.#giveBack(charge);
         return;
       }
-      this.#segments.push(new Segment(length, charge, pool.buffers));
+      this.#segments.push(new Segment(length, charge, memory.buffers));
       return;
     }
-    const forget = pool.onRoom(() => this.#wake());
+    const forget = memory.onRoom(() => this.#wake());
     await this.#progress();
     forget();
   }
@@ -303,13 +305,13 @@ export class Chunk implements ByteRange {
       this.#reserved -= length;
       return length;
     }
-    const { pool } = this.#parts;
-    if (pool.tryTake(length)) return length;
+    const { memory } = this.#parts;
+    if (memory.tryTake(length)) return length;
     const taker = this.#firstWaiting();
     if (taker === undefined || taker.start >= this.#received + length) return undefined;
     // What lies before it makes room, unless somebody is about to take that.
     this.trim(({ end }) => end > taker.start);
-    if (pool.tryTake(length)) return length;
+    if (memory.tryTake(length)) return length;
     return this.#start + segmentBytes > taker.start ? 0 : undefined;
   }
 

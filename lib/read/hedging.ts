@@ -1,69 +1,65 @@
 /**
- * Which GETs lag far behind others of their size, so that a second one is worth its request.
+ * Hedged GETs: which one lags so far behind others of its size that a second, concurrent request for
+ * what is missing is worth its cost.
  *
  * S3 answers a few requests in a hundred much later than the rest, and a second try of those is
  * nearly always quicker (S3 user guide, "Timeouts and retries for latency-sensitive applications").
- * Rivals are few in proportion to all requests, so that a service that is slow as a whole is not asked
+ * Hedges are few in proportion to all requests, so that a service that is slow as a whole is not asked
  * twice for everything.
  */
 
-/** A GET is left alone for this long, whatever the others took. */
+/** A GET is left alone for this long, whatever its peers took. */
 const shortestLagMs = 2000;
 /** A timer that comes later than this tells of a busy process, not of a slow S3. */
 const tardyMs = 200;
-/** times the median of its siblings */
+/** times the median of its peers */
 const lagFactor = 4;
-/** siblings, at least, before anything is said of lagging; and how many are remembered */
-const fewestSiblings = 3;
-const mostSiblings = 16;
-/** rivals there may be, beside a share of all GETs */
-const freeRivals = 2;
-const rivalShare = 0.05;
+/** peers, at least, before a GET can be said to lag; and how many are remembered */
+const fewestPeers = 3;
+const mostPeers = 16;
+/** hedges that are always allowed, beside a share of all GETs */
+const freeHedges = 2;
+const hedgeShare = 0.05;
 
-export class Lag {
+export class HedgePolicy {
   /** milliseconds that the latest took, by the power of two of their size */
-  readonly #siblings = new Map<number, number[]>();
-  /** when those began that are under way, by the same */
-  readonly #underWay = new Map<number, Set<{ readonly beganMs: number }>>();
+  readonly #durations = new Map<number, number[]>();
+  /** GETs in flight, by the same */
+  readonly #inFlight = new Map<number, Set<{ readonly beganMs: number }>>();
   #watched = 0;
-  #rivals = 0;
+  #hedges = 0;
 
-  /** How many second requests there were. */
-  get rivals(): number {
-    return this.#rivals;
-  }
-
-  /** A GET of so many bytes took so long. */
-  note(bytes: number, tookMs: number): void {
+  /** Records the duration of a completed GET. */
+  completed(bytes: number, tookMs: number): void {
     const size = sizeClass(bytes);
-    const latest = this.#siblings.get(size) ?? [];
+    const latest = this.#durations.get(size) ?? [];
     latest.push(tookMs);
-    if (latest.length > mostSiblings) latest.shift();
-    this.#siblings.set(size, latest);
+    if (latest.length > mostPeers) latest.shift();
+    this.#durations.set(size, latest);
   }
 
   /**
    * Watches a GET that begins now.
-   * @param rival called once if it lags
+   * @param hedge called once if it lags
    * @returns ends the watch
    */
-  watch(bytes: number, rival: () => void): () => void {
+  watch(bytes: number, hedge: () => void): () => void {
     this.#watched++;
     const watched = { beganMs: performance.now() };
-    const siblings = this.#underWay.get(sizeClass(bytes)) ?? new Set();
-    this.#underWay.set(sizeClass(bytes), siblings.add(watched));
+    const peers = this.#inFlight.get(sizeClass(bytes)) ?? new Set();
+    this.#inFlight.set(sizeClass(bytes), peers.add(watched));
     let timer: NodeJS.Timeout;
     const lookAfter = (waitMs: number): void => {
       const dueMs = performance.now() + waitMs;
       timer = setTimeout(() => {
         const nowMs = performance.now();
-        // Its siblings may have begun when it did, so that nothing was known of them then.
+        // Its peers may have begun when it did, so that nothing was known of them then.
         const leftMs = this.#patienceMs(bytes) - (nowMs - watched.beganMs);
         if (leftMs > 0 || nowMs > dueMs + tardyMs) {
           lookAfter(Math.min(Math.max(leftMs, tardyMs), shortestLagMs));
-        } else if (this.#rivals < freeRivals + rivalShare * this.#watched) {
-          this.#rivals++;
-          rival();
+        } else if (this.#hedges < freeHedges + hedgeShare * this.#watched) {
+          this.#hedges++;
+          hedge();
         }
       }, waitMs);
       timer.unref();
@@ -71,20 +67,20 @@ export class Lag {
     lookAfter(shortestLagMs);
     return () => {
       clearTimeout(timer);
-      siblings.delete(watched);
+      peers.delete(watched);
     };
   }
 
   /**
-   * How long a GET of this size may take; for ever where too few siblings tell. Those under way count
+   * How long a GET of this size may take; for ever where it has too few peers. Those in flight count
    * too with the time they have taken: where all are slow, none lags.
    */
   #patienceMs(bytes: number): number {
-    const latest = this.#siblings.get(sizeClass(bytes));
-    if (latest === undefined || latest.length < fewestSiblings) return Infinity;
+    const latest = this.#durations.get(sizeClass(bytes));
+    if (latest === undefined || latest.length < fewestPeers) return Infinity;
     const nowMs = performance.now();
-    const underWay = [...(this.#underWay.get(sizeClass(bytes)) ?? [])];
-    const sorted = [...latest, ...underWay.map(({ beganMs }) => nowMs - beganMs)].sort(
+    const inFlight = [...(this.#inFlight.get(sizeClass(bytes)) ?? [])];
+    const sorted = [...latest, ...inFlight.map(({ beganMs }) => nowMs - beganMs)].sort(
       (a, b) => a - b,
     );
     const median = sorted[Math.floor(sorted.length / 2)] ?? 0;

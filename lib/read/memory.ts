@@ -1,114 +1,92 @@
 /**
- * What all readers of a mount share: the memory for bytes read ahead, and the bytes themselves, so
- * that two handles on one version of an object fetch them once.
+ * The memory for bytes read ahead that all readers of a mount share.
  *
- * The memory is shared out evenly among the readers that are reading; who rests gives up what it holds
- * as soon as somebody else needs it.
+ * It is divided evenly among the readers that are reading. An idle reader keeps what it holds until
+ * another needs the room; then it is evicted.
  */
 import { Budget } from './budget.js';
+import { BufferPool } from './buffer-pool.js';
 import type { Clock } from '../clock.js';
-import { Lag } from './hedging.js';
-import { SharedObject } from './shared-object.js';
-import { SpareBuffers } from './buffer-pool.js';
-import type { ObjectInfo, ObjectStore } from '../store.js';
 
-/** One that shares. */
-export interface PoolMember {
-  /** Wants nothing kept until it reads again. */
-  rest(): void;
+/** One that holds bytes in the memory. */
+export interface MemoryUser {
+  /** Gives back what it holds; it may read again, and then holds anew. */
+  evict(): void;
 }
 
 /**
- * Who has not read for this long rests. One who reads at 300 KB/s asks every 13 seconds, because the
- * kernel has read 4 MiB ahead for him, and what he would give up he would fetch again.
+ * Idle timeout of a reader. Not shorter: with 4 MiB of kernel read-ahead a client at 300 kB/s calls
+ * read only every 13 s, and evicting its bytes would fetch them again.
  */
-const restMs = 15_000;
+const idleMs = 15_000;
 
-/** Of the memory, so much is kept beside it for buffers to come. */
+/** The part of the memory that is kept beside it as buffers to be used again. */
 const spareShare = 8;
 
-export class ReadPool {
-  readonly lag = new Lag();
-  readonly buffers: SpareBuffers;
-  readonly #memory: Budget;
+export class ReadMemory {
+  readonly buffers: BufferPool;
+  readonly #budget: Budget;
   readonly #clock: Clock;
-  readonly #objects = new Map<string, SharedObject>();
-  /** readers at work with the time of their last read, the longest ago first */
-  readonly #active = new Map<PoolMember, number>();
-  /** readers that rest and may hold bytes */
-  readonly #resting = new Set<PoolMember>();
+  /** users that read, with the time of their last read, the least recent first */
+  readonly #active = new Map<MemoryUser, number>();
+  /** users that may hold bytes and can be evicted */
+  readonly #idle = new Set<MemoryUser>();
   readonly #wantRoom = new Set<() => void>();
 
   /** @param capacity bytes that all readers together may hold */
   constructor(capacity: number, clock: Clock) {
     this.#clock = clock;
-    this.#memory = new Budget(capacity);
-    this.buffers = new SpareBuffers(capacity / spareShare);
+    this.#budget = new Budget(capacity);
+    this.buffers = new BufferPool(capacity / spareShare);
   }
 
   /** bytes held */
   get used(): number {
-    return this.#memory.used;
+    return this.#budget.used;
   }
 
   /** The most bytes that were ever held at once. */
   get peak(): number {
-    return this.#memory.peak;
+    return this.#budget.peak;
   }
 
-  /** bytes each reader at work may hold */
+  /** bytes each active user may hold */
   get share(): number {
-    return Math.floor(this.#memory.capacity / Math.max(1, this.#active.size));
+    return Math.floor(this.#budget.capacity / Math.max(1, this.#active.size));
   }
 
-  /** The bytes of one version of an object; whoever reads them joins it. */
-  object(store: ObjectStore, info: ObjectInfo): SharedObject {
-    const name = `${info.etag} ${info.key}`;
-    const known = this.#objects.get(name);
-    if (known !== undefined) return known;
-    const object: SharedObject = new SharedObject({
-      store,
-      info,
-      pool: this,
-      onUnused: () => {
-        if (this.#objects.get(name) === object) this.#objects.delete(name);
-      },
-    });
-    this.#objects.set(name, object);
-    return object;
-  }
-
-  /** A reader reads. */
-  note(member: PoolMember): void {
+  /** `user` reads now. */
+  touch(user: MemoryUser): void {
     const nowMs = this.#clock.nowMs();
-    this.#resting.delete(member);
-    this.#active.delete(member);
-    this.#active.set(member, nowMs);
+    this.#idle.delete(user);
+    this.#active.delete(user);
+    this.#active.set(user, nowMs);
     for (const [other, lastMs] of this.#active) {
-      if (nowMs - lastMs < restMs) break;
+      if (nowMs - lastMs < idleMs) break;
       this.#active.delete(other);
-      this.#resting.add(other);
+      this.#idle.add(other);
     }
   }
 
-  leave(member: PoolMember): void {
-    this.#active.delete(member);
-    this.#resting.delete(member);
+  /** `user` holds nothing any more. */
+  leave(user: MemoryUser): void {
+    this.#active.delete(user);
+    this.#idle.delete(user);
   }
 
-  /** Takes memory if there is room, or as soon as readers that rest have made some. */
+  /** Takes memory if there is room, or once enough idle users were evicted to make it. */
   tryTake(bytes: number): boolean {
-    while (!this.#memory.tryTake(bytes)) {
-      const [resting] = this.#resting;
-      if (resting === undefined) return false;
-      this.#resting.delete(resting);
-      resting.rest();
+    while (!this.#budget.tryTake(bytes)) {
+      const [idle] = this.#idle;
+      if (idle === undefined) return false;
+      this.#idle.delete(idle);
+      idle.evict();
     }
     return true;
   }
 
   give(bytes: number): void {
-    this.#memory.give(bytes);
+    this.#budget.give(bytes);
     for (const tryAgain of this.#wantRoom) tryAgain();
   }
 

@@ -10,8 +10,9 @@ import { FsError, isStoreError, toFsError } from '../errors.js';
 import type { Chunk, ReadOptions } from './chunk.js';
 import { freshRun, planRead } from './read-plan.js';
 import type { ReadRun } from './read-plan.js';
-import type { PoolMember, ReadPool } from './memory.js';
+import type { MemoryUser } from './memory.js';
 import type { Keeper, SharedObject } from './shared-object.js';
+import type { SharedObjects } from './shared-objects.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 export interface ReaderSettings {
@@ -19,12 +20,12 @@ export interface ReaderSettings {
   readonly partSize: number;
   /** GETs in flight for one reader */
   readonly concurrency: number;
-  readonly pool: ReadPool;
+  readonly objects: SharedObjects;
 }
 
 const nothing: ByteRange = { start: 0, end: 0 };
 
-export class Reader implements Keeper, PoolMember {
+export class Reader implements Keeper, MemoryUser {
   /** The version this reader reads. */
   info: ObjectInfo;
   readonly #store: ObjectStore;
@@ -90,12 +91,12 @@ export class Reader implements Keeper, PoolMember {
   /** Ends what is under way for this reader alone and frees the memory. */
   close(): void {
     this.#keeps = nothing;
-    this.#settings.pool.leave(this);
+    this.#settings.objects.memory.leave(this);
     this.#object?.leave(this);
     this.#object = undefined;
   }
 
-  rest(): void {
+  evict(): void {
     this.#keeps = nothing;
     this.#object?.sweep();
   }
@@ -125,10 +126,10 @@ export class Reader implements Keeper, PoolMember {
   }
 
   #join(): SharedObject {
-    const { pool } = this.#settings;
-    pool.note(this);
+    const { objects } = this.#settings;
+    objects.memory.touch(this);
     if (this.#object === undefined) {
-      this.#object = pool.object(this.#store, this.info);
+      this.#object = objects.of(this.#store, this.info);
       this.#object.join(this);
     }
     return this.#object;
@@ -136,9 +137,9 @@ export class Reader implements Keeper, PoolMember {
 
   /** Begins what has to be fetched. @returns the chunks that hold `wanted`, in order */
   #fetch(object: SharedObject, wanted: ByteRange): Chunk[] {
-    const { partSize, concurrency, pool } = this.#settings;
+    const { partSize, concurrency, objects } = this.#settings;
     const { size } = this.info;
-    const { share } = pool;
+    const { share } = objects.memory;
     const { present } = object;
     const plan = planRead({ run: this.#run, wanted, size, partSize, concurrency, share, present });
     this.#run = plan.run;

@@ -3,7 +3,7 @@
  * most of it is read long before its end has come.
  */
 import type { Lend } from '../operations.js';
-import type { SpareBuffers } from './buffer-pool.js';
+import type { BufferPool } from './buffer-pool.js';
 
 /** All but the last of a chunk have this length. */
 export const segmentBytes = 256 * 1024;
@@ -14,7 +14,7 @@ export class Segment {
   readonly length: number;
   /** bytes of the memory budget that it holds */
   readonly charge: number;
-  readonly #buffers: SpareBuffers;
+  readonly #buffers: BufferPool;
   #bytes: Buffer;
   /** bytes handed out, repeated ones too */
   #served = 0;
@@ -24,7 +24,7 @@ export class Segment {
   #lent = 0;
   #isReleased = false;
 
-  constructor(length: number, charge: number, buffers: SpareBuffers) {
+  constructor(length: number, charge: number, buffers: BufferPool) {
     this.length = length;
     this.charge = charge;
     this.#buffers = buffers;

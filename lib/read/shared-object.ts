@@ -7,8 +7,9 @@
  */
 import { combineCrc32 } from '../crc32.js';
 import { FsError } from '../errors.js';
-import type { ReadPool } from './memory.js';
 import { Chunk } from './chunk.js';
+import type { HedgePolicy } from './hedging.js';
+import type { ReadMemory } from './memory.js';
 import { crc32OfSecond, wrongSum } from '../second-reading.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
@@ -26,7 +27,8 @@ export interface Keeper {
 export interface SharedObjectParts {
   readonly store: ObjectStore;
   readonly info: ObjectInfo;
-  readonly pool: ReadPool;
+  readonly memory: ReadMemory;
+  readonly hedging: HedgePolicy;
   /** nobody should find it any more: the last reader has left, or its bytes are wrong */
   readonly onUnused: () => void;
 }
@@ -74,7 +76,7 @@ export class SharedObject {
   /** Begins to fetch a range that is not present. @returns whether there was memory for it */
   tryFetch(range: ByteRange): boolean {
     const charge = range.end - range.start;
-    if (!this.#parts.pool.tryTake(charge)) return false;
+    if (!this.#parts.memory.tryTake(charge)) return false;
     this.#begin(range, charge);
     return true;
   }
@@ -121,12 +123,12 @@ export class SharedObject {
   }
 
   #begin(range: ByteRange, charge: number): void {
-    const { store, pool } = this.#parts;
+    const { store, memory, hedging } = this.#parts;
     const { info } = this;
     // What one GET brings as a whole is compared by the store.
     const isWhole = range.start === 0 && range.end === info.size;
     const isSummed = info.crc32 !== undefined && !isWhole && this.#sums.size < mostSums;
-    const chunk = new Chunk({ store, info, range, charge, pool, isSummed });
+    const chunk = new Chunk({ store, info, range, memory, charge, hedging, isSummed });
     const before = this.#chunks.findIndex(({ start }) => start > chunk.start);
     this.#chunks.splice(before < 0 ? this.#chunks.length : before, 0, chunk);
     if (!isSummed) return;

@@ -104,7 +104,7 @@ export class StagedContent {
     { start, end }: ByteRange,
     send: (loaded: LoadedRange) => Promise<T>,
   ): Promise<T> {
-    const { buffers } = this.#area.reading.pool;
+    const { buffers } = this.#area.reading.objects.memory;
     const bytes = buffers.take(end - start);
     const compare = !this.#area.store.comparesCrc32;
     const crc32 = await this.fill(bytes, start, { compare });

@@ -1,0 +1,36 @@
+/**
+ * The objects that are being read, one for each version, so that two handles on the same version fetch
+ * its bytes once.
+ */
+import { HedgePolicy } from './hedging.js';
+import type { ReadMemory } from './memory.js';
+import { SharedObject } from './shared-object.js';
+import type { ObjectInfo, ObjectStore } from '../store.js';
+
+export class SharedObjects {
+  readonly memory: ReadMemory;
+  readonly #hedging = new HedgePolicy();
+  readonly #objects = new Map<string, SharedObject>();
+
+  constructor(memory: ReadMemory) {
+    this.memory = memory;
+  }
+
+  /** The bytes of one version of an object; whoever reads them joins it. */
+  of(store: ObjectStore, info: ObjectInfo): SharedObject {
+    const name = `${info.etag} ${info.key}`;
+    const known = this.#objects.get(name);
+    if (known !== undefined) return known;
+    const object: SharedObject = new SharedObject({
+      store,
+      info,
+      memory: this.memory,
+      hedging: this.#hedging,
+      onUnused: () => {
+        if (this.#objects.get(name) === object) this.#objects.delete(name);
+      },
+    });
+    this.#objects.set(name, object);
+    return object;
+  }
+}
