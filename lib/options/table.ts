@@ -84,7 +84,7 @@ export interface MountOptions {
   readonly memoryLimit: number;
   readonly tempDir: string;
   readonly tempLimit: number;
-  /** per S3 request and per connection */
+  /** without progress: of a request, of a connection, of an upload that waits for S3 */
   readonly timeoutMs: number;
 
   readonly driver: 'auto' | 'kernel' | 'fuse-native';
@@ -548,7 +548,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
         name: 'timeout',
         group: 'Transfer',
         value: 'TIME',
-        help: 'how long one S3 request may take',
+        help: 'how long S3 may make no progress with a request, or be away while an upload waits for it',
       },
       '60s',
       within(time, { least: 100, show: showTime }),
