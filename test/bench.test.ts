@@ -8,7 +8,7 @@ import type { Report } from './bench/results.js';
 import { makePlace } from './support/place.js';
 
 const program = fileURLToPath(new URL('bench/main.js', import.meta.url));
-const rows = ['write', 'read', 'ls-many-warm', 'sftp-get-small'];
+const rows = ['write', 'read', 'write-32k', 'ls-many-warm', 'sftp-get-small', 'sftp-ls'];
 const sizes = 'largeMib=16,smallFiles=5,entries=1500';
 
 t.setTimeout(600_000);
@@ -17,16 +17,32 @@ void t.test('a few rows by one driver and by the bare SDK', async (t) => {
   const place = await makePlace(t);
   const file = (name: string): string => join(place, name);
   const args = [program, '--quick', '--sizes', sizes, '--rows', rows.join(','), '--rounds', '1'];
-  args.push('--contestants', 's3jail kernel,bare SDK', '--delay', '1', '--limit', '300');
+  args.push(
+    '--contestants',
+    's3jail kernel,goofys,sftpgo,bare SDK',
+    '--delay',
+    '1',
+    '--limit',
+    '300',
+  );
   args.push('--objects', place, '--results', file('results'));
   args.push('--markdown', file('tables.md'), '--svg', file('plot.svg'));
-  const { status, stdout, stderr } = await runCommand(process.execPath, args);
+  // Nobody but those who belong to the system.
+  const env = { ...process.env, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  const { status, stdout, stderr } = await runCommand(process.execPath, args, { env });
   t.equal(status, 0, stderr);
+  t.match(stderr, /^left out: goofys, which is not on PATH$/m);
+  t.match(stderr, /^left out: sftpgo, which is not on PATH$/m);
 
   const { results } = JSON.parse(await readFile(file('results'), 'utf8')) as Report;
   const requests = new Map<string, number>();
-  for (const { row, contestant, seconds, traffic } of results) {
+  for (const { row, contestant, seconds, traffic, usage } of results) {
     t.ok(seconds.length === 1 && seconds.every((took) => took > 0), `${row} by ${contestant}`);
+    const [used] = usage;
+    t.ok(used !== undefined && used.peakBytes > 2 ** 24, 'a Node program fills its memory');
+    const isTold = (value?: number): boolean => value !== undefined && value >= 0;
+    t.ok(isTold(used?.cpuSeconds) && isTold(used?.serverCpuSeconds), 'what it took is told');
+    t.equal(isTold(used?.sshdCpuSeconds), row.startsWith('sftp-'), 'and what sshd took');
     requests.set(`${row} by ${contestant}`, traffic?.requests ?? NaN);
   }
   t.match(Object.fromEntries(requests), {
@@ -37,9 +53,19 @@ void t.test('a few rows by one driver and by the bare SDK', async (t) => {
     'ls-many-warm by s3jail kernel': 0,
     // A page of the root for the name, a LIST, and a GET for each.
     'sftp-get-small by s3jail kernel': 7,
+    // Large calls or small ones, the parts are the same.
+    'write-32k by s3jail kernel': requests.get('write by s3jail kernel'),
   });
   t.equal(await readFile(file('tables.md'), 'utf8'), stdout);
-  t.match(stdout, /\| write 16 MiB and close \| 1 ms \| [\d.]+ \(1\.0\) \| [\d.]+ \([\d.]+\) \|/);
+  t.match(
+    stdout,
+    /\| write 16 MiB and close \| 1 ms \| [\d.]+ \(1\.0\)(?: [†‡])? \| [\d.]+ \([\d.]+\)(?: [†‡])? \|/,
+  );
+  t.match(
+    stdout,
+    /\| write 16 MiB and close \| 1 ms \| [\d.]+ \([\d.]+\), \d+ \| [\d.]+ \([\d.]+\), \d+ \|/,
+  );
+  t.match(stdout, /\| sftp `ls -l` of 1,500, cold \| 1 ms \| [\d.]+ \+ [\d.]+ \([\d.]+\), \d+ \|/);
   t.match(await readFile(file('plot.svg'), 'utf8'), /^<svg .*<rect .*<\/svg>\n$/s);
 });
 

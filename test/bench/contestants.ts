@@ -1,14 +1,18 @@
 /**
- * Who takes part in a benchmark, and how each is mounted: in the foreground, with the settings its own
- * documentation recommends for throughput, parts of 8 MiB and eight requests at a time where it lets one
- * choose, durable at close where it can be, what S3 said repeated for a minute, and all caches empty at
- * the start.
+ * Who takes part in a benchmark, and how each is mounted, in the foreground and with all caches empty at
+ * the start: s3jail as users do, with what it does by itself; the peers with the settings their own
+ * documentation recommends for throughput, parts of 8 MiB and eight requests at a time where they let
+ * one choose, durable at close where they can be, and what S3 said repeated for a minute.
+ *
+ * SFTPGo mounts nothing: it is an SFTP server on S3 itself, for the rows that go through SFTP.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from '../../lib/demo/child.js';
+import { freePort } from '../../lib/demo/sshd.js';
 import { detachMounts, startMount } from '../../lib/demo/mount-process.js';
 import { findMount } from '../../lib/host/mount-table.js';
 import type { Place } from './storage.js';
@@ -20,17 +24,23 @@ export interface MountOrder {
   /** for temporary files and keys; empty */
   readonly directory: string;
   /** whom the files belong to */
-  readonly owner: { readonly uid: number; readonly gid: number };
+  readonly owner: { readonly name: string; readonly uid: number; readonly gid: number };
+  /** file with the public key of whoever comes by SFTP */
+  readonly publicKeyFile: string;
   /** entity tags are not the MD5 of what was sent, as with S3's KMS encryption */
   readonly hasRandomTags: boolean;
 }
 
 export interface BenchMount {
+  readonly pid: number;
+  /** where it speaks SFTP itself */
+  readonly sftpPort?: number;
   stop(): Promise<void>;
 }
 
 export interface Contestant {
   readonly name: string;
+  readonly serves: 'a mount' | 'a mount that sshd can chroot to' | 'sftp alone';
   /** whether it can run here */
   isHere(): boolean;
   /** @throws Error with what it said */
@@ -85,22 +95,21 @@ export const contestants: readonly Contestant[] = [
     ...['--gid', String(gid), place.bucket, path],
   ]),
   peer('geesefs', ({ place, path, owner: { uid, gid } }) => [
-    ...['-f', '--endpoint', place.url, '--fsync-on-close', '-o', 'allow_other'],
-    ...['--uid', String(uid), '--gid', String(gid), place.bucket, path],
+    ...['-f', '--endpoint', place.url, '--region', 'us-east-1', '--fsync-on-close'],
+    ...['-o', 'allow_other', '--uid', String(uid), '--gid', String(gid), place.bucket, path],
   ]),
+  sftpgo(),
 ];
 
 function s3jail(driver: 'kernel' | 'fuse-native'): Contestant {
   return {
     name: `s3jail ${driver}`,
+    serves: 'a mount that sshd can chroot to',
     isHere: () => true,
     mount: async ({ place, path, directory, owner }) => {
       const options = ['--driver', driver, '--region', 'us-east-1', '--temp-dir', directory];
-      options.push('--part-size', `${partMib}MiB`, '--uid', String(owner.uid));
-      options.push('--gid', String(owner.gid), '--metadata-ttl', `${ttlSeconds}s`);
-      // The others let in whom the kernel lets in, and do not look at who calls.
-      options.push('--access', 'any');
-      return await startMount({
+      options.push('--uid', String(owner.uid), '--gid', String(owner.gid));
+      const mount = await startMount({
         source: `s3://${place.bucket}/`,
         mountPoint: path,
         endpointUrl: place.url,
@@ -108,6 +117,7 @@ function s3jail(driver: 'kernel' | 'fuse-native'): Contestant {
         options,
         output: 'keep',
       });
+      return { pid: mount.child.pid, stop: () => mount.stop() };
     },
   };
 }
@@ -118,7 +128,8 @@ function peer(
 ): Contestant {
   return {
     name: command,
-    isHere: () => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0,
+    serves: 'a mount',
+    isHere: () => isOnPath(command),
     mount: async (order) => {
       const child = await Child.start(command, await argumentsFor(order), {
         env: peerEnvironment(order.place),
@@ -136,9 +147,64 @@ function peer(
         }
         await sleep(20);
       }
-      return { stop };
+      return { pid: child.pid, stop };
     },
   };
+}
+
+/** In its portable mode: one account, which is in no database (docs/portable-mode.md of SFTPGo). */
+function sftpgo(): Contestant {
+  return {
+    name: 'sftpgo',
+    serves: 'sftp alone',
+    isHere: () => isOnPath('sftpgo'),
+    mount: async ({ place, directory, owner, publicKeyFile }) => {
+      const sftpPort = await freePort();
+      const key = (await readFile(publicKeyFile, 'utf8')).trim();
+      const args = ['portable', '--sftpd-port', String(sftpPort), '--username', owner.name];
+      args.push('--public-key', key, '--permissions', '*', '--log-file-path', '');
+      args.push('--fs-provider', 's3fs', '--s3-bucket', place.bucket, '--s3-region', 'us-east-1');
+      args.push('--s3-endpoint', place.url, '--s3-force-path-style');
+      args.push('--s3-upload-part-size', String(partMib));
+      args.push('--s3-upload-concurrency', String(concurrency));
+      // It makes its host keys where it runs, and takes the keys to S3 from the environment.
+      const child = await Child.start('sftpgo', args, {
+        ...{ env: peerEnvironment(place), cwd: directory },
+      });
+      const stop = async (): Promise<void> => {
+        await child.stop();
+      };
+      try {
+        await untilListening(sftpPort, child);
+      } catch (error) {
+        await stop();
+        throw error;
+      }
+      return { pid: child.pid, sftpPort, stop };
+    },
+  };
+}
+
+async function untilListening(port: number, child: Child): Promise<void> {
+  const deadline = Date.now() + mountLimitMs;
+  while (!(await listens(port))) {
+    if (!child.isRunning || Date.now() > deadline) {
+      throw new Error(`nobody listens: ${child.stderr.trim()}`);
+    }
+    await sleep(20);
+  }
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true));
+    socket.on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
+}
+
+function isOnPath(command: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
 }
 
 async function keyFile(directory: string, ...lines: string[]): Promise<string> {
@@ -165,13 +231,18 @@ function peerEnvironment(place: Place): NodeJS.ProcessEnv {
   return env;
 }
 
+/** One for all, since sshd is told of it before. */
+export function mountPointBelow(parent: string): string {
+  return join(parent, 'mnt');
+}
+
 /** A mount on a fresh directory below `parent`, and the directory away with it. */
 export async function mountAfresh(
   contestant: Contestant,
   parent: string,
   order: Omit<MountOrder, 'path' | 'directory'>,
 ): Promise<BenchMount & { readonly path: string }> {
-  const path = join(parent, 'mnt');
+  const path = mountPointBelow(parent);
   const directory = join(parent, 'temp');
   await mkdir(path, { mode: 0o755 });
   await mkdir(directory, { mode: 0o700 });
@@ -186,7 +257,7 @@ export async function mountAfresh(
       await mount.stop();
       await remove();
     };
-    return { path, stop };
+    return { ...mount, path, stop };
   } catch (error) {
     await remove();
     throw error;

@@ -1,6 +1,6 @@
 /**
  * The floor: what the bare SDK needs to move the same parts with no mount in between, as a program of
- * its own. Says on stderr when it is ready, begins at SIGUSR2, and prints the seconds the work took;
+ * its own. Says on stderr when it is ready, begins at SIGUSR2, and prints what the work took;
  * wrong bytes end it with a message.
  *
  * Reads and writes 8 MiB parts, eight at a time; small objects, ranges and pages one after another, as
@@ -22,6 +22,12 @@ export interface FloorInput {
   readonly name: string;
   /** of what is listed */
   readonly prefix: string;
+}
+
+export interface FloorOutput {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly peakBytes: number;
 }
 
 const partSize = 8 * 1024 * 1024;
@@ -124,6 +130,13 @@ process.stderr.write('ready\n');
 await begin;
 clearInterval(alive);
 const began = performance.now();
+const cpuBefore = process.cpuUsage();
 await tasks[task]();
-process.stdout.write(String((performance.now() - began) / 1000));
+const { user, system } = process.cpuUsage(cpuBefore);
+const output: FloorOutput = {
+  seconds: (performance.now() - began) / 1000,
+  cpuSeconds: (user + system) / 1e6,
+  peakBytes: process.resourceUsage().maxRSS * 1024,
+};
+process.stdout.write(JSON.stringify(output));
 client.destroy();

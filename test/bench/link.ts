@@ -32,6 +32,8 @@ export interface Link {
   /** since the last reset */
   traffic(): Traffic;
   reset(): void;
+  /** how much of the time since the last reset it was at work: 0 to 1 */
+  busyShare(): number;
   close(): Promise<void>;
 }
 
@@ -40,13 +42,16 @@ export async function startLink(settings: LinkSettings): Promise<Link> {
   const workerData: LinkThread = { settings, counters };
   const worker = new Worker(new URL('link-worker.js', import.meta.url), { workerData });
   const [url] = (await once(worker, 'message')) as [string];
+  let before = worker.performance.eventLoopUtilization();
   const value = (index: number): number => Number(Atomics.load(counters, index));
   return {
     url,
     traffic: () => ({ requests: value(0), bytes: value(1) + value(2) }),
     reset: () => {
       for (const index of counters.keys()) Atomics.store(counters, index, 0n);
+      before = worker.performance.eventLoopUtilization();
     },
+    busyShare: () => worker.performance.eventLoopUtilization(before).utilization,
     close: async () => {
       await worker.terminate();
     },

@@ -6,11 +6,12 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { makeAccount } from '../../lib/demo/account.js';
 import { detachMounts } from '../../lib/demo/mount-process.js';
-import { startSshd } from '../../lib/demo/sshd.js';
+import { startSshd, type Sshd } from '../../lib/demo/sshd.js';
 import { TakeDown } from '../../lib/demo/take-down.js';
 import { messageOf } from '../../lib/host/failure.js';
 import { StopSignals } from '../../lib/mount/stop-signals.js';
 import { makeDirectory } from '../support/place.js';
+import { mountPointBelow, type Contestant } from './contestants.js';
 import { startLink, type Link, type Traffic } from './link.js';
 import { measure, measureFloor, prepareScratch, type Measured, type Stage } from './measure.js';
 import { readOptions, type BenchOptions } from './options.js';
@@ -24,8 +25,9 @@ import {
   type Report,
   type Result,
 } from './results.js';
-import { rows, type Row } from './rows.js';
+import { rows, streamDelaysMs, type Row } from './rows.js';
 import { Storage, type Place } from './storage.js';
+import type { Usage } from './usage.js';
 
 /** Who takes longer than that, and three times as long as the first, is measured once. */
 const slowSeconds = 5;
@@ -33,6 +35,7 @@ const slowSeconds = 5;
 /** A contestant at one row and delay, over all rounds. */
 class Entrant {
   readonly seconds: number[] = [];
+  readonly #usage: Usage[] = [];
   #traffic: Traffic | undefined;
   #isOut = false;
   #isOver = false;
@@ -47,23 +50,24 @@ class Entrant {
     const [base = 0] = first?.seconds ?? [];
     if (this.#isOut || (took > slowSeconds && took > 3 * base)) return;
     try {
-      const { seconds, traffic } = await this.measure(round);
+      const { seconds, traffic, usage } = await this.measure(round);
       this.#traffic = traffic;
+      this.#usage.push(usage);
       this.#isOver = this.#isOut = seconds === undefined;
       if (seconds !== undefined) this.seconds.push(seconds);
       tell(`  ${this.name}: ${seconds === undefined ? 'given up' : `${shown(seconds)} s`}`);
     } catch (error) {
       // What a contestant cannot do is a result too.
       this.#isOut = true;
-      this.seconds.length = 0;
+      this.seconds.length = this.#usage.length = 0;
       tell(`  ${this.name}: ${messageOf(error).split('\n').slice(0, 3).join('; ')}`);
     }
   }
 
-  result({ limitMs }: BenchOptions): Pick<Result, 'seconds' | 'limit' | 'traffic'> {
+  result({ limitMs }: BenchOptions): Pick<Result, 'seconds' | 'limit' | 'traffic' | 'usage'> {
     const { seconds } = this;
     return {
-      ...{ seconds, traffic: this.#traffic },
+      ...{ seconds, traffic: this.#traffic, usage: this.#usage },
       ...(this.#isOver ? { limit: limitMs / 1000 } : {}),
     };
   }
@@ -77,7 +81,7 @@ async function benchRow(
   const nameOf = (who: string, round: number): string =>
     `new-${row.name}-${delayMs}-${round}-${who.replaceAll(' ', '-')}`;
   const entrants = options.contestants
-    .filter((contestant) => contestant.isHere())
+    .filter(({ serves }) => row.isOverSftp === true || serves !== 'sftp alone')
     .map(
       (contestant) =>
         new Entrant(contestant.name, (round) =>
@@ -100,12 +104,21 @@ async function benchRow(
   }));
 }
 
+/** Those that can run here; the others are named. */
+function presentOf(contestants: readonly Contestant[]): Contestant[] {
+  return contestants.filter((contestant) => {
+    const isHere = contestant.isHere();
+    if (!isHere) tell(`left out: ${contestant.name}, which is not on PATH`);
+    return isHere;
+  });
+}
+
 async function bench(stage: Stage, options: BenchOptions): Promise<void> {
   const results: Result[] = [];
   const { storage, sizes } = stage;
   for (const row of options.rows) {
     await storage.provide(row.needs?.(sizes) ?? []);
-    for (const delayMs of options.delaysMs) {
+    for (const delayMs of options.delaysMs ?? row.delaysMs ?? streamDelaysMs) {
       const { connectionRate } = options;
       const link = await startLink({ target: storage.place.url, delayMs, connectionRate });
       try {
@@ -123,13 +136,14 @@ async function bench(stage: Stage, options: BenchOptions): Promise<void> {
 /** The endpoint that the environment names, or the embedded one. */
 async function openStorage({ objects }: BenchOptions): Promise<Storage> {
   const { S3JAIL_BENCH_URL: url, S3JAIL_BENCH_BUCKET: bucket = 's3jail-bench' } = process.env;
+  const pids = process.env['S3JAIL_BENCH_PIDS']?.split(' ').map(Number) ?? [];
   if (url === undefined) return await Storage.embedded(objects);
   const place: Place = {
     ...{ url, bucket },
     accessKeyId: process.env['AWS_ACCESS_KEY_ID'] ?? '',
     secretAccessKey: process.env['AWS_SECRET_ACCESS_KEY'] ?? '',
   };
-  return await Storage.at(place);
+  return await Storage.at(place, pids);
 }
 
 async function setUp(options: BenchOptions, takeDown: TakeDown): Promise<Stage> {
@@ -143,12 +157,22 @@ async function setUp(options: BenchOptions, takeDown: TakeDown): Promise<Stage> 
   await prepareScratch(scratch, options.sizes);
   const account = await makeAccount('s3jail-bench');
   takeDown.add(`remove the user ${account.name}`, () => account.remove());
-  const directory = await makeDirectory(scratch, 'ssh');
-  const sshd = await startSshd({ directory, user: account.name, server: 'internal' });
-  takeDown.add('stop sshd', () => sshd.stop());
+  const startServer = async (name: string, chroot?: { chrootDirectory: string }): Promise<Sshd> => {
+    const directory = await makeDirectory(scratch, name);
+    const settings = {
+      ...{ directory, user: account.name, ...chroot },
+      server: 'internal',
+    } as const;
+    const sshd = await startSshd(settings);
+    takeDown.add(`stop the sshd of ${name}`, () => sshd.stop());
+    return sshd;
+  };
+  const sshd = await startServer('ssh');
+  const jail = await startServer('jail', { chrootDirectory: mountPointBelow(scratch) });
   const storage = await openStorage(options);
   takeDown.add('stop the endpoint', () => storage.close());
-  return { storage, scratch, account, sshd, sizes: options.sizes, limitMs: options.limitMs };
+  const { sizes, limitMs } = options;
+  return { storage, scratch, account, sshd, jail, sizes, limitMs };
 }
 
 function captionOf({ rounds, connectionRate }: BenchOptions): string {
@@ -185,7 +209,8 @@ function tell(text: string): void {
 }
 
 async function main(): Promise<void> {
-  const options = readOptions(process.argv.slice(2));
+  const given = readOptions(process.argv.slice(2));
+  const options = { ...given, contestants: presentOf(given.contestants) };
   const takeDown = new TakeDown();
   const signals = new StopSignals();
   try {

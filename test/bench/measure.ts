@@ -11,10 +11,11 @@ import { Child, descendantsOf, endProcesses, sendSignal } from '../../lib/demo/c
 import { clientOptions, type Sshd } from '../../lib/demo/sshd.js';
 import { bytesOf, pattern } from './content.js';
 import { mountAfresh, type Contestant } from './contestants.js';
-import type { FloorInput } from './floor.js';
+import type { FloorInput, FloorOutput } from './floor.js';
 import type { Link, Traffic } from './link.js';
 import { smallSize, type FloorTask, type Row, type Sizes } from './rows.js';
 import type { Storage } from './storage.js';
+import { CpuMeter, forgetPeak, limitShare, peakOf, type Usage } from './usage.js';
 import { workProgram } from './work.js';
 
 /** What all measurements share. */
@@ -24,6 +25,8 @@ export interface Stage {
   readonly scratch: string;
   readonly account: Account;
   readonly sshd: Sshd;
+  /** chroots to the mount, as sshd does for users of s3jail */
+  readonly jail: Sshd;
   readonly sizes: Sizes;
   /** how long a measurement may take */
   readonly limitMs: number;
@@ -36,6 +39,16 @@ export interface Measured {
   /** undefined where the limit came first */
   readonly seconds: number | undefined;
   readonly traffic: Traffic;
+  readonly usage: Usage;
+}
+
+/** How an SFTP client gets to the mount. */
+interface Way {
+  readonly port: number;
+  /** of the sshd that it goes through; none where the contestant speaks SFTP itself */
+  readonly sshd?: Sshd;
+  /** the mount's root as the client names it, without a slash at its end */
+  readonly root: string;
 }
 
 const floorProgram = fileURLToPath(new URL('floor.js', import.meta.url));
@@ -52,6 +65,15 @@ const warmUp = `
   perl "$BENCH_WORK" create "$1/warm/small" 10
   perl "$BENCH_WORK" check "$1/warm/small" 10
   ls -la "$1/warm/small" >"$BENCH_LOCAL/listing"`;
+
+/** The same where there is SFTP alone. */
+const warmUpSftp = `
+  printf '%s\\n' "mkdir $BENCH_ROOT/warm" "put $BENCH_LOCAL/small/000000 $BENCH_ROOT/warm/small" \\
+    "get $BENCH_ROOT/warm/small $BENCH_LOCAL/got" "ls -la $BENCH_ROOT/warm" | $BENCH_SFTP >&2
+  rm "$BENCH_LOCAL/got"`;
+
+/** How long sshd may take to see that a session has ended. */
+const reapLimitMs = 5000;
 
 /** The files that rows put, and what their programs need. */
 export async function prepareScratch(scratch: string, sizes: Sizes): Promise<void> {
@@ -103,22 +125,25 @@ async function onMount(
   link: Link,
   { contestant, row, name }: { contestant: Contestant; row: Row; name: string },
 ): Promise<Measured> {
-  const { storage, scratch, sizes } = stage;
-  const { sshd, ...order } = {
-    ...{ sshd: stage.sshd, owner: stage.account, hasRandomTags: storage.hasRandomTags },
-    place: { ...storage.place, url: link.url },
+  const { storage, scratch, sizes, account } = stage;
+  const order = {
+    ...{ owner: account, publicKeyFile: `${stage.sshd.identityFile}.pub` },
+    ...{ hasRandomTags: storage.hasRandomTags, place: { ...storage.place, url: link.url } },
   };
   for (const file of ['got', 'listing']) {
     await rm(join(scratch, 'local', file), { recursive: true, force: true });
   }
   if (row.copyOf !== undefined) await storage.copy(row.copyOf, name);
   const mount = await mountAfresh(contestant, scratch, order);
+  const way = wayTo(stage, contestant, mount);
   const run: Run = (script) =>
-    script === undefined
-      ? Promise.resolve(0)
-      : runScript(stage, sftpCommand(sshd, stage.account), [script, mount.path, name]);
+    script === undefined ? Promise.resolve(0) : runScript(stage, way, [script, mount.path, name]);
   try {
-    const measured = await timed(stage, link, row, run);
+    const warm = contestant.serves === 'sftp alone' ? warmUpSftp : warmUp;
+    for (const script of [warm, row.before?.(sizes)]) {
+      if ((await run(script)) === undefined) throw new Error('took too long before');
+    }
+    const measured = await timed(stage, link, { row, run, mount, way });
     if (measured.seconds !== undefined) await run(row.after?.(sizes));
     return measured;
   } finally {
@@ -126,14 +151,66 @@ async function onMount(
   }
 }
 
-async function timed(stage: Stage, link: Link, row: Row, run: Run): Promise<Measured> {
-  const { sizes } = stage;
-  for (const script of [warmUp, row.before?.(sizes)]) {
-    if ((await run(script)) === undefined) throw new Error('took too long before');
-  }
-  link.reset();
+function wayTo({ sshd, jail }: Stage, { serves }: Contestant, mount: OpenMount): Way {
+  if (mount.sftpPort !== undefined) return { port: mount.sftpPort, root: '' };
+  return serves === 'a mount that sshd can chroot to'
+    ? { port: jail.port, sshd: jail, root: '' }
+    : { port: sshd.port, sshd, root: mount.path };
+}
+
+type OpenMount = Awaited<ReturnType<typeof mountAfresh>>;
+
+async function timed(
+  { storage, sizes }: Stage,
+  link: Link,
+  { row, run, mount, way }: { row: Row; run: Run; mount: OpenMount; way: Way },
+): Promise<Measured> {
+  const sshd = row.isOverSftp === true ? way.sshd : undefined;
+  forgetPeak(mount.pid);
+  const own = new CpuMeter([mount.pid]);
+  const sessions = sshd === undefined ? undefined : new CpuMeter([sshd.pid]);
+  const server = new ServerMeter(storage, link);
   const seconds = await run(row.script(sizes));
-  return { seconds, traffic: link.traffic() };
+  const usage: Usage = {
+    ...server.read(),
+    cpuSeconds: own.seconds(),
+    peakBytes: await peakOf(mount.pid),
+  };
+  const traffic = link.traffic();
+  if (sshd === undefined || sessions === undefined) return { seconds, traffic, usage };
+  await untilIdle(sshd);
+  return { seconds, traffic, usage: { ...usage, sshdCpuSeconds: sessions.seconds() } };
+}
+
+/** Only once a session has ended its time is in the figures of sshd. */
+async function untilIdle({ pid }: Sshd): Promise<void> {
+  const deadline = performance.now() + reapLimitMs;
+  while (descendantsOf(pid).length > 0 && performance.now() < deadline) await sleep(10);
+}
+
+/** What lies behind the contestant, from now on. */
+class ServerMeter {
+  readonly #cpu: CpuMeter | undefined;
+  readonly #link: Link;
+
+  constructor({ pids }: Storage, link: Link) {
+    link.reset();
+    this.#link = link;
+    this.#cpu = pids.length === 0 ? undefined : new CpuMeter(pids);
+  }
+
+  read(): Pick<Usage, 'serverCpuSeconds' | 'limit'> {
+    const limit =
+      this.#cpu?.isLimit() === true
+        ? 'endpoint'
+        : this.#link.busyShare() > limitShare
+          ? 'link'
+          : undefined;
+    return {
+      ...(this.#cpu !== undefined && { serverCpuSeconds: this.#cpu.seconds() }),
+      ...(limit !== undefined && { limit }),
+    };
+  }
 }
 
 /** The same by the SDK alone, in a process of its own; its start does not count. */
@@ -151,22 +228,25 @@ export async function measureFloor(
       env: { ...process.env, BENCH_FLOOR: JSON.stringify(input) },
     });
     await child.untilSaid(/^ready$/m);
-    link.reset();
+    const server = new ServerMeter(storage, link);
     sendSignal(child.pid, 'SIGUSR2');
     const { status, stdout, stderr } = await child.ended;
     if (status !== 0) throw new Error(`status ${status}: ${stderr.trim()}`);
-    return { seconds: Number(stdout), traffic: link.traffic() };
+    const { seconds, ...own } = JSON.parse(stdout) as FloorOutput;
+    return { seconds, traffic: link.traffic(), usage: { ...server.read(), ...own } };
   });
 }
 
 /** @returns seconds, or undefined if it was ended because the limit came first */
 async function runScript(
-  { scratch, limitMs }: Stage,
-  sftp: string,
+  stage: Stage,
+  way: Way,
   [script, path, name]: [string, string, string],
 ): Promise<number | undefined> {
+  const { scratch, limitMs } = stage;
   const env = {
-    ...{ PATH: process.env['PATH'], LC_ALL: 'C', BENCH_SFTP: sftp },
+    ...{ PATH: process.env['PATH'], LC_ALL: 'C' },
+    ...{ BENCH_SFTP: sftpCommand(stage, way), BENCH_ROOT: way.root },
     ...{ BENCH_LOCAL: join(scratch, 'local'), BENCH_WORK: join(scratch, 'work') },
     BENCH_PATTERN: join(scratch, 'pattern'),
   };
@@ -197,7 +277,12 @@ async function verify({ storage, sizes }: Stage, row: Row, name: string): Promis
   await storage.verify(expected);
 }
 
-function sftpCommand(sshd: Sshd, { name }: Account): string {
-  const options = ['-q', '-b', '-', '-P', String(sshd.port), ...clientOptions(sshd)];
-  return ['sftp', ...options, `${name}@127.0.0.1`].join(' ');
+/** Whoever answers for a port of this machine's own is trusted: SFTPGo has new keys each time. */
+function sftpCommand({ sshd, jail, account }: Stage, { port }: Way): string {
+  const { identityFile } = port === jail.port ? jail : sshd;
+  const options = ['-q', '-b', '-', '-P', String(port)];
+  options.push(...clientOptions({ identityFile, knownHostsFile: '/dev/null' }));
+  return ['sftp', ...options, '-o', 'StrictHostKeyChecking=no', `${account.name}@127.0.0.1`].join(
+    ' ',
+  );
 }

@@ -11,7 +11,8 @@ export interface BenchOptions {
   readonly contestants: readonly Contestant[];
   readonly hasFloor: boolean;
   readonly rounds: number;
-  readonly delaysMs: readonly number[];
+  /** undefined: those of each row */
+  readonly delaysMs: readonly number[] | undefined;
   /** bytes per second and connection; 0 for no cap */
   readonly connectionRate: number;
   readonly limitMs: number;
@@ -32,7 +33,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       rows: { type: 'string' },
       contestants: { type: 'string' },
       rounds: { type: 'string', default: '3' },
-      delay: { type: 'string', default: '0,20' },
+      delay: { type: 'string' },
       rate: { type: 'string', default: '100' },
       limit: { type: 'string', default: '45' },
       objects: { type: 'string', default: tmpdir() },
@@ -55,7 +56,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     contestants: contestants.filter(({ name }) => names.includes(name)),
     hasFloor: names.includes(floorName),
     rounds: numberOf(values.rounds),
-    delaysMs: values.delay.split(',').map(numberOf),
+    delaysMs: values.delay?.split(',').map(numberOf),
     connectionRate: numberOf(values.rate) * 1e6,
     limitMs: numberOf(values.limit) * 1000,
     ...{ results, markdown, svg, objects },

@@ -2,6 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { systemErrorCode } from '../../lib/errors.js';
 import type { Traffic } from './link.js';
+import type { Usage } from './usage.js';
 
 export const floorName = 'bare SDK';
 
@@ -15,6 +16,8 @@ export interface Result {
   /** it was given up after so many seconds */
   readonly limit?: number;
   readonly traffic: Traffic | undefined;
+  /** one for each repetition */
+  readonly usage: readonly Usage[];
 }
 
 export interface Report {
@@ -88,13 +91,26 @@ export function shown(seconds: number): string {
   return seconds.toPrecision(seconds >= 10 ? 3 : 2).replace(/^(\d)\.0$/, '$1.0');
 }
 
-/** Two tables: median seconds with the ratio to the first contestant, and what went over the wire. */
+/** How a table marks seconds that were not the contestant's alone. */
+const limitMarks = { endpoint: '†', link: '‡' } as const;
+const limitNote =
+  '† the endpoint was the limit, ‡ the link of the benchmark: a thread of it was busy nearly all the time.';
+
+/**
+ * Three tables: median seconds with the ratio to the first contestant, what its processes used, and
+ * what went over the wire.
+ */
 export function markdown(report: Report, groups: readonly Group[]): string {
   const names = contestantsOf(report.results);
   const times = groups.map((group) => [
     group.title,
     `${group.delayMs} ms`,
     ...names.map((name) => timeCell(group, name, names[0])),
+  ]);
+  const usage = groups.map((group) => [
+    group.title,
+    `${group.delayMs} ms`,
+    ...names.map((name) => usageCell(group, name)),
   ]);
   const last = new Map(groups.map((group) => [group.row, group]));
   const traffic = [...last.values()].map((group) => [
@@ -105,6 +121,12 @@ export function markdown(report: Report, groups: readonly Group[]): string {
     report.caption,
     '',
     table(['seconds (ratio)', 'delay', ...names], times),
+    '',
+    ...(report.results.some(({ usage }) => limitOf(usage) !== undefined) ? [limitNote, ''] : []),
+    'CPU seconds, user and system, of the mount and its children; + of sshd where the row goes through it;',
+    '(of the S3 server); and peak memory of the mount in MiB.',
+    '',
+    table(['CPU s (server), MiB', 'delay', ...names], usage),
     '',
     table(['requests, MiB', ...names], traffic),
     '',
@@ -118,7 +140,31 @@ function timeCell(group: Group, name: string, first: string | undefined): string
   if (result.seconds.length === 0) return 'cannot';
   const took = median(result.seconds);
   const base = median(group.results.find(({ contestant }) => contestant === first)?.seconds ?? []);
-  return `${shown(took)} (${Number.isNaN(base) ? '–' : shown(took / base)})`;
+  const limit = limitOf(result.usage);
+  const mark = limit === undefined ? '' : ` ${limitMarks[limit]}`;
+  return `${shown(took)} (${Number.isNaN(base) ? '–' : shown(took / base)})${mark}`;
+}
+
+/** Who was the limit in most repetitions. */
+function limitOf(usage: readonly Usage[]): Usage['limit'] {
+  const counted = (limit: Usage['limit']): number =>
+    usage.filter((each) => each.limit === limit).length;
+  return (['endpoint', 'link'] as const).find((limit) => counted(limit) > usage.length / 2);
+}
+
+function usageCell(group: Group, name: string): string {
+  const usage = group.results.find(({ contestant }) => contestant === name)?.usage ?? [];
+  if (usage.length === 0) return '';
+  const medianOf = (value: (usage: Usage) => number | undefined): number =>
+    median(usage.map((each) => value(each) ?? NaN));
+  const seconds = (value: (usage: Usage) => number | undefined): string =>
+    medianOf(value).toFixed(2);
+  const [{ sshdCpuSeconds: sshd, serverCpuSeconds: server } = {}] = usage;
+  const own = seconds(({ cpuSeconds }) => cpuSeconds);
+  const plus = sshd === undefined ? '' : ` + ${seconds(({ sshdCpuSeconds }) => sshdCpuSeconds)}`;
+  const behind = server === undefined ? '–' : seconds(({ serverCpuSeconds }) => serverCpuSeconds);
+  const peak = medianOf(({ peakBytes }) => peakBytes / 2 ** 20);
+  return `${own}${plus} (${behind}), ${peak.toFixed(0)}`;
 }
 
 function trafficCell(group: Group, name: string): string {

@@ -48,8 +48,8 @@ export const quickSizes: Sizes = {
 export type FloorTask = 'read' | 'write' | 'create' | 'check' | 'random' | 'parallel' | 'list';
 
 /**
- * Scripts are of sh(1): `$1` is the mounted directory, `$2` a name nobody has used; see measure.ts for
- * the variables.
+ * Scripts are of sh(1): `$1` is the mounted directory, `$2` a name nobody has used; BENCH_ROOT is the
+ * mounted directory as SFTP clients name it; see measure.ts for the other variables.
  */
 export interface Row {
   readonly name: string;
@@ -66,7 +66,16 @@ export interface Row {
   /** all objects whose keys begin with `$2` in the end */
   readonly leaves?: (sizes: Sizes, name: string) => Iterable<NamedContent>;
   readonly floor?: FloorTask;
+  /** all of it goes through SFTP, and nothing but SFTP is needed */
+  readonly isOverSftp?: true;
+  /** milliseconds added to each request, where nobody chooses others */
+  readonly delaysMs?: readonly number[];
 }
+
+/** For bytes that stream, an ordinary way to S3 is enough. */
+export const streamDelaysMs = [0, 20];
+/** Where requests count, a long one tells more. */
+const requestDelaysMs = [0, 20, 100];
 
 function* numbered(
   count: number,
@@ -103,12 +112,16 @@ function* statNames({ statFiles }: Sizes): Generator<NamedContent> {
 const list = (directory: string): string => `ls -la "$1/${directory}" >"$BENCH_LOCAL/listing"`;
 const hasListed = (count: number): string =>
   `test "$(awk '$5 == 10' "$BENCH_LOCAL/listing" | wc -l)" = ${count}`;
-const sftp = (command: string): string => `printf '%s\\n' "${command}" | $BENCH_SFTP >&2`;
+const sftp = (command: string, output = '>&2'): string =>
+  `printf '%s\\n' "${command}" | $BENCH_SFTP ${output}`;
 const work = (task: string): string => `perl "$BENCH_WORK" ${task}`;
+
+const chunk = 32 * 1024;
 
 /** Listing a directory, on a new mount and again at once. */
 function listings(name: string, count: (sizes: Sizes) => number): Row[] {
   const row = {
+    delaysMs: requestDelaysMs,
     needs: (sizes: Sizes) => tinyAt(`${name}/`, count(sizes)),
     script: () => list(name),
     after: (sizes: Sizes) => hasListed(count(sizes)),
@@ -140,7 +153,20 @@ export const rows: readonly Row[] = [
     floor: 'write',
   },
   {
+    name: 'read-32k',
+    title: (sizes) => `read ${sizeOf(sizes)} by 32 KiB, cold`,
+    needs: large,
+    script: (sizes) => work(`read "$1/large" ${bytes(sizes)} ${chunk}`),
+  },
+  {
+    name: 'write-32k',
+    title: (sizes) => `write ${sizeOf(sizes)} by 32 KiB and close`,
+    script: (sizes) => work(`write "$1/$2" ${bytes(sizes)} ${chunk}`),
+    leaves: ({ largeMib }, name) => largeAt(name, largeMib),
+  },
+  {
     name: 'create-small',
+    delaysMs: requestDelaysMs,
     title: ({ smallFiles }) => `create ${grouped(smallFiles)} × 4 KiB`,
     script: ({ smallFiles }) => work(`create "$1/$2" ${smallFiles}`),
     leaves: ({ smallFiles }, name) => smallAt(`${name}/`, smallFiles),
@@ -148,6 +174,7 @@ export const rows: readonly Row[] = [
   },
   {
     name: 'read-small',
+    delaysMs: requestDelaysMs,
     title: ({ smallFiles }) => `read ${grouped(smallFiles)} × 4 KiB, cold`,
     needs: small,
     script: ({ smallFiles }) => work(`check "$1/small" ${smallFiles}`),
@@ -183,34 +210,50 @@ export const rows: readonly Row[] = [
   },
   {
     name: 'stat',
+    delaysMs: requestDelaysMs,
     title: ({ statFiles }) => `stat of ${statFiles} names by each of ${sessions} sessions`,
     needs: statNames,
     script: ({ statFiles }) => work(`stat "$1/stat" ${sessions} ${statFiles}`),
   },
   {
+    name: 'sftp-ls',
+    isOverSftp: true,
+    delaysMs: requestDelaysMs,
+    title: ({ entries }) => `sftp \`ls -l\` of ${grouped(entries)}, cold`,
+    needs: ({ entries }) => tinyAt('many/', entries),
+    script: () => sftp('ls -l $BENCH_ROOT/many', '>"$BENCH_LOCAL/listing"'),
+    after: ({ entries }) => hasListed(entries),
+  },
+  {
     name: 'sftp-put',
+    isOverSftp: true,
     title: (sizes) => `sftp put of ${sizeOf(sizes)}`,
-    script: () => sftp('put $BENCH_LOCAL/large $1/$2'),
+    script: () => sftp('put $BENCH_LOCAL/large $BENCH_ROOT/$2'),
     leaves: ({ largeMib }, name) => largeAt(name, largeMib),
   },
   {
     name: 'sftp-get',
+    isOverSftp: true,
     title: (sizes) => `sftp get of ${sizeOf(sizes)}`,
     needs: large,
-    script: () => sftp('get $1/large $BENCH_LOCAL/got'),
+    script: () => sftp('get $BENCH_ROOT/large $BENCH_LOCAL/got'),
     after: (sizes) => work(`read "$BENCH_LOCAL/got" ${bytes(sizes)}`),
   },
   {
     name: 'sftp-put-small',
+    isOverSftp: true,
+    delaysMs: requestDelaysMs,
     title: ({ smallFiles }) => `sftp put -r of ${grouped(smallFiles)} × 4 KiB`,
-    script: () => sftp('put -r $BENCH_LOCAL/small $1/$2'),
+    script: () => sftp('put -r $BENCH_LOCAL/small $BENCH_ROOT/$2'),
     leaves: ({ smallFiles }, name) => smallAt(`${name}/`, smallFiles),
   },
   {
     name: 'sftp-get-small',
+    isOverSftp: true,
+    delaysMs: requestDelaysMs,
     title: ({ smallFiles }) => `sftp get -r of ${grouped(smallFiles)} × 4 KiB`,
     needs: small,
-    script: () => sftp('get -r $1/small $BENCH_LOCAL/got'),
+    script: () => sftp('get -r $BENCH_ROOT/small $BENCH_LOCAL/got'),
     after: ({ smallFiles }) => work(`check "$BENCH_LOCAL/got" ${smallFiles}`),
   },
   {

@@ -2,10 +2,9 @@
  * The S3 endpoint of a benchmark, and what is in its bucket: put there before a row, checked and
  * cleared away after a measurement, all without the link in between.
  */
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { fileURLToPath } from 'node:url';
 import {
   CopyObjectCommand,
   CreateBucketCommand,
@@ -14,6 +13,7 @@ import {
   S3ServiceException,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
+import { Child } from '../../lib/demo/child.js';
 import type { EndpointOptions } from '../../lib/endpoint/endpoint.js';
 import { Bucket, inParallel } from '../support/bucket.js';
 import { bytesOf, check, type Content } from './content.js';
@@ -30,6 +30,9 @@ export interface NamedContent extends Content {
   readonly key: string;
 }
 
+const endpointProgram = fileURLToPath(new URL('endpoint-process.js', import.meta.url));
+const listening = /^listening at (.*)$/m;
+
 /** The SDK as anybody uses it. */
 export function clientConfig(place: Place): S3ClientConfig {
   return { endpoint: place.url, credentials: place, region: 'us-east-1', forcePathStyle: true };
@@ -39,20 +42,23 @@ export class Storage {
   readonly place: Place;
   /** whether entity tags are not the MD5 of objects sent in one piece */
   readonly hasRandomTags: boolean;
+  /** processes of the server; none where they are not known */
+  readonly pids: readonly number[];
   readonly #bucket: Bucket;
   readonly #close: () => Promise<void>;
   readonly #present = new Set<string>();
 
-  private constructor(place: Place, close?: () => Promise<void>) {
+  private constructor(place: Place, pids: readonly number[], close?: () => Promise<void>) {
     this.place = place;
+    this.pids = pids;
     this.hasRandomTags = close !== undefined;
     this.#bucket = new Bucket(new S3Client(clientConfig(place)), place.bucket);
     this.#close = close ?? (() => Promise.resolve());
   }
 
   /** An endpoint that is there already; the bucket is made where it is missing. */
-  static async at(place: Place): Promise<Storage> {
-    const storage = new Storage(place);
+  static async at(place: Place, pids: readonly number[]): Promise<Storage> {
+    const storage = new Storage(place, pids);
     try {
       await storage.#bucket.client.send(new CreateBucketCommand({ Bucket: place.bucket }));
     } catch (error) {
@@ -67,15 +73,18 @@ export class Storage {
     const credentials = { accessKeyId: 'AKIABENCH', secretAccessKey: 'secret-of-the-bench' };
     const bucket = 'bench';
     const directory = await mkdtemp(join(parent, 's3jail-bench-objects-'));
-    const workerData: EndpointOptions = {
+    const options: EndpointOptions = {
       ...{ directory, credentials: [credentials], buckets: [bucket] },
       // Nothing of the endpoint's own shall be the limit.
       ...{ fsync: false, etag: 'random' },
     };
-    const worker = new Worker(new URL('endpoint-worker.js', import.meta.url), { workerData });
-    const [url] = (await once(worker, 'message')) as [string];
-    return new Storage({ url, bucket, ...credentials }, async () => {
-      await worker.terminate();
+    const child = await Child.start(process.execPath, [endpointProgram], {
+      env: { ...process.env, BENCH_ENDPOINT: JSON.stringify(options) },
+    });
+    await child.untilSaid(listening);
+    const url = listening.exec(child.stderr)?.[1] ?? '';
+    return new Storage({ url, bucket, ...credentials }, [child.pid], async () => {
+      await child.stop();
       await rm(directory, { recursive: true });
     });
   }

@@ -10,6 +10,9 @@ my $block_size = 1 << 20;
 open my $source, '<:raw', $ENV{BENCH_PATTERN} or die "pattern: $!\n";
 read($source, my $block, $block_size) == $block_size or die "no pattern\n";
 
+# Bytes of one system call; a program that is not told otherwise takes a block.
+my $call_size = $block_size;
+
 # A block in place of the one before: nothing is copied but its number.
 sub number { substr $block, 0, 8, pack 'Q<', shift }
 
@@ -21,7 +24,8 @@ sub check {
     my $wanted = $left < $block_size ? $left : $block_size;
     $bytes = '';
     while (length $bytes < $wanted) {
-      my $got = sysread $in, $bytes, $wanted - length $bytes, length $bytes;
+      my $rest = $wanted - length $bytes;
+      my $got = sysread $in, $bytes, $rest < $call_size ? $rest : $call_size, length $bytes;
       defined $got or die "$file: $!\n";
       $got > 0 or die "$file is too short\n";
     }
@@ -38,7 +42,10 @@ sub store {
   for (my $left = $size; $left > 0; $left -= $block_size) {
     my $wanted = $left < $block_size ? $left : $block_size;
     number($number++);
-    ((syswrite $out, $block, $wanted) // -1) == $wanted or die "$file: $!\n";
+    for (my $at = 0; $at < $wanted; $at += $call_size) {
+      my $length = $wanted - $at < $call_size ? $wanted - $at : $call_size;
+      ((syswrite $out, $block, $length, $at) // -1) == $length or die "$file: $!\n";
+    }
   }
   close $out or die "closing $file: $!\n";
 }
@@ -80,8 +87,12 @@ sub status {
 }
 
 my %tasks = (
-  read => sub { check($path, @_, 0) },
-  write => sub { store($path, @_, 0, O_TRUNC) },
+  read => sub { my $size = shift; $call_size = shift // $block_size; check($path, $size, 0) },
+  write => sub {
+    my $size = shift;
+    $call_size = shift // $block_size;
+    store($path, $size, 0, O_TRUNC);
+  },
   append => sub { store($path, @_, O_APPEND) },
   random => \&random,
   create => sub {
