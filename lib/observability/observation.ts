@@ -14,7 +14,7 @@ import { type Log } from '../log.js';
 import { createLog, type ProcessLog } from './process-log.js';
 import { UnrepeatedLog } from './log-repeats.js';
 import { Metrics } from './metrics.js';
-import { ObservedOperations } from './operation-deadlines.js';
+import { withDeadlines } from './operation-deadlines.js';
 import type { Operations } from '../operations.js';
 import type { MountPlan } from '../options/mount-plan.js';
 import { RecentProblems } from './recent-problems.js';
@@ -77,7 +77,7 @@ export class Observation {
 
   /** The operations as the driver is to call them. */
   around(operations: Operations): Operations {
-    return new ObservedOperations(operations, {
+    return withDeadlines(operations, {
       metrics: this.metrics,
       // A request that S3 left unanswered gets one more chance.
       deadlineMs: 2 * this.#options.timeoutMs,

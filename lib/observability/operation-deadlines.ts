@@ -9,20 +9,7 @@
 import { FsError, toFsError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from './metrics.js';
-import type {
-  Attributes,
-  Change,
-  DirectoryEntry,
-  FileSystemStats,
-  FileTime,
-  HandleId,
-  Lend,
-  OpenFlags,
-  Operations,
-  RenameFlags,
-  RequestContext,
-} from '../operations.js';
-import type { Path } from '../path.js';
+import type { HandleId, Lend, Operations, RequestContext } from '../operations.js';
 
 export interface ObservationSettings {
   readonly metrics: Pick<Metrics, 'operation'>;
@@ -30,7 +17,58 @@ export interface ObservationSettings {
   readonly log: Log;
 }
 
-export class ObservedOperations implements Operations {
+/** Operations that ask S3 nothing are handed on as they are. */
+type Silent = 'readdir' | 'releasedir' | 'statfs' | 'onChange';
+type Observed = Exclude<keyof Operations, Silent>;
+
+interface Policy {
+  /** which argument is the context, which ends at the deadline; without, nothing ends it */
+  readonly contextAt?: number;
+  /** it answers a handle, to be released where the answer comes after the deadline */
+  readonly opens?: boolean;
+}
+
+const policies: Readonly<Record<Observed, Policy>> = {
+  getattr: { contextAt: 1 },
+  open: { contextAt: 2, opens: true },
+  create: { contextAt: 2, opens: true },
+  read: { contextAt: 3 },
+  unlink: { contextAt: 1 },
+  mkdir: { contextAt: 1 },
+  rmdir: { contextAt: 1 },
+  chmod: { contextAt: 2 },
+  chown: { contextAt: 3 },
+  opendir: {},
+  write: {},
+  flush: {},
+  fsync: {},
+  release: {},
+  truncate: {},
+  rename: {},
+  utimens: {},
+  symlink: {},
+  link: {},
+  mknod: {},
+};
+
+type Call = (...args: unknown[]) => Promise<unknown>;
+
+export function withDeadlines(inner: Operations, settings: ObservationSettings): Operations {
+  const observer = new Observer(inner, settings);
+  const observed = (Object.keys(policies) as Observed[]).map((name) => {
+    const call = inner[name].bind(inner) as Call;
+    return [name, (...args: unknown[]) => observer.run(name, args, call)] as const;
+  });
+  return {
+    ...(Object.fromEntries(observed) as unknown as Pick<Operations, Observed>),
+    readdir: (handle, offset, count) => inner.readdir(handle, offset, count),
+    releasedir: (handle) => inner.releasedir(handle),
+    statfs: () => inner.statfs(),
+    onChange: (listener) => inner.onChange(listener),
+  };
+}
+
+class Observer {
   readonly #inner: Operations;
   readonly #settings: ObservationSettings;
 
@@ -39,122 +77,17 @@ export class ObservedOperations implements Operations {
     this.#settings = settings;
   }
 
-  getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes> {
-    return this.#limited('getattr', path, context, (limited) =>
-      this.#inner.getattr(path, limited, handle),
+  run(operation: Observed, args: unknown[], call: Call): Promise<unknown> {
+    const { contextAt, opens } = policies[operation];
+    if (contextAt === undefined) return this.#timed(operation, () => call(...args));
+    const [first] = args;
+    return this.#limited(
+      operation,
+      typeof first === 'string' ? first : undefined,
+      args[contextAt] as RequestContext,
+      (limited) => call(...args.with(contextAt, limited)),
+      opens === true ? (handle) => void this.#inner.release(handle as HandleId) : undefined,
     );
-  }
-
-  opendir(path: Path, context: RequestContext): Promise<HandleId> {
-    return this.#timed('opendir', () => this.#inner.opendir(path, context));
-  }
-
-  readdir(handle: HandleId, offset: number, count: number): Promise<readonly DirectoryEntry[]> {
-    return this.#inner.readdir(handle, offset, count);
-  }
-
-  releasedir(handle: HandleId): void {
-    this.#inner.releasedir(handle);
-  }
-
-  open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
-    return this.#opening('open', path, context, (limited) =>
-      this.#inner.open(path, flags, limited),
-    );
-  }
-
-  create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
-    return this.#opening('create', path, context, (limited) =>
-      this.#inner.create(path, flags, limited),
-    );
-  }
-
-  read(
-    handle: HandleId,
-    offset: number,
-    length: number,
-    context: RequestContext,
-  ): Promise<readonly Uint8Array[]> {
-    return this.#limited('read', undefined, context, (limited) =>
-      this.#inner.read(handle, offset, length, limited),
-    );
-  }
-
-  write(
-    handle: HandleId,
-    data: Uint8Array,
-    offset: number,
-    context: RequestContext,
-  ): Promise<void> {
-    return this.#timed('write', () => this.#inner.write(handle, data, offset, context));
-  }
-
-  flush(handle: HandleId, context: RequestContext): Promise<void> {
-    return this.#timed('flush', () => this.#inner.flush(handle, context));
-  }
-
-  fsync(handle: HandleId, context: RequestContext): Promise<void> {
-    return this.#timed('fsync', () => this.#inner.fsync(handle, context));
-  }
-
-  release(handle: HandleId): Promise<void> {
-    return this.#timed('release', () => this.#inner.release(handle));
-  }
-
-  truncate(path: Path, size: number, context: RequestContext, handle?: HandleId): Promise<void> {
-    return this.#timed('truncate', () => this.#inner.truncate(path, size, context, handle));
-  }
-
-  unlink(path: Path, context: RequestContext): Promise<void> {
-    return this.#limited('unlink', path, context, (limited) => this.#inner.unlink(path, limited));
-  }
-
-  rename(from: Path, to: Path, context: RequestContext, flags: RenameFlags): Promise<void> {
-    return this.#timed('rename', () => this.#inner.rename(from, to, context, flags));
-  }
-
-  mkdir(path: Path, context: RequestContext): Promise<void> {
-    return this.#limited('mkdir', path, context, (limited) => this.#inner.mkdir(path, limited));
-  }
-
-  rmdir(path: Path, context: RequestContext): Promise<void> {
-    return this.#limited('rmdir', path, context, (limited) => this.#inner.rmdir(path, limited));
-  }
-
-  symlink(target: string, path: Path, context: RequestContext): Promise<never> {
-    return this.#timed('symlink', () => this.#inner.symlink(target, path, context));
-  }
-
-  link(from: Path, to: Path, context: RequestContext): Promise<never> {
-    return this.#timed('link', () => this.#inner.link(from, to, context));
-  }
-
-  mknod(path: Path, context: RequestContext): Promise<never> {
-    return this.#timed('mknod', () => this.#inner.mknod(path, context));
-  }
-
-  chmod(path: Path, mode: number, context: RequestContext): Promise<void> {
-    return this.#limited('chmod', path, context, (limited) =>
-      this.#inner.chmod(path, mode, limited),
-    );
-  }
-
-  chown(path: Path, uid: number, gid: number, context: RequestContext): Promise<void> {
-    return this.#limited('chown', path, context, (limited) =>
-      this.#inner.chown(path, uid, gid, limited),
-    );
-  }
-
-  utimens(path: Path, atime: FileTime, mtime: FileTime, context: RequestContext): Promise<void> {
-    return this.#timed('utimens', () => this.#inner.utimens(path, atime, mtime, context));
-  }
-
-  statfs(): FileSystemStats {
-    return this.#inner.statfs();
-  }
-
-  onChange(listener: (change: Change) => void): void {
-    this.#inner.onChange(listener);
   }
 
   async #timed<T>(operation: string, work: () => Promise<T>): Promise<T> {
@@ -173,7 +106,7 @@ export class ObservedOperations implements Operations {
 
   #limited<T>(
     operation: string,
-    path: Path | undefined,
+    path: string | undefined,
     context: RequestContext,
     work: (context: RequestContext) => Promise<T>,
     undo?: (answer: T) => void,
@@ -187,17 +120,6 @@ export class ObservedOperations implements Operations {
         if (limited.isOver) log.warn({ operation, path, deadlineMs }, `${operation} took too long`);
         throw error;
       }
-    });
-  }
-
-  #opening(
-    operation: string,
-    path: Path,
-    context: RequestContext,
-    work: (context: RequestContext) => Promise<HandleId>,
-  ): Promise<HandleId> {
-    return this.#limited(operation, path, context, work, (handle) => {
-      void this.#inner.release(handle);
     });
   }
 }
