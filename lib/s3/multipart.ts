@@ -45,7 +45,6 @@ import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
-import { initiatedAt, removeTwins } from './twin-uploads.js';
 import { UploadWays, completedSums, isDeclared, partMd5s, wholeCrc32 } from './upload-ways.js';
 import type { UploadWay } from './upload-ways.js';
 
@@ -63,8 +62,6 @@ interface UploadState {
   readonly copied: Set<number>;
   /** objects copied from under a condition that may not have been kept, by key */
   readonly sources: Map<Key, ETag>;
-  /** where CreateMultipartUpload was sent more than once: see twin-uploads.ts */
-  readonly begun: { readonly initiated: Date; readonly tookMs: number } | undefined;
   /** in the metadata of the object to be: see evidence.ts */
   readonly token: string | undefined;
 }
@@ -109,7 +106,6 @@ export class Multipart {
   }
 
   async create(key: Key, fields: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
-    const startMs = performance.now();
     const token = this.#evidence.token('CompleteMultipartUpload');
     const input =
       token === undefined
@@ -128,12 +124,6 @@ export class Multipart {
     const upload = { key, uploadId };
     await this.#record(upload);
     settle?.();
-    const tookMs = performance.now() - startMs;
-    const initiated =
-      (output.$metadata.attempts ?? 1) > 1
-        ? await initiatedAt(this.#connection, upload)
-        : undefined;
-    const begun = initiated === undefined ? undefined : { initiated, tookMs };
     const keepsWhole = output.ChecksumType === 'FULL_OBJECT';
     const { partSum } = way;
     this.#states.set(uploadId, {
@@ -143,7 +133,6 @@ export class Multipart {
       sums: new Map(),
       copied: new Set(),
       sources: new Map(),
-      begun,
       token,
     });
     return upload;
@@ -289,7 +278,7 @@ export class Multipart {
       const crc32 = wholeCrc32(parts);
       const etag = this.#evidence.complete(output, { parts, crc32 });
       if (etag === undefined) throw unproven('CompleteMultipartUpload', upload.key);
-      await this.#forget(upload);
+      this.#forget(upload);
       this.#noteTaken(parts, state);
       if (crc32 !== undefined)
         this.#connection.readChecksums.noteMade({ key: upload.key, etag, crc32 });
@@ -303,7 +292,7 @@ export class Multipart {
         throw targetError(this.#noted(state, failure), condition);
       const proof = { parts, token: state?.token };
       const stored = await settleComplete(this.#connection, upload, proof, failure);
-      await this.#forget(upload);
+      this.#forget(upload);
       this.#noteTaken(parts, state);
       return { ...stored, crc32: wholeCrc32(parts) };
     }
@@ -319,7 +308,7 @@ export class Multipart {
   async abort(upload: MultipartUpload): Promise<void> {
     try {
       await this.#abort(upload);
-      await this.#forget(upload);
+      this.#forget(upload);
     } catch (error) {
       this.#states.delete(upload.uploadId);
       if (isStoreError(error, 'unavailable', 'throttled', 'corrupt')) this.#abandoned.add(upload);
@@ -338,12 +327,9 @@ export class Multipart {
   }
 
   /** The upload has ended. */
-  async #forget(upload: MultipartUpload): Promise<void> {
+  #forget(upload: MultipartUpload): void {
     this.#connection.options.uploadRecord?.ended(upload);
-    const begun = this.#states.get(upload.uploadId)?.begun;
     this.#states.delete(upload.uploadId);
-    if (begun === undefined) return;
-    await removeTwins(this.#connection, upload, begun, (id) => this.#states.has(id));
   }
 
   async #abort(upload: MultipartUpload): Promise<void> {

@@ -1,11 +1,8 @@
 /**
- * Removing the twin of an upload: the one that S3 made for a CreateMultipartUpload whose answer was
- * lost, before the request was sent again.
- *
- * S3 gives no way to tell whose upload it is, so a twin is known by all of this together: the same
- * key, begun between the first sending and our own upload by the server's clock, not an upload of
- * this process, and still without a part when our own has ended. Anything else is left alone. An
- * upload without parts occupies nothing, so where listing uploads is not allowed nothing is lost.
+ * Uploads that a process began, and was killed before it had recorded their ids. S3 gives no way to
+ * tell whose an upload is, so one is known by all of this together: its key, the time it was begun by
+ * the server's clock, and that it has no part yet. Anything else is left alone: an upload without parts
+ * occupies nothing.
  */
 import {
   AbortMultipartUploadCommand,
@@ -14,44 +11,12 @@ import {
 } from '@aws-sdk/client-s3';
 import type { MultipartUpload as ListedUpload } from '@aws-sdk/client-s3';
 
-import { isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { MultipartUpload } from '../store.js';
 import type { Connection } from './connection/connection.js';
 
 /** Some servers list whole seconds. */
 const clockGrainMs = 1000;
-
-/**
- * @param tookMs from the first sending of CreateMultipartUpload to its answer
- * @param isOurs whether an upload id belongs to this process
- */
-export async function removeTwins(
-  connection: Connection,
-  upload: MultipartUpload,
-  begun: { initiated: Date; tookMs: number },
-  isOurs: (uploadId: string) => boolean,
-): Promise<void> {
-  try {
-    const latest = begun.initiated.getTime();
-    const earliest = latest - begun.tookMs - clockGrainMs;
-    for (const { UploadId, Initiated } of await listUploads(connection, upload.key)) {
-      const at = Initiated?.getTime() ?? 0;
-      if (UploadId === undefined || at < earliest || at > latest + clockGrainMs) continue;
-      if (UploadId === upload.uploadId || isOurs(UploadId)) continue;
-      const twin = { ...upload, uploadId: UploadId };
-      if (!(await isEmpty(connection, twin))) continue;
-      await abort(connection, twin);
-      const removed = 'removed the empty upload of a request that was sent twice';
-      connection.log.info({ key: twin.key }, removed);
-    }
-  } catch (error) {
-    // Not allowed, or the endpoint is away: the twin stays, and the upload itself is not affected.
-    if (!isStoreError(error)) throw error;
-    const fields = { key: upload.key, error: error.message };
-    connection.log.debug(fields, 'an empty upload may have been left open');
-  }
-}
 
 /**
  * Aborts uploads of a key that a process began and had no time to take note of: in this time by the
@@ -73,21 +38,6 @@ export async function abortUploads(
     const at = Initiated?.getTime() ?? 0;
     const isThen = at >= time.earliest - clockGrainMs && at <= time.latest + clockGrainMs;
     if (isThen && (await isEmpty(connection, upload))) await abort(connection, upload);
-  }
-}
-
-/** When an open upload began, by the server's clock. */
-export async function initiatedAt(
-  connection: Connection,
-  upload: MultipartUpload,
-): Promise<Date | undefined> {
-  try {
-    const uploads = await listUploads(connection, upload.key);
-    return uploads.find((listed) => listed.UploadId === upload.uploadId)?.Initiated;
-  } catch (error) {
-    // As above.
-    if (isStoreError(error)) return undefined;
-    throw error;
   }
 }
 
