@@ -139,6 +139,21 @@ void t.test('the table of imports is the one that is kept', (t) => {
   t.end();
 });
 
+void t.test('the lines of s3jail check are told', (t) => {
+  const trials = readdirSync(join(top, 'lib/preflight')).map((name) =>
+    read(`lib/preflight/${name}`),
+  );
+  const named = trials
+    .join('\n')
+    .matchAll(
+      /(?:findings\.(?:ok|warn|fail)|#attempt)\(\s*'([a-z][^']+)'|const what = ['`]([^'`$]+)/g,
+    );
+  const items = new Set([...named].map(([, item, what]) => (item ?? what ?? '').trim()));
+  t.ok(items.size > 15);
+  for (const item of items) t.ok(textOf('docs/configuration.md').includes(`\`${item}\``), item);
+  t.end();
+});
+
 /** Sources with literals that go over several lines put together. */
 function sources(): string {
   return readdirSync(join(top, 'lib'), { recursive: true, encoding: 'utf8' })
