@@ -5,7 +5,7 @@
 process.on('SIGUSR1', () => undefined);
 
 import inspector = require('node:inspector');
-import threadPool = require('../lib/host/thread-pool.cjs');
+import ownEnvironment = require('../lib/host/mount-environment.cjs');
 
 /** Oldest Node.js that has zlib.crc32, which uploads are checked with. */
 const oldestNode = [20, 15] as const;
@@ -19,7 +19,7 @@ function launch(program: 's3jail' | 'mount.s3jail'): void {
     );
     return;
   }
-  threadPool.enlargeOwnPool();
+  ownEnvironment.enlargeOwnPool();
   // The SDK's own switch: its notice about coming Node.js versions is for developers, and would
   // stand in front of every message.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';

@@ -66,7 +66,7 @@ const commands = [
 
 for (const [program, ...args] of commands) {
   void t.test(`${args.join(' ')}: right behind the first statement`, async (t) => {
-    const { status, stderr, said } = await runSignalled('thread-pool.cjs', program, args);
+    const { status, stderr, said } = await runSignalled('mount-environment.cjs', program, args);
     t.not(status, null, 'it has lived through it');
     t.notMatch(stderr, /Debugger listening/);
     t.match(said, /signalled/);

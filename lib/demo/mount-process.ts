@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../errors.js';
 import { detach, findMount, readMountTable } from '../host/mount-table.js';
 import { Child } from './child.js';
-import threadPool from '../host/thread-pool.cjs';
+import childEnvironment from '../host/mount-environment.cjs';
 
 export interface MountProcessSettings {
   /** `s3://bucket/prefix/` */
@@ -104,7 +104,7 @@ export async function detachMounts(path: string): Promise<void> {
 function mountEnvironment(settings: MountProcessSettings): NodeJS.ProcessEnv {
   const { accessKeyId, secretAccessKey, sessionToken } = settings.credentials;
   const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
-  return threadPool.withLargePool({
+  return childEnvironment.mountEnvironment({
     ...Object.fromEntries(inherited),
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,

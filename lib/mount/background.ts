@@ -14,7 +14,7 @@ import { Failure, messageOf, type ExitCode } from '../host/failure.js';
 import { argumentsOf, type MountPlan, type MountRequest } from '../options/mount-plan.js';
 import { findMount, isAutomount } from '../host/mount-table.js';
 import { parseChildMessage, type ChildMessage } from './parent-channel.js';
-import threadPool from '../host/thread-pool.cjs';
+import childEnvironment from '../host/mount-environment.cjs';
 
 /** How much of what a child wrote before it died is shown. */
 const lastWords = { bytes: 4096, lines: 5 };
@@ -79,7 +79,7 @@ function start(
   return spawn(process.execPath, [launcher, ...args], {
     argv0: 's3jail',
     detached,
-    env: threadPool.withLargePool(process.env),
+    env: childEnvironment.mountEnvironment(process.env),
     stdio: ['ignore', log, log, 'ipc'],
   });
 }

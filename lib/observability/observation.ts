@@ -11,6 +11,7 @@ import { noAudit, type AuditTrail } from '../filesystem/audit.js';
 import { defaultLogFile } from '../host/default-log-file.js';
 import { Failure, messageOf } from '../host/failure.js';
 import { type Log } from '../log.js';
+import { MemoryAtRest } from '../host/memory-at-rest.js';
 import { createLog, type ProcessLog } from './process-log.js';
 import { UnrepeatedLog } from './log-repeats.js';
 import { Metrics } from './metrics.js';
@@ -79,6 +80,7 @@ export class Observation {
   around(operations: Operations): Operations {
     return withDeadlines(operations, {
       metrics: this.metrics,
+      activity: new MemoryAtRest(),
       // A request that S3 left unanswered gets one more chance.
       deadlineMs: 2 * this.#options.timeoutMs,
       log: this.log,

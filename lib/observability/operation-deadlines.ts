@@ -13,6 +13,8 @@ import type { HandleId, Lend, Operations, RequestContext } from '../operations.j
 
 export interface ObservationSettings {
   readonly metrics: Pick<Metrics, 'operation'>;
+  /** told of every operation */
+  readonly activity: { note(): void };
   readonly deadlineMs: number;
   readonly log: Log;
 }
@@ -91,7 +93,8 @@ class Observer {
   }
 
   async #timed<T>(operation: string, work: () => Promise<T>): Promise<T> {
-    const { metrics } = this.#settings;
+    const { metrics, activity } = this.#settings;
+    activity.note();
     const startMs = performance.now();
     try {
       const answer = await work();

@@ -62,6 +62,7 @@ function useOperations(deadlineMs: number) {
   };
   const operations = withDeadlines(inner as unknown as Operations, {
     metrics,
+    activity: { note: () => undefined },
     deadlineMs,
     log: silentLog,
   });

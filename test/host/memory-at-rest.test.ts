@@ -1,0 +1,37 @@
+/** Garbage goes once nothing happens any more, and nothing looks for it then. */
+import { constants, PerformanceObserver } from 'node:perf_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
+import t from 'tap';
+import { MemoryAtRest } from '../../lib/host/memory-at-rest.js';
+
+/** Collections that somebody asked for. */
+let forced = 0;
+const observer = new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) {
+    const { detail } = entry as unknown as { readonly detail: { readonly flags: number } };
+    if ((detail.flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0) forced += 1;
+  }
+});
+observer.observe({ entryTypes: ['gc'] });
+t.teardown(() => observer.disconnect());
+
+void t.test('garbage is collected at rest, twice and no more', async (t) => {
+  const memory = new MemoryAtRest(5);
+  const left = new WeakRef(new Uint8Array(32 * 1024 * 1024));
+  const workedMs = performance.now() + 50;
+  while (performance.now() < workedMs) {
+    memory.note();
+    await turn();
+  }
+  t.equal(forced, 0, 'not in the middle of work');
+  await until(() => forced >= 2);
+  t.equal(left.deref(), undefined);
+  memory.note();
+  const restedMs = performance.now() + 50;
+  await until(() => performance.now() > restedMs);
+  t.equal(forced, 2, 'work that leaves hardly anything behind is not worth it');
+});
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await turn();
+}
