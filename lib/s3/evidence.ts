@@ -17,6 +17,7 @@
  * | CopyObject | CopyObjectResult | an ETag in it | HEAD: the source's ETag and size |
  * | DeleteObject | – | status 204 | LIST without the key |
  * | AbortMultipartUpload | – | status 204 | ListParts: no such upload |
+ * | ListObjects, of both versions | ListBucketResult | nothing is written | failed |
  *
  * The token is random, in the object's metadata (`tokenName`). It is set where nothing has shown yet
  * that the endpoint's answers prove by themselves, so on AWS never, and elsewhere mostly once.
@@ -41,6 +42,8 @@ const documents: Readonly<Record<string, string>> = {
   CompleteMultipartUploadCommand: 'CompleteMultipartUploadResult',
   CopyObjectCommand: 'CopyObjectResult',
   UploadPartCopyCommand: 'CopyPartResult',
+  ListObjectsCommand: 'ListBucketResult',
+  ListObjectsV2Command: 'ListBucketResult',
   ListPartsCommand: 'ListPartsResult',
   ListMultipartUploadsCommand: 'ListMultipartUploadsResult',
   GetObjectTaggingCommand: 'Tagging',

@@ -111,15 +111,19 @@ class ObjectReader {
   #checked(output: GetObjectCommandOutput, range: ByteRange | undefined): Answer {
     const body: unknown = output.Body;
     if (!(body instanceof Readable)) throw this.#fault('corrupt', 'the answer has no body');
-    if (this.#etag !== undefined && entityTag(output.ETag) !== this.#etag) {
-      throw this.#fault('changed', 'the answer is of another version');
-    }
+    const etag = entityTag(output.ETag);
+    if (etag === undefined) throw this.#fault('corrupt', 'there is no ETag in the answer');
     const span = spanOf(output);
     if (span === undefined)
       throw this.#fault('corrupt', 'the answer does not say which bytes it has');
     const end = Math.min(range?.end ?? span.size, span.size);
     if (span.start !== (range?.start ?? 0) || span.end !== end) {
       throw this.#fault('corrupt', `asked for ${showRange(range)}, got ${showRange(span)}`);
+    }
+    // Last: what is not S3's may have a tag of its own, and be no version of anything.
+    if (this.#etag !== undefined && etag !== this.#etag) {
+      if (output.LastModified === undefined) throw this.#fault('corrupt', 'the answer has no time');
+      throw this.#fault('changed', 'the answer is of another version');
     }
     const info = infoOfAnswer(this.#target.key, output, action, span.size);
     return { output, body, info, start: span.start, end };

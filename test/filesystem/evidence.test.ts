@@ -1,6 +1,7 @@
 /**
  * Something that is not S3 answers a write with success: the caller is told EIO, and whatever was to
- * be written, replaced, moved or removed is as it was.
+ * be written, replaced, moved or removed is as it was. Where it answers what was asked, nothing is
+ * shown, neither as empty nor as absent.
  */
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
@@ -84,10 +85,59 @@ for (const [what, answer] of Object.entries(foreignAnswers)) {
   });
 }
 
-async function stored({ bucket }: Core): Promise<Record<string, string>> {
+/** What is asked, and what a wrong answer would make of it. */
+const questions: readonly [string, (program: Program) => Promise<unknown>][] = [
+  ['a listing', (program) => program.list('/')],
+  ['a listing of a directory', (program) => program.list('/d')],
+  ['stat of a file', (program) => program.stat('/f')],
+  ['stat of a directory', (program) => program.stat('/d')],
+  ['stat of nothing', (program) => program.stat('/absent')],
+  ['reading', (program) => program.get('/f')],
+  ['rmdir of a full directory', (program) => program.rmdir('/d')],
+  ['rename of a full directory', (program) => program.rename('/d', '/moved')],
+  ['mkdir', (program) => program.mkdir('/d')],
+  ['open for writing', async (program) => program.open('/f', { access: 'readwrite' })],
+];
+
+const asked: Readonly<Record<string, readonly (ProxyAction | undefined)[]>> = {
+  everything: [undefined],
+  listings: ['ListObjectsV2', 'ListObjects'],
+  objects: ['HeadObject', 'GetObject'],
+};
+
+for (const [what, answer] of Object.entries(foreignAnswers)) {
+  // Without a prefix there is none in the answer that could be the wrong one.
+  for (const prefix of ['alice/', '']) {
+    void t.test(`${what}, to who asks below "${prefix}"`, async (t) => {
+      const settings = { renameDir: 'recursive', metadataTtlMs: 0 } as const;
+      const core = await useCore(t, { prefix, maxAttempts: 1, settings });
+      const program = new Program(core.fs);
+      for (const [key, body] of Object.entries(before)) await core.bucket.put(prefix + key, body);
+      const opened = await program.open('/f', { access: 'read' });
+      const all = [...questions, ['an open file', () => program.read(opened)] as const];
+      for (const [sort, actions] of Object.entries(asked)) {
+        for (const [name, ask] of all) {
+          const fault = { kind: 'foreign', answer } as const;
+          const injections = actions.map((action) =>
+            core.proxy.inject({ ...(action && { action }), count: always, fault }),
+          );
+          const end = await ask(program).catch((error: unknown) => error);
+          for (const injection of injections) injection.remove();
+          const isAsked = injections.some(({ fired }) => fired > 0);
+          if (sort === 'everything') t.ok(isAsked, `${name}: asked`);
+          if (!isAsked) continue;
+          t.ok(end instanceof FsError && end.code === 'EIO', `${sort}, ${name}: EIO`, { end });
+        }
+      }
+      t.strictSame(await stored(core, prefix), contents(before), 'all is as it was');
+    });
+  }
+}
+
+async function stored({ bucket }: Core, prefix = 'alice/'): Promise<Record<string, string>> {
   const found: Record<string, Buffer> = {};
   for (const key of await bucket.keys()) {
-    found[key.replace('alice/', '')] = await bucket.bytes(key);
+    found[key.slice(prefix.length)] = await bucket.bytes(key);
   }
   return contents(found);
 }

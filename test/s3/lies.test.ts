@@ -154,7 +154,7 @@ void t.test('the rest of another version is not appended', async (t) => {
   const { store } = await scripted(t, (n) =>
     n === 1
       ? part(5, 10, { body: '567', chunked: true })
-      : part(8, 10, { headers: { etag: '"another"' } }),
+      : part(8, 10, { headers: { etag: '"another"', 'last-modified': new Date().toUTCString() } }),
   );
   const { body } = await store.get(key, { range });
   t.match(await drain(body), { kind: 'changed' });

@@ -11,7 +11,7 @@ const html = { 'content-type': 'text/html; charset=utf-8' };
 const xml = { 'content-type': 'application/xml' };
 /** Names that S3's documents have, below a root that is none of theirs. */
 const foreignXml =
-  '<?xml version="1.0" encoding="UTF-8"?>\n<PortalResult><Name>x</Name><Bucket>b</Bucket><Key>k</Key>' +
+  '<?xml version="1.0" encoding="UTF-8"?>\n<PortalResult><Name>x</Name><IsTruncated>false</IsTruncated><Bucket>b</Bucket><Key>k</Key>' +
   '<UploadId>abc</UploadId><ETag>"0123456789abcdef0123456789abcdef"</ETag>' +
   '<CopyObjectResult><ETag>"0123456789abcdef0123456789abcdef"</ETag></CopyObjectResult></PortalResult>';
 
