@@ -81,9 +81,10 @@ export class AuditLog implements AuditTrail {
   }
 
   #requestFacts({ action, path, to, failure }: AuditEvent): Record<string, unknown> {
-    const key = keyOf(to ?? path);
     let requestId: string | undefined;
     for (const decider of deciding[action]) {
+      // Its answer is noted under the key it copies from, which its errors are about too.
+      const key = keyOf(decider === 'CopyObject' ? path : (to ?? path));
       const found = this.#requestIds.get(`${decider} ${key}`);
       this.#requestIds.delete(`${decider} ${key}`);
       requestId ??= found;

@@ -36,7 +36,8 @@ void t.test('the audit log has a line for each file stored, read, renamed, delet
   ]);
   t.equal(lines.length, 4);
   t.equal(new Set(lines.map((line) => line['requestId'])).size, 4, 'each was another request');
-  t.ok(lines.every((line) => /^\S+$/.test(String(line['requestId']))));
+  for (const { action, requestId } of lines)
+    t.match(requestId, /^\S+$/, `${String(action)}: the request that decided it`);
   t.equal((await stat(file)).mode & 0o777, 0o640);
 
   const writer = await Writer.start(t, place.path('cut'), 'half');
