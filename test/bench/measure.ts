@@ -45,6 +45,7 @@ export interface Measured {
 /** How an SFTP client gets to the mount. */
 interface Way {
   readonly port: number;
+  readonly identityFile: string;
   /** of the sshd that it goes through; none where the contestant speaks SFTP itself */
   readonly sshd?: Sshd;
   /** the mount's root as the client names it, without a slash at its end */
@@ -152,10 +153,11 @@ async function onMount(
 }
 
 function wayTo({ sshd, jail }: Stage, { serves }: Contestant, mount: OpenMount): Way {
-  if (mount.sftpPort !== undefined) return { port: mount.sftpPort, root: '' };
+  const { identityFile } = sshd;
+  if (mount.sftpPort !== undefined) return { port: mount.sftpPort, identityFile, root: '' };
   return serves === 'a mount that sshd can chroot to'
-    ? { port: jail.port, sshd: jail, root: '' }
-    : { port: sshd.port, sshd, root: mount.path };
+    ? { port: jail.port, identityFile: jail.identityFile, sshd: jail, root: '' }
+    : { port: sshd.port, identityFile, sshd, root: mount.path };
 }
 
 type OpenMount = Awaited<ReturnType<typeof mountAfresh>>;
@@ -278,8 +280,7 @@ async function verify({ storage, sizes }: Stage, row: Row, name: string): Promis
 }
 
 /** Whoever answers for a port of this machine's own is trusted: SFTPGo has new keys each time. */
-function sftpCommand({ sshd, jail, account }: Stage, { port }: Way): string {
-  const { identityFile } = port === jail.port ? jail : sshd;
+function sftpCommand({ account }: Stage, { port, identityFile }: Way): string {
   const options = ['-q', '-b', '-', '-P', String(port)];
   options.push(...clientOptions({ identityFile, knownHostsFile: '/dev/null' }));
   return ['sftp', ...options, '-o', 'StrictHostKeyChecking=no', `${account.name}@127.0.0.1`].join(

@@ -153,8 +153,9 @@ function limitOf(usage: readonly Usage[]): Usage['limit'] {
 }
 
 function usageCell(group: Group, name: string): string {
-  const usage = group.results.find(({ contestant }) => contestant === name)?.usage ?? [];
-  if (usage.length === 0) return '';
+  const result = group.results.find(({ contestant }) => contestant === name);
+  if (result === undefined || result.usage.length === 0) return '';
+  const { usage, limit } = result;
   const medianOf = (value: (usage: Usage) => number | undefined): number =>
     median(usage.map((each) => value(each) ?? NaN));
   const seconds = (value: (usage: Usage) => number | undefined): string =>
@@ -164,7 +165,8 @@ function usageCell(group: Group, name: string): string {
   const plus = sshd === undefined ? '' : ` + ${seconds(({ sshdCpuSeconds }) => sshdCpuSeconds)}`;
   const behind = server === undefined ? '–' : seconds(({ serverCpuSeconds }) => serverCpuSeconds);
   const peak = medianOf(({ peakBytes }) => peakBytes / 2 ** 20);
-  return `${own}${plus} (${behind}), ${peak.toFixed(0)}`;
+  const atLeast = limit === undefined ? '' : '> ';
+  return `${atLeast}${own}${plus} (${behind}), ${peak.toFixed(0)}`;
 }
 
 function trafficCell(group: Group, name: string): string {
