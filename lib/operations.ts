@@ -159,6 +159,9 @@ export interface Operations {
   utimens(path: Path, atime: FileTime, mtime: FileTime, context: RequestContext): Promise<void>;
   statfs(): FileSystemStats;
 
+  /** Whether nothing can ever be at `path`, whatever anybody does; a driver may keep that for good. */
+  neverExists(path: Path): boolean;
+
   /** Tells of changes so that a driver can invalidate what the kernel caches. */
   onChange(listener: (change: Change) => void): void;
 }

@@ -456,6 +456,10 @@ export class Filesystem implements Operations {
     return this.#looks.statfs();
   }
 
+  neverExists(path: Path): boolean {
+    return this.#names.isGuarded(path);
+  }
+
   get status(): FilesystemStatus {
     return {
       handles: this.#handles.size,

@@ -20,7 +20,7 @@ export interface ObservationSettings {
 }
 
 /** Operations that ask S3 nothing are handed on as they are. */
-type Silent = 'readdir' | 'releasedir' | 'statfs' | 'onChange';
+type Silent = 'readdir' | 'releasedir' | 'statfs' | 'neverExists' | 'onChange';
 type Observed = Exclude<keyof Operations, Silent>;
 
 interface Policy {
@@ -66,6 +66,7 @@ export function withDeadlines(inner: Operations, settings: ObservationSettings):
     readdir: (handle, offset, count) => inner.readdir(handle, offset, count),
     releasedir: (handle) => inner.releasedir(handle),
     statfs: () => inner.statfs(),
+    neverExists: (path) => inner.neverExists(path),
     onChange: (listener) => inner.onChange(listener),
   };
 }

@@ -270,6 +270,10 @@ export class MemoryOperations implements Operations {
     if (typeof mtime === 'bigint') this.#item(path).mtime = mtime;
   }
 
+  neverExists(path: Path): boolean {
+    return path === '/etc' || path.startsWith('/etc/');
+  }
+
   statfs(): FileSystemStats {
     return {
       blockSize: 4096,

@@ -6,6 +6,7 @@
  * are what it cannot know. While a request changes a name, what the core says about that name is the
  * same news, and is left to the request.
  */
+import { systemClock, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { Attributes, Change, HandleId, Operations } from '../../operations.js';
 import { nameOf, parentOf, type Path } from '../../path.js';
@@ -18,7 +19,7 @@ export interface OpenDirectory {
   readonly node: Node;
   /** number of the last change when its listing was begun */
   readonly changesSeen: number;
-  /** `performance.now()` at that moment: the attributes in it are at least that old */
+  /** when the whole listing had come, as Clock.nowMs: its attributes may be kept from then on */
   readonly listedAtMs: number;
 }
 
@@ -33,6 +34,7 @@ export interface MountStateSettings {
    * default_permissions the kernel lets anybody use what it has cached.
    */
   readonly checksCallers: boolean;
+  readonly clock?: Clock;
 }
 
 /** How many callers told to look again are remembered; each comes back within microseconds. */
@@ -43,6 +45,7 @@ export class MountState {
   readonly nodes: NodeTable;
   readonly notices: Notices;
   readonly log: Log;
+  readonly clock: Clock;
   readonly files = new Map<HandleId, OpenFile>();
   readonly directories = new Map<HandleId, OpenDirectory>();
   /** releases the core has not finished */
@@ -58,6 +61,7 @@ export class MountState {
     this.nodes = settings.nodes;
     this.notices = settings.notices;
     this.log = settings.log;
+    this.clock = settings.clock ?? systemClock;
     this.#ttlMs = settings.metadataTtlMs;
     this.#checksCallers = settings.checksCallers;
     settings.operations.onChange((change) => this.#changed(change));

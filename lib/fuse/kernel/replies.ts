@@ -111,6 +111,13 @@ export function entryReply(view: EntryView): Buffer {
   return bytes;
 }
 
+/** LOOKUP of what is not there: with node 0 the kernel keeps that (fuse_lookup_name in fs/fuse/dir.c). */
+export function absentReply(forMs: number): Buffer {
+  const bytes = reply(entryOutBytes);
+  writeTimeout(bytes, forMs, replyHeaderBytes + 16, replyHeaderBytes + 32);
+  return bytes;
+}
+
 /** fuse_attr_out: GETATTR, SETATTR */
 export function attrReply(view: NodeView): Buffer {
   const bytes = reply(16 + attrBytes);

@@ -36,10 +36,10 @@ export async function opendir(state: MountState, call: Call): Promise<Reply> {
   if (path === undefined) throw new FsError('ENOENT', 'the directory is gone');
   // From here on, not from the reply on: what changes while the listing comes may be missing in it.
   state.nodes.openDirectory(node);
-  const begun = { node, changesSeen: state.changes, listedAtMs: performance.now() };
+  const begun = { node, changesSeen: state.changes };
   try {
     const handle = await state.operations.opendir(path, call.context);
-    state.directories.set(handle, begun);
+    state.directories.set(handle, { ...begun, listedAtMs: state.clock.nowMs() });
     const view = { handle, flags: 0 };
     return { pieces: [openReply(view)], undo: () => closeDirectory(state, handle) };
   } catch (error) {
@@ -66,7 +66,7 @@ function plusView(
 ): { node: Node; view: EntryView } | undefined {
   const { node: parent } = directory;
   if ((parent.changes?.get(entry.name) ?? 0) > directory.changesSeen) return undefined;
-  const ageMs = performance.now() - directory.listedAtMs;
+  const ageMs = state.clock.nowMs() - directory.listedAtMs;
   if (!state.mayKeep(parent, entry.attributes, ageMs)) return undefined;
   const node = state.nodes.see(parent, entry.name, entry.attributes);
   return { node, view: state.entry(node, entry.attributes, ageMs) };

@@ -11,7 +11,7 @@ import { done, nodeOf, placeOf, type Call, type Reply } from './call.js';
 import type { MountState } from './mount-state.js';
 import type { Node } from './node-table.js';
 import { renameNoReplace } from './protocol.js';
-import { entryReply } from './replies.js';
+import { absentReply, entryReply } from './replies.js';
 import {
   decodeBatchForget,
   decodeForget,
@@ -38,8 +38,20 @@ function entryFor(
   };
 }
 
-export async function lookup(state: MountState, call: Call): Promise<Reply> {
-  const { parent, name, path } = placeOf(state, call.header.nodeId, decodeName(call.body));
+/** What can never be there is asked for once a day: libc looks for /etc/localtime line by line. */
+const neverForMs = 24 * 60 * 60 * 1000;
+
+export function lookup(state: MountState, call: Call): Reply | Promise<Reply> {
+  const place = placeOf(state, call.header.nodeId, decodeName(call.body));
+  if (state.operations.neverExists(place.path)) return { pieces: [absentReply(neverForMs)] };
+  return lookUp(state, call, place);
+}
+
+async function lookUp(
+  state: MountState,
+  call: Call,
+  { parent, name, path }: ReturnType<typeof placeOf>,
+): Promise<Reply> {
   const before = state.nodes.child(parent, name);
   let attributes: Attributes;
   try {

@@ -19,6 +19,7 @@ import {
   type Message,
   type RequestFacts,
 } from '../../support/fake-device.js';
+import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryOperations } from '../../support/memory-operations.js';
 
 const errno = (code: Errno): number => -constants.errno[code];
@@ -32,6 +33,7 @@ interface RigOptions {
 class Rig {
   readonly device = new FakeDevice();
   readonly core = new MemoryOperations();
+  readonly clock = new ManualClock();
   readonly logged: string[] = [];
   readonly session: Session;
   #unique = 2;
@@ -49,6 +51,7 @@ class Rig {
       log,
       metadataTtlMs: 5000,
       checksCallers: options.allowUids !== undefined,
+      clock: this.clock,
     });
     const { device } = this;
     const { allowUids } = options;
@@ -509,6 +512,40 @@ void t.test('a listing does not bring back what changed after it was begun', asy
   const listed = await rig.ask({ opcode: opcode.readdirplus, body });
   t.equal(listed.body.readBigUInt64LE(0), 0n, 'a comes without attributes');
   t.not(listed.body.readBigUInt64LE(160), 0n, 'b with them');
+});
+
+void t.test('a listing that took long to come is as good as any', async (t) => {
+  const rig = await Rig.start(t);
+  rig.core.fill('/' as Path, ['a']);
+  const opendir = { opcode: opcode.opendir, body: struct([4, 0], [4, 0]) };
+  rig.core.gate('opendir', 2);
+  const first = rig.ask(opendir);
+  await until(() => rig.core.inside.get('opendir') === 1);
+  rig.clock.pass(10_000);
+  await rig.ask(opendir);
+  const handle = Number((await first).body.readBigUInt64LE(0));
+  const entry = async (): Promise<{ node: bigint; seconds: bigint }> => {
+    const page = { opcode: opcode.readdirplus, body: readBody(handle, 2, 4096) };
+    const { body } = await rig.ask(page);
+    return { node: body.readBigUInt64LE(0), seconds: body.readBigUInt64LE(24) };
+  };
+  const fresh = await entry();
+  t.not(fresh.node, 0n, 'it comes with attributes');
+  t.equal(fresh.seconds, 5n, 'which the kernel may keep from the end of the listing on');
+  rig.clock.pass(5000);
+  t.equal((await entry()).node, 0n, 'and no longer');
+});
+
+void t.test('what can never be there is told once, for a day', async (t) => {
+  const rig = await Rig.start(t);
+  const { error, body } = await rig.ask({ opcode: opcode.lookup, body: name('etc') });
+  t.equal(error, 0);
+  t.equal(body.readBigUInt64LE(0), 0n, 'node 0: there is none');
+  t.equal(body.readBigUInt64LE(16), 86_400n);
+  t.equal(body.length, 128);
+  t.strictSame(rig.core.records, [], 'the core is not asked');
+  const absent = await rig.ask({ opcode: opcode.lookup, body: name('else') });
+  t.equal(absent.error, errno('ENOENT'), 'what others may make is asked for each time');
 });
 
 void t.test(
