@@ -158,7 +158,13 @@ export interface OptionSpec<T> {
   readonly byDefault: (given: Partial<MountOptions>, ambient: Ambient) => T;
 }
 
-export const optionGroups = ['S3', 'Who', 'Semantics', 'Transfer', 'Life'] as const;
+export const optionGroups = [
+  'S3',
+  'Ownership and access',
+  'Semantics',
+  'Transfer',
+  'Process and logging',
+] as const;
 export type OptionGroup = (typeof optionGroups)[number];
 
 type Row = Pick<OptionSpec<unknown>, 'name' | 'group' | 'help'> & { value?: string };
@@ -340,7 +346,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
 
     uid: {
       name: 'uid',
-      group: 'Who',
+      group: 'Ownership and access',
       value: 'USER',
       help: 'owner of everything below the root, by name or number',
       defaultText: 'whoever mounts',
@@ -349,7 +355,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     },
     gid: {
       name: 'gid',
-      group: 'Who',
+      group: 'Ownership and access',
       value: 'GROUP',
       help: 'group of everything below the root, by name or number',
       defaultText: "the owner's",
@@ -360,18 +366,28 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
           : (parsePrimaryGroup(given.uid) ?? given.uid),
     },
     fileMode: valued(
-      { name: 'file-mode', group: 'Who', value: 'MODE', help: 'permissions shown for files' },
+      {
+        name: 'file-mode',
+        group: 'Ownership and access',
+        value: 'MODE',
+        help: 'permissions shown for files',
+      },
       '0644',
       parseMode,
     ),
     dirMode: valued(
-      { name: 'dir-mode', group: 'Who', value: 'MODE', help: 'permissions shown for directories' },
+      {
+        name: 'dir-mode',
+        group: 'Ownership and access',
+        value: 'MODE',
+        help: 'permissions shown for directories',
+      },
       '0755',
       parseMode,
     ),
     chroot: {
       name: 'chroot',
-      group: 'Who',
+      group: 'Ownership and access',
       help: "the mount root itself is root's, so that sshd takes it as ChrootDirectory",
       defaultText: 'on for root',
       parse: parseFlag,
@@ -379,13 +395,13 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     },
     private: flag({
       name: 'private',
-      group: 'Who',
+      group: 'Ownership and access',
       help: 'the other layout: mounted by root one level below the chroot, for --uid alone, closed even to root',
     }),
     runAs: optional(
       {
         name: 'run-as',
-        group: 'Who',
+        group: 'Ownership and access',
         value: 'USER',
         help: 'user that the process of the mount becomes, by name or number; it then has none of the rights of root',
       },
@@ -394,7 +410,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     access: valued(
       {
         name: 'access',
-        group: 'Who',
+        group: 'Ownership and access',
         value: 'WHOM',
         help: 'who besides root may use the mount: owner (the user of --uid), or any',
       },
@@ -403,13 +419,17 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     ),
     allowOther: {
       name: 'allow-other',
-      group: 'Who',
+      group: 'Ownership and access',
       help: 'let users other than the one who mounts in; for others than root, /etc/fuse.conf has to allow it',
       defaultText: 'on with --chroot',
       parse: parseFlag,
       byDefault: (given) => given.chroot === true,
     },
-    readOnly: flag({ name: 'read-only', group: 'Who', help: 'refuse every change; also -o ro' }),
+    readOnly: flag({
+      name: 'read-only',
+      group: 'Ownership and access',
+      help: 'refuse every change; also -o ro',
+    }),
 
     utimens: valued(
       {
@@ -557,7 +577,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     driver: valued(
       {
         name: 'driver',
-        group: 'Life',
+        group: 'Process and logging',
         value: 'NAME',
         help: 'way to the kernel: auto, kernel (needs root) or fuse-native (needs libfuse 2)',
       },
@@ -565,18 +585,23 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       oneOf(['auto', 'kernel', 'fuse-native']),
     ),
     logLevel: valued(
-      { name: 'log-level', group: 'Life', value: 'LEVEL', help: `one of ${logLevels.join(', ')}` },
+      {
+        name: 'log-level',
+        group: 'Process and logging',
+        value: 'LEVEL',
+        help: `one of ${logLevels.join(', ')}`,
+      },
       'info',
       oneOf(logLevels),
     ),
     logFormat: valued(
-      { name: 'log-format', group: 'Life', value: 'FORMAT', help: 'text or json' },
+      { name: 'log-format', group: 'Process and logging', value: 'FORMAT', help: 'text or json' },
       'text',
       oneOf(['text', 'json']),
     ),
     logFile: {
       name: 'log-file',
-      group: 'Life',
+      group: 'Process and logging',
       value: 'FILE',
       help: 'file to append the log to',
       defaultText: 'stderr; in the background as said below',
@@ -586,7 +611,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     auditLog: optional(
       {
         name: 'audit-log',
-        group: 'Life',
+        group: 'Process and logging',
         value: 'FILE',
         help: 'file to append a JSON line to for each file stored, read, renamed or deleted',
       },
@@ -595,7 +620,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     metrics: optional(
       {
         name: 'metrics',
-        group: 'Life',
+        group: 'Process and logging',
         value: 'ADDRESS',
         help: 'serve Prometheus metrics on PORT of this machine alone, or on HOST:PORT',
       },
@@ -604,7 +629,7 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
     drainTimeoutMs: valued(
       {
         name: 'drain-timeout',
-        group: 'Life',
+        group: 'Process and logging',
         value: 'TIME',
         help: 'how long stopping may take to store what is still open',
       },

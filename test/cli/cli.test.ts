@@ -65,7 +65,13 @@ void t.test('--help shows every option of the table, by group, on stdout', async
   for (const row of optionRows) {
     t.match(stdout, new RegExp(`^ +--${row.name}( ${row.value ?? ''})? `, 'm'), row.name);
   }
-  for (const group of ['S3:', 'Who:', 'Semantics:', 'Transfer:', 'Life:']) {
+  for (const group of [
+    'S3:',
+    'Ownership and access:',
+    'Semantics:',
+    'Transfer:',
+    'Process and logging:',
+  ]) {
     t.match(stdout, new RegExp(`^${group}$`, 'm'));
   }
   t.match(stdout, /S3JAIL_NAME/);
