@@ -6,7 +6,8 @@
  * before the first conditional write of each sort to an endpoint that is not AWS's, the sort is
  * tried on a scratch object under the prefix: `.s3jail-probe-…`, empty, gone right afterwards.
  * Where a condition is not kept, the caller asks by HEAD first, which leaves a gap between question
- * and write; the log says so once.
+ * and write; the log says so once. That is tried again after a while (limitation.ts), and an answer
+ * that proves nothing tells nothing.
  */
 import { createHash } from 'node:crypto';
 
@@ -22,12 +23,14 @@ import {
 } from '@aws-sdk/client-s3';
 
 import { StoreError, isStoreError } from '../errors.js';
+import { Limitation } from '../limitation.js';
 import type { Key } from '../path.js';
 import type { Condition, ETag, WriteOptions } from '../store.js';
 import type { Connection } from './connection/connection.js';
 import { copySource } from './copy-source.js';
 import { scratchKey } from './delete-right.js';
 import type { DeleteRight } from './delete-right.js';
+import { unproven } from './evidence.js';
 import type { Evidence } from './evidence.js';
 import { entityTag } from './object-info.js';
 import { newObjectInput } from './write-input.js';
@@ -65,12 +68,15 @@ export class ConditionalWrites {
   readonly #deletes: DeleteRight;
   readonly #known = new Map<ConditionalAction, Promise<Kept>>();
   readonly #found = new Map<ConditionalAction, Kept>();
+  readonly #notKept: ReadonlyMap<ConditionalAction, Limitation>;
 
   /** @param told what the answers to the tries prove */
   constructor(connection: Connection, told: { evidence: Evidence; deletes: DeleteRight }) {
     this.#connection = connection;
     this.#evidence = told.evidence;
     this.#deletes = told.deletes;
+    const { clock } = connection.options;
+    this.#notKept = new Map(conditionalActions.map((action) => [action, new Limitation(clock)]));
   }
 
   /** What is known so far, in words. */
@@ -108,7 +114,11 @@ export class ConditionalWrites {
   async keeps(action: ConditionalAction, condition: Condition): Promise<boolean> {
     if (this.#connection.isAws) return true;
     let known = this.#known.get(action);
-    if (known === undefined) {
+    const notKept = this.#notKept.get(action);
+    const isDue = notKept?.isSuspected === true && !notKept.holds;
+    if (known === undefined || isDue) {
+      // One asks again; the others wait for it.
+      if (isDue) notKept.note();
       known = this.#probe(action);
       this.#known.set(action, known);
     }
@@ -147,9 +157,9 @@ export class ConditionalWrites {
       const made = await this.#connection.send(
         new PutObjectCommand({ ...at, ...this.#written, ...summed(Buffer.alloc(0)) }),
       );
-      this.#evidence.put(made, { body: Buffer.alloc(0), crc32: 0 });
+      const proven = this.#evidence.put(made, { body: Buffer.alloc(0), crc32: 0 });
       const etag = entityTag(made.ETag) ?? noSuchTag;
-      const kept = await this.#tries(action, at, etag);
+      const kept = await this.#tries(action, at, { etag, isProven: proven !== undefined });
       this.#report(action, kept);
       return kept;
     } finally {
@@ -163,19 +173,29 @@ export class ConditionalWrites {
     }
   }
 
-  async #tries(action: ConditionalAction, at: ScratchInput, etag: string): Promise<Kept> {
+  /** @param made.isProven the answer to the PUT proved it, so that one that does not is not S3's */
+  async #tries(
+    action: ConditionalAction,
+    at: ScratchInput,
+    { etag, isProven }: { etag: string; isProven: boolean },
+  ): Promise<Kept> {
     if (action === 'CompleteMultipartUpload') return await this.#triesOfComplete(at, etag);
     const write = async (condition: ConditionInput): Promise<Outcome> =>
       action === 'PutObject'
         ? await outcome(
-            this.#connection.send(
-              new PutObjectCommand({
-                ...at,
-                ...this.#written,
-                ...condition,
-                ...summed(Buffer.alloc(0)),
+            this.#connection
+              .send(
+                new PutObjectCommand({
+                  ...at,
+                  ...this.#written,
+                  ...condition,
+                  ...summed(Buffer.alloc(0)),
+                }),
+              )
+              .then((output) => {
+                const proven = this.#evidence.put(output, { body: Buffer.alloc(0), crc32: 0 });
+                if (isProven && proven === undefined) throw unproven(action, at.Key as Key);
               }),
-            ),
           )
         : await outcome(this.#connection.send(copyToSelf({ ...at, ...this.#written }, condition)));
     const absent = (await write({ IfNoneMatch: '*' })) === 'refused';
@@ -221,7 +241,12 @@ export class ConditionalWrites {
 
   #report(action: ConditionalAction, kept: Kept): void {
     this.#found.set(action, kept);
-    if (kept.absent && kept.etag) return;
+    const notKept = this.#notKept.get(action);
+    if (kept.absent && kept.etag) notKept?.lift();
+    else if (notKept?.note() === true) this.#warn(action, kept);
+  }
+
+  #warn(action: ConditionalAction, kept: Kept): void {
     this.#connection.log.warn(
       { action, ifNoneMatch: kept.absent, ifMatch: kept.etag },
       `${this.#connection.place} does not keep the conditions of ${action}: s3jail looks before it ` +

@@ -7,10 +7,14 @@ import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import type { Key } from '../../lib/path.js';
 import { silentLog } from '../../lib/log.js';
-import { Program, useCore } from '../support/core.js';
+import type { S3Store } from '../../lib/s3/s3-store.js';
+import { Program, useCore, type Core } from '../support/core.js';
 import { dayOptions } from '../support/day.js';
 import type { LoggedRequest, Refusal } from '../support/fault-proxy.js';
+import { foreignAnswers } from '../support/foreign-answers.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { testKey } from '../support/embedded.js';
+import { useStore } from '../support/store.js';
 
 const { minPart } = dayOptions;
 const base = randomBytes(5 * minPart + 100);
@@ -164,4 +168,34 @@ void t.test('the CRC32 of a PUT, sent again', async (t) => {
   now.refusal = () => undefined;
   clock.pass(minuteMs);
   t.ok(await sums());
+});
+
+/** A store that knows nothing yet. */
+function newStore(t: Parameters<typeof useCore>[0], core: Core, clock: ManualClock): S3Store {
+  const credentials = testKey;
+  const store = useStore(t, core.proxy.url, { credentials, clock, maxAttempts: 1 });
+  core.proxy.reset();
+  return store;
+}
+
+void t.test('conditions that were not kept are tried again', async (t) => {
+  const { core, clock, now } = await useChanging(t);
+  const store = newStore(t, core, clock);
+  now.refusal = ({ headers }) =>
+    'if-none-match' in headers ? { status: 501, code: 'NotImplemented' } : undefined;
+  t.match(await store.keepsConditions('PutObject'), { absent: false });
+  now.refusal = () => undefined;
+  t.match(await store.keepsConditions('PutObject'), { absent: false }, 'believed for a while');
+  clock.pass(minuteMs);
+  t.match(await store.keepsConditions('PutObject'), { absent: true, etag: true });
+});
+
+void t.test('an answer that is not S3’s says nothing of its conditions', async (t) => {
+  const { core, clock } = await useChanging(t);
+  const store = newStore(t, core, clock);
+  const answer = foreignAnswers['nothing, with an ETag'];
+  if (answer === undefined) throw new Error('no such answer');
+  core.proxy.inject({ action: 'PutObject', ordinal: 2, fault: { kind: 'foreign', answer } });
+  await store.keepsConditions('PutObject');
+  t.match(await store.keepsConditions('PutObject'), { absent: true, etag: true });
 });
