@@ -156,6 +156,18 @@ export interface CopySource {
   readonly size: number;
 }
 
+/**
+ * Takes bytes, which are lent until it returns.
+ * @returns a promise where it has no room for more until that resolves; it was not called again before
+ */
+export type Sink = (bytes: Uint8Array) => Promise<void> | undefined;
+
+/** The content of an object on its way: for one reader, by a sink or as an iterable. */
+export interface Content extends AsyncIterable<Uint8Array> {
+  /** Resolves once all bytes were taken. Rejects with what the sink threw, or a StoreError. */
+  drain(sink: Sink): Promise<void>;
+}
+
 export interface ObjectStore {
   /** Where the objects are, for messages: `s3://bucket/prefix/`. */
   readonly url: string;
@@ -171,10 +183,7 @@ export interface ObjectStore {
   /** ListObjectsV2, one page. */
   list(options: ListOptions): Promise<ListPage>;
   /** GetObject; resolves once the first bytes are on their way. */
-  get(
-    key: Key,
-    options?: GetOptions,
-  ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
+  get(key: Key, options?: GetOptions): Promise<{ info: ObjectInfo; body: Content }>;
 
   /** PutObject of bytes in memory, in order. */
   put(key: Key, body: readonly Uint8Array[], options?: WriteOptions): Promise<Stored>;

@@ -253,18 +253,34 @@ export class Chunk implements ByteRange {
       signal,
     });
     let at = from;
-    for await (const piece of body) {
-      at += piece.length;
+    await body.drain((bytes) => {
+      at += bytes.length;
       if (at > this.end) throw new FsError('EIO', 'a body is too long');
-      // What the other GET has brought already is passed over.
-      while (this.#received < at) {
-        if (signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
-        const { segment, from } = this.#segmentAt(this.#received);
-        if (segment === undefined) await this.#makeRoom();
-        else this.#add(piece.subarray(this.#received - at), { segment, from });
-      }
-    }
+      return this.#store(bytes, at) ? undefined : this.#storeLater(Buffer.from(bytes), at);
+    });
     if (at !== this.end) throw new FsError('EIO', 'a body ended early');
+  }
+
+  /**
+   * Stores what is missing of the bytes before `end`: what the other GET has brought is passed over.
+   * @returns whether there was memory for all of them
+   */
+  #store(bytes: Uint8Array, end: number): boolean {
+    while (this.#received < end) {
+      if (this.#abort.signal.aborted) throw new FsError('EINTR', 'the bytes are not wanted');
+      const { segment, from } = this.#segmentAt(this.#received);
+      if (segment !== undefined) this.#add(bytes.subarray(this.#received - end), { segment, from });
+      else if (!this.#makeRoom()) return false;
+    }
+    return true;
+  }
+
+  async #storeLater(bytes: Uint8Array, end: number): Promise<void> {
+    do {
+      const forget = this.#parts.memory.onRoom(() => this.#wake());
+      await this.#progress();
+      forget();
+    } while (!this.#store(bytes, end));
   }
 
   /** As many of `bytes`, which are those that come next, as fit into the segment. */
@@ -276,23 +292,16 @@ export class Chunk implements ByteRange {
     this.#wake();
   }
 
-  /** Memory for the bytes that come next, or, where there is none, a wait until that may have changed. */
-  async #makeRoom(): Promise<void> {
+  /** Memory for the bytes that come next. @returns whether there was some */
+  #makeRoom(): boolean {
     const { memory } = this.#parts;
     const length = Math.min(segmentBytes, this.end - this.#received);
     const charge = this.#charge(length);
-    if (charge !== undefined) {
-      if (this.#abort.signal.aborted) {
-        // The memory came from this very chunk, whose reader was evicted.
-        this.#giveBack(charge);
-        return;
-      }
-      this.#segments.push(new Segment(length, charge, memory.buffers));
-      return;
-    }
-    const forget = memory.onRoom(() => this.#wake());
-    await this.#progress();
-    forget();
+    if (charge === undefined) return false;
+    // The memory may have come from this very chunk, whose reader was evicted.
+    if (this.#abort.signal.aborted) this.#giveBack(charge);
+    else this.#segments.push(new Segment(length, charge, memory.buffers));
+    return true;
   }
 
   /**

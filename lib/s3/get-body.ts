@@ -17,8 +17,9 @@ import type { GetObjectCommandInput, GetObjectCommandOutput } from '@aws-sdk/cli
 import { StoreError, isStoreError } from '../errors.js';
 import type { StoreErrorKind } from '../errors.js';
 import type { Key } from '../path.js';
-import type { ByteRange, ETag, GetOptions, ObjectInfo } from '../store.js';
+import type { ByteRange, Content, ETag, GetOptions, ObjectInfo, Sink } from '../store.js';
 import type { Connection } from './connection/connection.js';
+import { Taker, pour, pull } from './content.js';
 import { entityTag, infoOfAnswer } from './object-info.js';
 import { backoffMs } from './connection/retry-budget.js';
 import { toStoreError } from './connection/s3-errors.js';
@@ -59,7 +60,7 @@ export async function getObject(
   connection: Connection,
   target: GetTarget,
   options: GetOptions,
-): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }> {
+): Promise<{ info: ObjectInfo; body: Content }> {
   const reader = new ObjectReader(connection, target, options);
   return await reader.open();
 }
@@ -71,6 +72,9 @@ class ObjectReader {
   readonly #signal: AbortSignal | undefined;
   #etag: ETag | undefined;
   #breaks = 0;
+  /** being read */
+  #body: Readable | undefined;
+  #isLeft = false;
 
   constructor(connection: Connection, target: GetTarget, options: GetOptions) {
     this.#connection = connection;
@@ -80,10 +84,27 @@ class ObjectReader {
     this.#etag = options.ifMatch;
   }
 
-  async open(): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }> {
+  async open(): Promise<{ info: ObjectInfo; body: Content }> {
     const first = await this.#ask(this.#range);
     this.#etag ??= first.info.etag;
-    return { info: first.info, body: this.#deliver(first) };
+    const drain = (sink: Sink): Promise<void> => this.#deliver(first, sink);
+    const iterate = (): AsyncIterator<Uint8Array> => pull(drain, () => this.#leave());
+    return { info: first.info, body: { drain, [Symbol.asyncIterator]: iterate } };
+  }
+
+  /** The reader wants no more. */
+  #leave(): void {
+    this.#isLeft = true;
+    this.#body?.destroy();
+  }
+
+  async #takeLater(
+    taker: Taker,
+    { turn, piece }: { turn: Promise<void>; piece: Uint8Array },
+  ): Promise<void> {
+    const kept = Buffer.from(piece);
+    await turn;
+    await taker.take(kept);
   }
 
   /** Asks until an answer begins that is the right one; what is wrong with others is counted. */
@@ -129,31 +150,36 @@ class ObjectReader {
     return { output, body, info, start: span.start, end };
   }
 
-  async *#deliver(first: Answer): AsyncGenerator<Uint8Array, void, undefined> {
+  async #deliver(first: Answer, sink: Sink): Promise<void> {
     const { start, end } = first;
     const wanted = this.#range === undefined ? checksumOf(first.output) : undefined;
     const sum = wanted?.start();
+    const taker = new Taker(sink);
     let answer: Answer | undefined = first;
     let held: Uint8Array | undefined;
     let at = start;
     let lastBreak = start;
+    const take: Sink = (piece) => {
+      if (piece.length === 0) return undefined;
+      if (at + piece.length > end) throw this.#fault('corrupt', 'more bytes than asked for');
+      at += piece.length;
+      sum?.update(piece);
+      const turn = this.#count(piece);
+      if (at === end) held = Buffer.from(piece);
+      else if (turn === undefined) return taker.take(piece);
+      else return this.#takeLater(taker, { turn, piece });
+      return turn;
+    };
     for (;;) {
       try {
         answer ??= await this.#ask({ start: at, end });
-        for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-          if (at + chunk.length > end) throw this.#fault('corrupt', 'more bytes than asked for');
-          this.#connection.counters.bytesReceived += chunk.length;
-          await this.#connection.downloads.take(chunk.length, this.#signal);
-          at += chunk.length;
-          sum?.update(chunk);
-          if (held !== undefined) yield held;
-          held = chunk;
-        }
+        await pour((this.#body = answer.body), take);
         if (at < end) throw this.#fault('unavailable', `the body ended at ${at} of ${end} bytes`);
         break;
       } catch (error) {
         answer?.body.destroy();
         answer = undefined;
+        if (taker.hasFailed || this.#isLeft) throw error;
         // A connection that broke after the last byte: nothing is missing.
         if (at === end && !isStoreError(error, 'corrupt')) break;
         // Bytes beyond a complete range: an answer to some other question.
@@ -168,7 +194,12 @@ class ObjectReader {
       const again = await this.#sumOfSecond(wanted, { start, end });
       throw this.#fault('corrupt', wrongSum(again === undefined ? undefined : came === again));
     }
-    if (held !== undefined) yield held;
+    if (held !== undefined) await taker.take(held);
+  }
+
+  #count({ length }: Uint8Array): Promise<void> | undefined {
+    this.#connection.counters.bytesReceived += length;
+    return this.#connection.downloads.turn(length, this.#signal);
   }
 
   /** The checksum of the same bytes fetched once more; undefined where they do not come. */
@@ -176,11 +207,10 @@ class ObjectReader {
     try {
       const sum = wanted.start();
       const { body } = await this.#ask(range);
-      for await (const chunk of body as AsyncIterable<Uint8Array>) {
-        this.#connection.counters.bytesReceived += chunk.length;
-        await this.#connection.downloads.take(chunk.length, this.#signal);
-        sum.update(chunk);
-      }
+      await pour(body, (piece) => {
+        sum.update(piece);
+        return this.#count(piece);
+      });
       return sum.value();
     } catch (error) {
       this.#connection.log.debug(

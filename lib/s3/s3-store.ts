@@ -25,6 +25,7 @@ import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';
 import type {
   ByteRange,
+  Content,
   CopySource,
   ETag,
   GetOptions,
@@ -260,10 +261,7 @@ export class S3Store implements ObjectStore {
     return page;
   }
 
-  async get(
-    key: Key,
-    options: GetOptions = {},
-  ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }> {
+  async get(key: Key, options: GetOptions = {}): Promise<{ info: ObjectInfo; body: Content }> {
     const input = this.#at(key, 'GetObject');
     const answer = await getObject(this.#connection, { key, input }, options);
     this.#remember(answer.info);

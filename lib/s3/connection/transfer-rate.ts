@@ -18,10 +18,16 @@ export class TransferRate {
 
   /** Waits for its turn. @throws Error (AbortError) */
   async take(bytes: number, signal?: AbortSignal): Promise<void> {
-    if (this.#msPerByte === 0) return;
+    await this.turn(bytes, signal);
+  }
+
+  /** The same, for who does not want to wait where there is nothing to wait for. */
+  turn(bytes: number, signal?: AbortSignal): Promise<void> | undefined {
+    if (this.#msPerByte === 0) return undefined;
     const nowMs = performance.now();
     const startMs = Math.max(this.#paidUntilMs, nowMs - creditMs);
     this.#paidUntilMs = startMs + bytes * this.#msPerByte;
-    if (startMs > nowMs) await delay(startMs - nowMs, undefined, { signal });
+    if (startMs <= nowMs) return undefined;
+    return delay(startMs - nowMs, undefined, { signal });
   }
 }
