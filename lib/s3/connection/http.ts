@@ -12,6 +12,9 @@
  * which shows as EPIPE or ECONNRESET; the next attempt then does ask first (`Expect: 100-continue`,
  * RFC 9110 section 10.1.1), so that the true status comes through. Through a proxy, and where
  * authorities are named, the library does not wait for the answer to that.
+ *
+ * Large ranges go by connections of their own where no proxy stands between (wire/lanes.ts), but not
+ * what was met with a reset or silence.
  */
 import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
@@ -21,6 +24,7 @@ import { rootCertificates } from 'node:tls';
 
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
+import type { HttpResponse } from '@smithy/types';
 
 import { takeBody } from './bounded-answer.js';
 import { fromWire, toWire } from '../header-text.js';
@@ -28,10 +32,11 @@ import { proxyAgents, proxyFor } from './proxy.js';
 import type { Proxy } from './proxy.js';
 import { isSilence } from './s3-errors.js';
 import { unreadable } from '../streamed-body.js';
+import { Lanes } from '../wire/lanes.js';
 
 type HandlerRequest = Parameters<NodeHttpHandler['handle']>[0];
 type HandlerOptions = Parameters<NodeHttpHandler['handle']>[1];
-type HandlerResponse = ReturnType<NodeHttpHandler['handle']>;
+type HandlerResponse = Promise<{ response: HttpResponse }>;
 
 export interface HttpSettings {
   /** time for connecting, for an answer to begin, and for silence in the middle of one */
@@ -58,6 +63,7 @@ export class HttpHandler extends NodeHttpHandler {
   readonly #common: NodeHttpHandlerOptions;
   readonly #timeoutMs: number;
   readonly #ca: readonly string[] | undefined;
+  readonly #lanes: Lanes;
   /** by the proxy's URL, empty for none */
   readonly #ways = new Map<string, Way>();
   /** the proxy for each origin, as the environment had it at the first request */
@@ -71,8 +77,15 @@ export class HttpHandler extends NodeHttpHandler {
       settings.caBundle === undefined
         ? undefined
         : [...rootCertificates, readFileSync(settings.caBundle, 'utf8')];
+    const connectMs = Math.min(settings.timeoutMs, longestConnectMs);
+    this.#lanes = new Lanes({
+      connectMs,
+      answerMs: settings.timeoutMs,
+      ca: this.#ca,
+      onTrouble: (target, error) => this.#onTrouble(target, error),
+    });
     this.#common = {
-      connectionTimeout: Math.min(settings.timeoutMs, longestConnectMs),
+      connectionTimeout: connectMs,
       requestTimeout: settings.timeoutMs,
       socketTimeout: settings.timeoutMs,
       // Without this a request that gets no answer is only complained about.
@@ -81,7 +94,8 @@ export class HttpHandler extends NodeHttpHandler {
   }
 
   override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
-    const way = this.#way(this.proxyOf(request));
+    const proxy = this.proxyOf(request);
+    const way = this.#way(proxy);
     const isAgain = 'expect' in request.headers;
     toWire(request.headers);
     // Without a body there is nothing to ask for.
@@ -89,23 +103,25 @@ export class HttpHandler extends NodeHttpHandler {
       Reflect.deleteProperty(request.headers, 'expect');
     }
     const handler = isAgain ? way.asking : way.sending;
-    const closeIdleIfSilent = (error: unknown): void => {
-      if (isSilence(error)) closeIdle(way.agents, request);
-    };
+    const onTrouble = (error: unknown): void => this.#onTrouble(request, error);
     const body: unknown = request.body;
     try {
-      const { response } = await (body instanceof Readable
-        ? handleStream(handler, { request, body, options })
-        : handler.handle(request, options));
+      const isDirect = proxy === undefined && !isAgain;
+      const byLane = isDirect ? await this.#sendByLane(request, options) : undefined;
+      const { response } =
+        byLane ??
+        (await (body instanceof Readable
+          ? handleStream(handler, { request, body, options })
+          : handler.handle(request, options)));
       if (!isContent(request, response.statusCode)) {
         await takeBody(response, { method: request.method, timeoutMs: this.#timeoutMs });
       } else if (response.body instanceof Readable) {
-        response.body.once('error', closeIdleIfSilent);
+        response.body.once('error', onTrouble);
       }
       fromWire(response.headers);
       return { response };
     } catch (error) {
-      closeIdleIfSilent(error);
+      onTrouble(error);
       throw error;
     }
   }
@@ -118,11 +134,29 @@ export class HttpHandler extends NodeHttpHandler {
   }
 
   override destroy(): void {
+    this.#lanes.destroy();
     for (const { sending, asking } of this.#ways.values()) {
       sending.destroy();
       asking.destroy();
     }
     super.destroy();
+  }
+
+  async #sendByLane(
+    request: HandlerRequest,
+    options: HandlerOptions,
+  ): Promise<Awaited<HandlerResponse> | undefined> {
+    const signal = options?.abortSignal;
+    const isKnown = signal === undefined || signal instanceof AbortSignal;
+    if (!isKnown || !this.#lanes.suits(request)) return undefined;
+    const response = await this.#lanes.send(request, signal);
+    return response === undefined ? undefined : { response };
+  }
+
+  #onTrouble(target: Target, error: unknown): void {
+    if (!isSilence(error)) return;
+    this.#lanes.closeIdle(target);
+    closeIdle(this.#way(this.proxyOf(target)).agents, target);
   }
 
   #way(proxy: Proxy | undefined): Way {
