@@ -47,6 +47,8 @@ export interface Mounted {
   readonly limits: readonly string[];
   /** Figures of the driver for `status`; nothing is asked of the kernel for them. */
   readonly counters?: () => Readonly<Record<string, number>>;
+  /** Requests the kernel has made, by name (LOOKUP, GETATTR, READDIRPLUS …), where the driver sees them. */
+  readonly kernelRequests?: () => Readonly<Record<string, number>>;
   /** Settles when the kernel has let the mount go, by whoever's hand. */
   readonly unmounted: Promise<void>;
   /**

@@ -26,6 +26,8 @@ export interface Figures {
   readonly retries: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
+  /** by the names of the FUSE protocol */
+  readonly kernelRequests: Readonly<Record<string, number>>;
 }
 
 /** What the build-info metric says. */
@@ -167,6 +169,18 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
         },
       });
     }
+    new Counter({
+      name: 's3jail_kernel_requests_total',
+      help: 'Requests of the kernel, by their name in the FUSE protocol.',
+      labelNames: ['request'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [request, count] of Object.entries(figures().kernelRequests)) {
+          this.inc({ request }, count);
+        }
+      },
+    });
     new Gauge({
       name: 's3jail_memory_bytes',
       help: 'Memory held for file content on its way.',

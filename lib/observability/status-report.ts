@@ -65,13 +65,15 @@ export interface Subject {
   readonly filesystem: { readonly status: FilesystemStatus };
   readonly store: Pick<S3Store, 'counters' | 'credentialsFrom' | 'capabilities' | 'place'>;
   readonly driver: { readonly name: string; readonly why: string };
-  readonly mounted: Pick<Mounted, 'limits' | 'counters'>;
+  readonly mounted: Pick<Mounted, 'limits' | 'counters' | 'kernelRequests'>;
   readonly metrics: Metrics;
   readonly problems: () => readonly Problem[];
 }
 
 /** The figures that metrics show. */
-export function figuresOf(subject: Pick<Subject, 'filesystem' | 'store' | 'options'>): Figures {
+export function figuresOf(
+  subject: Pick<Subject, 'filesystem' | 'store' | 'options' | 'mounted'>,
+): Figures {
   const { status } = subject.filesystem;
   const { retries, bytesSent, bytesReceived } = subject.store.counters;
   return {
@@ -82,6 +84,7 @@ export function figuresOf(subject: Pick<Subject, 'filesystem' | 'store' | 'optio
     retries,
     bytesSent,
     bytesReceived,
+    kernelRequests: subject.mounted.kernelRequests?.() ?? {},
   };
 }
 
@@ -99,7 +102,7 @@ export async function makeReport(subject: Subject): Promise<StatusReport> {
     driver: {
       ...subject.driver,
       limits: mounted.limits,
-      counters: mounted.counters?.() ?? {},
+      counters: { ...mounted.counters?.(), ...mounted.kernelRequests?.() },
     },
     endpoint: {
       place: store.place,

@@ -200,6 +200,7 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
     limits,
     unmounted,
     counters: () => session.counters,
+    kernelRequests: () => session.requestsByName,
     unmount: (how) => runUnmount(mountPoint, how, helper),
     disconnect: () => session.disconnect(),
   };

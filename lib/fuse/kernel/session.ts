@@ -97,6 +97,7 @@ export class Session {
   readonly #buffers = new RequestBuffers(spareBuffersMax);
   readonly #inFlight: InFlight;
   #requests = 0;
+  readonly #requestsByName: Record<string, number> = {};
   #forgetting = false;
   #isEnding = false;
   #negotiated: Negotiated | undefined;
@@ -131,6 +132,11 @@ export class Session {
       notices: this.#state.notices.sent,
       buffersLent: this.#buffers.lent,
     };
+  }
+
+  /** Requests served, by the protocol's names. */
+  get requestsByName(): Readonly<Record<string, number>> {
+    return { ...this.#requestsByName };
   }
 
   /**
@@ -312,6 +318,8 @@ export class Session {
   }
 
   #serve(header: RequestHeader, body: Buffer): Promise<void> | undefined {
+    const name = operationName(header.opcode)?.toUpperCase() ?? 'OTHER';
+    this.#requestsByName[name] = (this.#requestsByName[name] ?? 0) + 1;
     const service = serviceOf(header.opcode);
     if (service === undefined) {
       this.#answerError(header, new FsError('ENOSYS', 'not offered').errno);

@@ -545,6 +545,7 @@ void t.test('what can never be there is told once, for a day', async (t) => {
   t.equal(body.length, 128);
   t.strictSame(rig.core.records, [], 'the core is not asked');
   const absent = await rig.ask({ opcode: opcode.lookup, body: name('else') });
+  t.strictSame(rig.session.requestsByName, { LOOKUP: 2 }, 'both are counted by their name');
   t.equal(absent.error, errno('ENOENT'), 'what others may make is asked for each time');
 });
 
