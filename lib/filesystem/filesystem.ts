@@ -460,6 +460,12 @@ export class Filesystem implements Operations {
     return this.#names.isGuarded(path);
   }
 
+  /** @throws Error where an invariant of the tree or of the reading is broken; for tests */
+  check(): void {
+    this.#tree.check();
+    this.#reading.objects.check();
+  }
+
   get status(): FilesystemStatus {
     return {
       handles: this.#handles.size,

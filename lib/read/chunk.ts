@@ -7,6 +7,25 @@
  *
  * A GET that lags far behind others of its size is hedged by a second one for what is missing;
  * whichever is complete first wins, the other is ended.
+ *
+ * States:
+ *
+ *   coming ──last byte──▶ complete ──drop──▶ dropped
+ *     │ └──GET failed, or bytes wrong that were seen──▶ failed ──drop──▶ dropped
+ *     └──drop──▶ dropped
+ *
+ * `settled` resolves when `coming` is left. `failed` and `dropped` both have `#failure`: `take` throws
+ * it. A chunk whose bytes came wrong and were not seen goes back to `#received = origin`, still coming.
+ *
+ * Invariants (`check` tells of the first that is broken):
+ *  1. origin ≤ start ≤ received ≤ end, while it has not failed.
+ *  2. The segments hold [start, received) without a gap; all but the last have `segmentBytes`.
+ *  3. What it holds of the memory is `#reserved` and the charge of its segments, each given back once.
+ *  4. A byte that was handed out is never fetched a second time into this chunk.
+ *  5. Bytes a taker waits for are not trimmed; `drop` alone takes them away, and wakes the taker.
+ *
+ * Who may call: `take` any reader; `trim` and `drop` the shared object that has it, which looks it up
+ * no more afterwards; nobody while iterating the segments, since giving memory back wakes others at once.
  */
 import { crc32 } from 'node:zlib';
 import { FsError, isStoreError } from '../errors.js';
@@ -96,6 +115,22 @@ export class Chunk implements ByteRange {
   /** Whether all of it that is in memory was handed out, and nothing is on its way. */
   get isServed(): boolean {
     return this.isComplete && this.#segments.every(({ isServed }) => isServed);
+  }
+
+  /** Bytes of the memory that it has. */
+  get held(): number {
+    return this.#segments.reduce((sum, { charge }) => sum + charge, this.#reserved);
+  }
+
+  /** @throws Error where an invariant of the head is broken; for tests */
+  check(): void {
+    if (this.hasFailed) return;
+    const { origin, start, end } = this;
+    const isOrdered = origin <= start && start <= this.#received && this.#received <= end;
+    const length = this.#segments.reduce((sum, segment) => sum + segment.length, 0);
+    const isWhole = this.#segments.slice(0, -1).every((each) => each.length === segmentBytes);
+    if (isOrdered && isWhole && start + length >= this.#received) return;
+    throw new Error(`chunk ${origin}: ${start}+${length}, received ${this.#received} of ${end}`);
   }
 
   /** CRC-32 of all its bytes, once complete, if it was wanted. */

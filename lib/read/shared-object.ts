@@ -59,6 +59,21 @@ export class SharedObject {
     return this.#chunks;
   }
 
+  /** Bytes of the memory that its chunks have. */
+  get held(): number {
+    return this.#chunks.reduce((sum, { held }) => sum + held, 0);
+  }
+
+  /** @throws Error where its chunks overlap or one is not in order; for tests */
+  check(): void {
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      chunk.check();
+      if (chunk.start < at) throw new Error(`chunks overlap at ${chunk.start}`);
+      at = chunk.end;
+    }
+  }
+
   join(keeper: Keeper): void {
     this.#keepers.add(keeper);
   }

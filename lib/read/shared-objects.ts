@@ -33,4 +33,15 @@ export class SharedObjects {
     this.#objects.set(name, object);
     return object;
   }
+
+  /** @throws Error where an object is not in order, or memory is held by none; for tests */
+  check(): void {
+    let held = 0;
+    for (const object of this.#objects.values()) {
+      object.check();
+      held += object.held;
+    }
+    const { used } = this.memory;
+    if (held !== used) throw new Error(`chunks hold ${held} bytes of the ${used} that are taken`);
+  }
 }

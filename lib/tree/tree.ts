@@ -7,6 +7,24 @@
  * once and patched into what is cached; an answer that was under way at that moment gets the change
  * applied on top, so that it can never bring the old state back. Callers share what is asked; when
  * the last of them has given up, so does the question.
+ *
+ * What is known of a path, and what moves it on:
+ *
+ *   unknown ──lookup, list, a page that shows it──▶ known ──TTL──▶ expired ──asked anew──▶ known
+ *      ▲                                               │ record*: known as changed, for a new TTL
+ *      └──────────forget, distrust, LRU────────────────┘
+ *
+ * A question under way is current, or outdated once its path was recorded or forgotten meanwhile. An
+ * outdated lookup is asked again; an outdated listing is handed to who waits and not cached.
+ *
+ * Invariants (`check` tells of the first that is broken, where nobody else writes below the prefix):
+ *  1. What this mount did is in every cache before the operation that did it answers.
+ *  2. A single entry and a listing that are both fresh say the same of a name: kind and version.
+ *  3. Nothing is pending that nobody waits for.
+ *  4. An answer is as old as its request: `fetchedAt` is when that was sent, never when it came.
+ *
+ * Who may call: `record*`, `forget` and `distrust` only who holds the lock of the name and has S3's
+ * answer, or has lost it; all else anybody, at any time.
  */
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from '../abort.js';
@@ -302,6 +320,24 @@ export class Tree {
     return undefined;
   }
 
+  /** @throws Error where an invariant of the head is broken; for tests without another writer */
+  check(): void {
+    for (const [directory, listing] of this.#listings.entries()) {
+      if (!this.#isFresh(listing.fetchedAt)) continue;
+      for (const [path, { entry, fetchedAt }] of this.#entries.entries()) {
+        if (parentOf(path) !== directory || !this.#isFresh(fetchedAt)) continue;
+        const listed = listing.entries.get(nameOf(path));
+        if (versionOf(listed) === versionOf(entry)) continue;
+        throw new Error(`${path}: ${versionOf(listed)} is listed, ${versionOf(entry)} is known`);
+      }
+    }
+    for (const pendings of [this.#pendingLookups, this.#pendingListings]) {
+      for (const [path, { waiters }] of pendings) {
+        if (waiters === 0) throw new Error(`nobody waits for ${path}`);
+      }
+    }
+  }
+
   get #nowMs(): number {
     return this.#settings.clock.nowMs();
   }
@@ -570,4 +606,8 @@ export class Tree {
     }
     this.#listings.set(path, listing);
   }
+}
+
+function versionOf(entry: Entry | undefined): string {
+  return entry?.kind === 'file' ? entry.info.etag : (entry?.kind ?? 'nothing');
 }

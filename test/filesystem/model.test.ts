@@ -45,6 +45,7 @@ class Model {
       ...[this.rename, this.unlink],
     ];
     await choices[this.#pick(choices.length)]?.();
+    this.#core.fs.check();
   }
 
   async finish(): Promise<void> {
@@ -245,6 +246,7 @@ for (let run = 0; run < runs; run++) {
       t.same(core.endpoint.openUploads(), [], 'no multipart upload is left');
       t.equal(core.fs.status.tempBytes, 0, 'no temp bytes are left');
       t.equal(core.fs.status.handles, 0);
+      t.equal(core.fs.status.downloadMemory, 0, 'no memory is held for reading');
     },
   );
 }
