@@ -40,7 +40,7 @@ export function parseMountInfo(text: string): MountEntry[] {
       device,
       mountPoint: unescapeOctal(mountPoint),
       options: options.split(','),
-      type,
+      type: unescapeOctal(type),
       source: unescapeOctal(source),
       superOptions: superOptions?.split(',') ?? [],
     });
@@ -48,7 +48,7 @@ export function parseMountInfo(text: string): MountEntry[] {
   return entries;
 }
 
-/** The kernel writes space, tab, newline and backslash as `\` and three octal digits. */
+/** The kernel writes blanks, newline, backslash and `#` as `\` and three octal digits (seq_escape). */
 function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_all, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),

@@ -49,13 +49,15 @@ void t.test('the mount table is read as the kernel writes it', (t) => {
   const text = [
     '36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue',
     '40 35 0:50 / /srv/with\\040blank rw,nosuid,nodev shared:7 master:2 - fuse.s3jail s3://b/a\\134b/ rw,user_id=33,group_id=33',
+    '41 35 0:51 / /ä\\040ö\\011\\012 rw shared:1 master:2 - fuse.s3jail s3://b/\\043 rw',
     'not a line',
     '',
   ].join('\n');
-  const [other, ours, ...rest] = parseMountInfo(text);
+  const [other, ours, odd, ...rest] = parseMountInfo(text);
   t.same(rest, []);
   t.match(other, { mountPoint: '/mnt2', type: 'ext3', source: '/dev/root' });
   t.match(ours, { mountPoint: '/srv/with blank', type: 'fuse.s3jail', source: 's3://b/a\\b/' });
+  t.match(odd, { device: '0:51', mountPoint: '/ä ö\t\n', source: 's3://b/#' });
   t.notOk(isOurs(other!));
   t.ok(isOurs(ours!));
   t.equal(ownerOf(ours!), 33);

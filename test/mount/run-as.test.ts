@@ -7,7 +7,6 @@ import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { makeAccount, type Account } from '../../lib/demo/account.js';
 import { runCommand } from '../../lib/demo/child.js';
-import { mountAt } from '../../lib/fuse/kernel/mount-point.js';
 import { findMount } from '../../lib/host/mount-table.js';
 import { findRecord } from '../../lib/host/runtime-record.js';
 import {
@@ -83,7 +82,7 @@ void t.test('the process has the rights of the user alone, and serves as before'
   t.match(statSync(temp), { uid, mode: 0o40700 }, 'temporary files are in a place of the user');
   t.match(statSync(records), { uid: 0, mode: 0o40711 });
   t.match(statSync(join(records, 'mounts')), { uid, mode: 0o40700 }, 'and so is the record');
-  const { device = '' } = (await mountAt(place.mountPoint)) ?? {};
+  const { device = '' } = findMount(place.mountPoint) ?? {};
   t.equal(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8').trim(), '4096');
 
   await writeFile(place.path('greeting'), 'hello');

@@ -11,13 +11,13 @@ import { realpath, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bareEnvironment } from '../../host/bare-environment.js';
+import { findMount } from '../../host/mount-table.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
 import type { Driver, Mounted, MountSettings, RootHelper } from '../driver.js';
 import { deviceOn } from './device.js';
 import {
   clearDeadMount,
-  mountAt,
   mountOptions,
   mountType,
   raiseReadAhead,
@@ -135,7 +135,7 @@ async function tidy(
   device: string | undefined,
   helper: RootHelper | undefined,
 ): Promise<void> {
-  const left = await mountAt(mountPoint);
+  const left = findMount(mountPoint);
   if (left?.type !== mountType || left.device !== device) return;
   await runUnmount(mountPoint, { lazy: true }, helper);
 }
@@ -187,7 +187,7 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
     throw error;
   }
   const served = session.serve();
-  const info = await mountAt(mountPoint);
+  const info = findMount(mountPoint);
   const raised = await (helper?.raiseReadAhead() ?? raiseReadAhead(info?.device, readAheadKib));
   const keep = cutAtExit(mountPoint, helper);
   const unmounted = served

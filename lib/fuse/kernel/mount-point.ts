@@ -1,73 +1,22 @@
 /**
  * The mount point: mounting and unmounting through mount(8) and umount(8), which are started directly
- * and never through a shell, and what /proc and /sys tell of a mount.
+ * and never through a shell, and the read-ahead that /sys keeps of a mount.
  *
  * mount(2) has no binding in Node, and mount(8) brings SELinux and namespace care with it. `-i` keeps it
  * from calling a helper for the type, `-n` from writing /etc/mtab. The source is an argument of its
  * own, so no character of it can become an option; the kernel escapes it where it is listed.
  */
-import { execFile, spawn } from 'node:child_process';
-import { readFile, stat, writeFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { bareEnvironment } from '../../host/bare-environment.js';
+import { isDead } from '../../host/mount-point.js';
+import { detach, findMount } from '../../host/mount-table.js';
 import { FsError, systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { RootHelper } from '../driver.js';
 
-const execFileAsync = promisify(execFile);
-
 /** What `findmnt -t` and the type column show; the kernel knows `fuse`, the rest is our mark. */
 export const mountType = 'fuse.s3jail';
-
-const deadCheckMs = 5000;
-
-/** One line of /proc/self/mountinfo. */
-export interface MountInfo {
-  /** MAJOR:MINOR, as st_dev has it */
-  readonly device: string;
-  readonly mountPoint: string;
-  readonly type: string;
-  readonly source: string;
-}
-
-/** The kernel writes space, tab, newline, backslash and `#` as three octal digits (seq_escape). */
-function unescape(text: string): string {
-  if (!text.includes('\\')) return text;
-  const bytes = Buffer.from(text);
-  const raw: number[] = [];
-  for (let at = 0; at < bytes.length; at += 1) {
-    const octal = /^\\([0-7]{3})/.exec(bytes.toString('latin1', at, at + 4))?.[1];
-    raw.push(octal === undefined ? (bytes[at] ?? 0) : parseInt(octal, 8));
-    if (octal !== undefined) at += 3;
-  }
-  return Buffer.from(raw).toString('utf8');
-}
-
-/** Parses /proc/PID/mountinfo (proc_pid_mountinfo(5)); lines that are none are left out. */
-export function parseMountInfo(text: string): MountInfo[] {
-  const mounts: MountInfo[] = [];
-  for (const line of text.split('\n')) {
-    const fields = line.split(' ');
-    const separator = fields.indexOf('-', 6);
-    const [, , device, , mountPoint] = fields;
-    const [type, source] = fields.slice(separator + 1);
-    if (separator < 0 || device === undefined || mountPoint === undefined) continue;
-    if (type === undefined || source === undefined) continue;
-    mounts.push({
-      device,
-      mountPoint: unescape(mountPoint),
-      type: unescape(type),
-      source: unescape(source),
-    });
-  }
-  return mounts;
-}
-
-/** The topmost mount on a directory, if it is one. */
-export async function mountAt(mountPoint: string): Promise<MountInfo | undefined> {
-  const mounts = parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
-  return mounts.reverse().find((mount) => mount.mountPoint === mountPoint);
-}
 
 export interface MountOptionFacts {
   readonly owner: { readonly uid: number; readonly gid: number };
@@ -127,8 +76,7 @@ export function runMount(request: {
 }
 
 /**
- * Runs umount(8), or has it run. `-c` keeps it from looking at the mount point itself, which only we
- * could answer.
+ * Runs umount(8), or has it run.
  * @throws FsError EBUSY where the mount is in use, EPERM where we may not unmount
  */
 export async function runUnmount(
@@ -136,12 +84,11 @@ export async function runUnmount(
   options: { lazy: boolean },
   helper?: RootHelper,
 ): Promise<void> {
-  const flags = options.lazy ? ['-i', '-n', '-c', '-l'] : ['-i', '-n', '-c'];
   try {
     if (helper !== undefined) await helper.unmount(options);
-    else await execFileAsync('umount', [...flags, '--', mountPoint], { env: bareEnvironment });
+    else await detach(mountPoint, options);
   } catch (error) {
-    const still = await mountAt(mountPoint);
+    const still = findMount(mountPoint);
     if (still?.type !== mountType) return;
     if (helper === undefined && process.geteuid?.() !== 0) {
       throw new FsError('EPERM', `unmounting ${mountPoint} needs root`, { cause: error });
@@ -157,7 +104,7 @@ export async function runUnmount(
  */
 export async function clearDeadMount(mountPoint: string, log: Log): Promise<void> {
   for (;;) {
-    const mount = await mountAt(mountPoint);
+    const mount = findMount(mountPoint);
     if (mount === undefined) return;
     const dead = await isDead(mountPoint);
     if (mount.type !== mountType) {
@@ -167,21 +114,6 @@ export async function clearDeadMount(mountPoint: string, log: Log): Promise<void
     if (!dead) throw new Error(`${mountPoint} is already mounted from ${mount.source}`);
     await runUnmount(mountPoint, { lazy: true });
     log.warn({ mountPoint, source: mount.source }, 'removed a dead mount left by an earlier run');
-  }
-}
-
-async function isDead(mountPoint: string): Promise<boolean> {
-  const alive = new Promise<'alive'>((resolve) => {
-    setTimeout(() => resolve('alive'), deadCheckMs).unref();
-  });
-  try {
-    await Promise.race([stat(mountPoint), alive]);
-    return false;
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOTCONN') return true;
-    // Any other errno is an answer, so somebody is there to give it.
-    if (systemErrorCode(error) !== undefined) return false;
-    throw error;
   }
 }
 

@@ -8,7 +8,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { parseMountInfo, type MountInfo } from '../../../lib/fuse/kernel/mount-point.js';
+import { readMountTable, type MountEntry } from '../../../lib/host/mount-table.js';
 import { ServedMount, type ServeOptions } from '../../support/served-mount.js';
 
 async function serve(t: Test, options: ServeOptions = {}): Promise<ServedMount> {
@@ -17,9 +17,8 @@ async function serve(t: Test, options: ServeOptions = {}): Promise<ServedMount> 
   return served;
 }
 
-function mountsOn(mountPoint: string): MountInfo[] {
-  const mounts = parseMountInfo(fs.readFileSync('/proc/self/mountinfo', 'utf8'));
-  return mounts.filter((mount) => mount.mountPoint === mountPoint);
+function mountsOn(mountPoint: string): MountEntry[] {
+  return readMountTable().filter((mount) => mount.mountPoint === mountPoint);
 }
 
 /** A process that works on the mount; killed when the test ends. */
