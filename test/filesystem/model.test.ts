@@ -42,7 +42,7 @@ class Model {
     const choices = [
       ...[this.openFile, this.openFile, this.write, this.write, this.write, this.append],
       ...[this.truncate, this.truncatePath, this.readSome, this.close, this.close, this.fsync],
-      ...[this.rename, this.unlink],
+      ...[this.rename, this.unlink, this.list],
     ];
     await choices[this.#pick(choices.length)]?.();
     this.#core.fs.check();
@@ -160,6 +160,16 @@ class Model {
     this.trace.push(`unlink ${name}`);
     await this.#program.unlink(name);
     this.files.delete(name);
+  };
+
+  readonly list = async (): Promise<void> => {
+    this.trace.push('list');
+    const got = (await this.#program.list('/')).join(' ');
+    const want = [...this.files.keys()]
+      .map((name) => name.slice(1))
+      .sort()
+      .join(' ');
+    if (got !== want) throw new Error(`listed: ${got}; there are: ${want}`);
   };
 
   /** What any other client gets. */
