@@ -46,8 +46,6 @@ export interface Measured {
 interface Way {
   readonly port: number;
   readonly identityFile: string;
-  /** of the sshd that it goes through; none where the contestant speaks SFTP itself */
-  readonly sshd?: Sshd;
   /** the mount's root as the client names it, without a slash at its end */
   readonly root: string;
 }
@@ -72,9 +70,6 @@ const warmUpSftp = `
   printf '%s\\n' "mkdir $BENCH_ROOT/warm" "put $BENCH_LOCAL/small/000000 $BENCH_ROOT/warm/small" \\
     "get $BENCH_ROOT/warm/small $BENCH_LOCAL/got" "ls -la $BENCH_ROOT/warm" | $BENCH_SFTP >&2
   rm "$BENCH_LOCAL/got"`;
-
-/** How long sshd may take to see that a session has ended. */
-const reapLimitMs = 5000;
 
 /** The files that rows put, and what their programs need. */
 export async function prepareScratch(scratch: string, sizes: Sizes): Promise<void> {
@@ -144,7 +139,7 @@ async function onMount(
     for (const script of [warm, row.before?.(sizes)]) {
       if ((await run(script)) === undefined) throw new Error('took too long before');
     }
-    const measured = await timed(stage, link, { row, run, mount, way });
+    const measured = await timed(stage, link, { row, run, mount });
     if (measured.seconds !== undefined) await run(row.after?.(sizes));
     return measured;
   } finally {
@@ -156,8 +151,8 @@ function wayTo({ sshd, jail }: Stage, { serves }: Contestant, mount: OpenMount):
   const { identityFile } = sshd;
   if (mount.sftpPort !== undefined) return { port: mount.sftpPort, identityFile, root: '' };
   return serves === 'a mount that sshd can chroot to'
-    ? { port: jail.port, identityFile: jail.identityFile, sshd: jail, root: '' }
-    : { port: sshd.port, identityFile, sshd, root: mount.path };
+    ? { port: jail.port, identityFile: jail.identityFile, root: '' }
+    : { port: sshd.port, identityFile, root: mount.path };
 }
 
 type OpenMount = Awaited<ReturnType<typeof mountAfresh>>;
@@ -165,12 +160,10 @@ type OpenMount = Awaited<ReturnType<typeof mountAfresh>>;
 async function timed(
   { storage, sizes }: Stage,
   link: Link,
-  { row, run, mount, way }: { row: Row; run: Run; mount: OpenMount; way: Way },
+  { row, run, mount }: { row: Row; run: Run; mount: OpenMount },
 ): Promise<Measured> {
-  const sshd = row.isOverSftp === true ? way.sshd : undefined;
   forgetPeak(mount.pid);
   const own = new CpuMeter([mount.pid]);
-  const sessions = sshd === undefined ? undefined : new CpuMeter([sshd.pid]);
   const server = new ServerMeter(storage, link);
   const seconds = await run(row.script(sizes));
   const usage: Usage = {
@@ -179,15 +172,7 @@ async function timed(
     peakBytes: await peakOf(mount.pid),
   };
   const traffic = link.traffic();
-  if (sshd === undefined || sessions === undefined) return { seconds, traffic, usage };
-  await untilIdle(sshd);
-  return { seconds, traffic, usage: { ...usage, sshdCpuSeconds: sessions.seconds() } };
-}
-
-/** Only once a session has ended its time is in the figures of sshd. */
-async function untilIdle({ pid }: Sshd): Promise<void> {
-  const deadline = performance.now() + reapLimitMs;
-  while (descendantsOf(pid).length > 0 && performance.now() < deadline) await sleep(10);
+  return { seconds, traffic, usage };
 }
 
 /** What lies behind the contestant, from now on. */

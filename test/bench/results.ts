@@ -123,8 +123,8 @@ export function markdown(report: Report, groups: readonly Group[]): string {
     table(['seconds (ratio)', 'delay', ...names], times),
     '',
     ...(report.results.some(({ usage }) => limitOf(usage) !== undefined) ? [limitNote, ''] : []),
-    'CPU seconds, user and system, of the mount and its children; + of sshd where the row goes through it;',
-    '(of the S3 server); and peak memory of the mount in MiB.',
+    'CPU seconds, user and system, of the mount and its children (of the S3 server); and peak memory of the',
+    'mount in MiB.',
     '',
     table(['CPU s (server), MiB', 'delay', ...names], usage),
     '',
@@ -160,13 +160,12 @@ function usageCell(group: Group, name: string): string {
     median(usage.map((each) => value(each) ?? NaN));
   const seconds = (value: (usage: Usage) => number | undefined): string =>
     medianOf(value).toFixed(2);
-  const [{ sshdCpuSeconds: sshd, serverCpuSeconds: server } = {}] = usage;
+  const [{ serverCpuSeconds: server } = {}] = usage;
   const own = seconds(({ cpuSeconds }) => cpuSeconds);
-  const plus = sshd === undefined ? '' : ` + ${seconds(({ sshdCpuSeconds }) => sshdCpuSeconds)}`;
   const behind = server === undefined ? '–' : seconds(({ serverCpuSeconds }) => serverCpuSeconds);
   const peak = medianOf(({ peakBytes }) => peakBytes / 2 ** 20);
   const atLeast = limit === undefined ? '' : '> ';
-  return `${atLeast}${own}${plus} (${behind}), ${peak.toFixed(0)}`;
+  return `${atLeast}${own} (${behind}), ${peak.toFixed(0)}`;
 }
 
 function trafficCell(group: Group, name: string): string {

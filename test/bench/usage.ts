@@ -19,8 +19,6 @@ export interface Usage {
   readonly cpuSeconds: number;
   /** the most memory they had meanwhile, each for itself, added up */
   readonly peakBytes: number;
-  /** of sshd and its sessions, where the row goes through it */
-  readonly sshdCpuSeconds?: number;
   /** of the S3 server, where its processes are known */
   readonly serverCpuSeconds?: number;
   /** who had no time left: then the seconds are not the contestant's */
