@@ -64,7 +64,7 @@ void t.test('a few rows by one driver and by the bare SDK', async (t) => {
     stdout,
     /\| write 16 MiB and close \| 1 ms \| [\d.]+ \([\d.]+\), \d+ \| [\d.]+ \([\d.]+\), \d+ \|/,
   );
-  t.match(stdout, /\| sftp `ls -l` of 1,500, cold \| 1 ms \| [\d.]+ \+ [\d.]+ \([\d.]+\), \d+ \|/);
+  t.match(stdout, /\| sftp `ls -l` of 1,500, cold \| 1 ms \| [\d.]+ \([\d.]+\), \d+ \|/);
   t.match(await readFile(file('plot.svg'), 'utf8'), /^<svg .*<rect .*<\/svg>\n$/s);
 });
 

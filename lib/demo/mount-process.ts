@@ -61,12 +61,16 @@ export async function startMount(
   return mount;
 }
 
-/** The kernel shows a mount before anybody answers for it, so this asks for an answer. */
+/**
+ * The kernel shows a mount before anybody answers for it, so this asks for an answer. Of the mount, and
+ * not of the directory below: a dead one that was in the table may be taken away meanwhile.
+ */
 async function isServed(mountPoint: string): Promise<boolean> {
-  if (findMount(mountPoint)?.type.startsWith('fuse') !== true) return false;
+  const before = findMount(mountPoint);
+  if (before?.type.startsWith('fuse') !== true) return false;
   try {
     await stat(mountPoint);
-    return true;
+    return findMount(mountPoint)?.device === before.device;
   } catch (error) {
     // Its program has died again.
     if (systemErrorCode(error) === 'ENOTCONN') return false;
