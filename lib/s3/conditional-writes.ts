@@ -69,6 +69,8 @@ export class ConditionalWrites {
   readonly #known = new Map<ConditionalAction, Promise<Kept>>();
   readonly #found = new Map<ConditionalAction, Kept>();
   readonly #notKept: ReadonlyMap<ConditionalAction, Limitation>;
+  /** whether If-Match of DeleteObject is kept; undefined before a scratch object was there to try it */
+  #keepsDeletes: boolean | undefined;
 
   /** @param told what the answers to the tries prove */
   constructor(connection: Connection, told: { evidence: Evidence; deletes: DeleteRight }) {
@@ -77,6 +79,11 @@ export class ConditionalWrites {
     this.#deletes = told.deletes;
     const { clock } = connection.options;
     this.#notKept = new Map(conditionalActions.map((action) => [action, new Limitation(clock)]));
+  }
+
+  /** The endpoint was seen to delete under an If-Match that does not hold, as MinIO does. */
+  get deletesAnyway(): boolean {
+    return !this.#connection.isAws && this.#keepsDeletes === false;
   }
 
   /** What is known so far, in words. */
@@ -163,7 +170,10 @@ export class ConditionalWrites {
       this.#report(action, kept);
       return kept;
     } finally {
-      const remove = () => this.#connection.send(new DeleteObjectCommand(at));
+      const remove = async (): Promise<void> => {
+        await this.#tryDelete(at);
+        await this.#connection.send(new DeleteObjectCommand(at));
+      };
       const removed = this.#deletes.noted(scratch, remove).then(() => settle?.());
       await removed.catch((error: unknown) => {
         if (!isStoreError(error)) throw error;
@@ -171,6 +181,13 @@ export class ConditionalWrites {
         this.#connection.log.warn(fields, 'a scratch object could not be removed again');
       });
     }
+  }
+
+  /** Of a scratch object alone: on an endpoint that does not look at the condition it is gone then. */
+  async #tryDelete(at: ScratchInput): Promise<void> {
+    if (this.#keepsDeletes !== undefined) return;
+    const remove = this.#connection.send(new DeleteObjectCommand({ ...at, IfMatch: noSuchTag }));
+    this.#keepsDeletes = (await outcome(remove)) === 'refused';
   }
 
   /** @param made.isProven the answer to the PUT proved it, so that one that does not is not S3's */

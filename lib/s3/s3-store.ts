@@ -168,7 +168,10 @@ export class S3Store implements ObjectStore {
       'conditional PutObject': this.#conditions.describe('PutObject'),
       'conditional CompleteMultipartUpload': this.#conditions.describe('CompleteMultipartUpload'),
       'conditional CopyObject': this.#conditions.describe('CopyObject'),
-      'conditional DeleteObject': this.#deletesPlainly.isSuspected ? 'not kept' : 'not refused yet',
+      'conditional DeleteObject':
+        this.#deletesPlainly.isSuspected || this.#conditions.deletesAnyway
+          ? 'not kept'
+          : 'not refused yet',
       'checksums of uploads': this.#integrity.usesCrc32 ? 'CRC32' : 'MD5 only',
       'checksums of multipart uploads': this.#multipart.describe(),
       'copying parts': this.partRules.noCopies.isSuspected ? 'refused' : 'not refused yet',
@@ -362,6 +365,9 @@ export class S3Store implements ObjectStore {
     await this.#names.refuse(key);
     const input =
       ifMatch === undefined || this.#deletesPlainly.holds ? at : { ...at, IfMatch: ifMatch };
+    if (ifMatch !== undefined && this.#conditions.deletesAnyway) {
+      await this.#refuseOther(key, ifMatch, signal);
+    }
     try {
       const command = new DeleteObjectCommand(input);
       await this.#deletes.noted(key, async () => {
@@ -467,6 +473,16 @@ export class S3Store implements ObjectStore {
         ? recent
         : await this.#descriptions.head(like, signal);
     return await this.#descriptions.inputLike(like.key, found, options);
+  }
+
+  /** Looks first, where the endpoint would not: what is gone in between is gone already. */
+  async #refuseOther(key: Key, etag: ETag, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      const found = await this.head(key, signal);
+      if (found.etag !== etag) throw conditionFailed('DeleteObject', key);
+    } catch (error) {
+      if (!isStoreError(error, 'notFound')) throw error;
+    }
   }
 
   /** Tells another version from an endpoint that cannot do conditional deletes. */

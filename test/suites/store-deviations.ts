@@ -31,6 +31,8 @@ export interface Deviations {
   readonly archives: boolean;
   /** a storage class beside the default one that it keeps; undefined where it knows none */
   readonly otherClass: 'STANDARD_IA' | 'REDUCED_REDUNDANCY' | undefined;
+  /** completes uploads whose parts are below 5 MiB */
+  readonly takesSmallParts: boolean;
   /** knows the tags of objects */
   readonly tags: boolean;
   /**
@@ -74,6 +76,7 @@ export const embeddedDeviations: Deviations = {
   storesChecksums: true,
   archives: true,
   otherClass: 'STANDARD_IA',
+  takesSmallParts: false,
   tags: true,
   nesting: 'kept',
   nestsMarkers: true,
@@ -172,6 +175,7 @@ const garageDeviations: Deviations = {
   abortsBy200: true,
   archives: false,
   otherClass: undefined,
+  takesSmallParts: true,
   tags: false,
 };
 

@@ -76,7 +76,13 @@ export async function multipartLaws(t: Test, setup: LawSetup): Promise<void> {
     const upload = await store.createUpload(key('x'));
     const first = await store.uploadPart(upload, 1, [pattern(1000)]);
     const second = await store.uploadPart(upload, 2, [pattern(1000)]);
-    await t.rejects(store.completeUpload(upload, [first, second]), { code: 'EntityTooSmall' });
+    const completing = store.completeUpload(upload, [first, second]);
+    if (setup.deviations.takesSmallParts) {
+      await completing;
+      t.ok((await read(store, 'x')).equals(Buffer.concat([pattern(1000), pattern(1000)])));
+      return;
+    }
+    await t.rejects(completing, { code: 'EntityTooSmall' });
     await fails(t, store.completeUpload(upload, [{ ...first, etag: otherTag }]), {
       kind: 'corrupt',
       code: 'InvalidPart',
