@@ -61,6 +61,7 @@ export class NameTrial {
     const at = this.#connection.at(key);
     const { options } = this.#connection;
     const written = newObjectInput({ ...options, storageClass: undefined }, {});
+    const settle = options.uploadRecord?.beginning?.(key, 'scratch');
     try {
       await this.#connection.send(
         new PutObjectCommand({ ...at, ...written, Body: Buffer.alloc(0) }),
@@ -79,7 +80,14 @@ export class NameTrial {
       if (isStoreError(error, 'badName', 'nameTooLong')) return false;
       throw error;
     } finally {
-      await this.#connection.send(new DeleteObjectCommand(at), { key }).catch(() => undefined);
+      try {
+        await this.#connection.send(new DeleteObjectCommand(at), { key });
+        settle?.();
+      } catch (error) {
+        if (!isStoreError(error)) throw error;
+        const fields = { key, error: error.message };
+        this.#connection.log.warn(fields, 'a scratch object could not be removed again');
+      }
     }
   }
 }

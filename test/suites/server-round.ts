@@ -4,9 +4,10 @@
  * directory; mounts that are killed. Afterwards nothing is left behind.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { copyFile, readdir, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Client } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import type { Test } from 'tap';
@@ -64,6 +65,7 @@ export async function serverRound(t: Test, server: RealServer): Promise<void> {
   await t.test(`${entries} entries are listed`, async (t) => {
     const names = Array.from({ length: entries }, (_, n) => `n${String(n).padStart(5, '0')}`);
     await inParallel(24, names, (name) => jail.bucket.put(`${home}many/${name}`, name));
+    await shown(jail.path('many'));
     t.strictSame((await readdir(jail.path('many'))).sort(), names);
     const listing = await jail.sftp('ls -1 many');
     t.equal(listing.stdout.split('\n').filter((line) => /n\d{5}/.test(line)).length, entries);
@@ -149,6 +151,7 @@ async function foreignObjects(t: Test, jail: Jail): Promise<void> {
     partSize,
   });
   await upload.done();
+  await shown(jail.path('foreign'));
   t.equal(await sha256OfFile(jail.path('foreign')), await sha256OfFile(local), 'read');
   for (const place of [jail.path('foreign'), local]) {
     await mustRun('sh', ['-ec', `echo appended >> ${place}`]);
@@ -158,6 +161,12 @@ async function foreignObjects(t: Test, jail: Jail): Promise<void> {
   await rename(jail.path('foreign'), jail.path('renamed'));
   t.equal(await jail.bucket.sha256(`${home}renamed`), wanted, 'renamed');
   t.equal(await sha256OfFile(jail.path('renamed')), wanted, 'and read again');
+}
+
+/** Waits for what others have stored: its absence may be believed for --metadata-ttl. */
+async function shown(path: string): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (Date.now() < deadline && !existsSync(path)) await sleep(100);
 }
 
 /** The shell's `set -C` is O_EXCL. */
