@@ -1,8 +1,8 @@
 /**
  * A system user for one demo, or one test, made and removed by us.
  *
- * Whose it is stands in its comment field, as the pid and start time of the process that made it: a
- * user left over from a killed process is taken over, one in use by a live process is never touched.
+ * Whose it is stands in its comment field, as the pid and start time of the process that made it and a
+ * number of its own, for a name that is given again: a user left over from a killed process is taken over, one in use by a live process is never touched.
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,6 +20,8 @@ export interface Account {
 
 const mark = 's3jail process ';
 
+let made = 0;
+
 /** useradd(8), userdel(8): another program holds the lock on passwd (1) or group (10). */
 const lockedStatuses: readonly number[] = [1, 10];
 /** useradd(8): the name is taken. */
@@ -36,9 +38,9 @@ export async function makeAccount(name: string): Promise<Account> {
     if (existing !== undefined && !isAbandoned(existing.comment)) continue;
     if (existing !== undefined && !(await removeAbandoned(candidate))) continue;
     if (!(await addUser(candidate))) continue;
-    const made = findLocalUser(candidate);
-    if (made === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
-    return { ...made, remove: () => removeUser(made) };
+    const user = findLocalUser(candidate);
+    if (user === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
+    return { ...user, remove: () => removeUser(user) };
   }
   throw new Error(`all of the users ${name}, ${name}-2 … are taken`);
 }
@@ -54,7 +56,7 @@ async function addUser(name: string): Promise<boolean> {
     '--password',
     '*',
     '--comment',
-    `${mark}${pid} ${startTime}`,
+    `${mark}${pid} ${startTime} ${++made}`,
     name,
   );
   const ending = await retryWhileLocked('useradd', args);
