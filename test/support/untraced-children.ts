@@ -9,6 +9,9 @@ import processOnSpawn from 'process-on-spawn';
 setImmediate(() => {
   processOnSpawn.addListener((spawned) => {
     const { NODE_OPTIONS: nodeOptions = '', ...env } = spawned.env;
-    if (nodeOptions.includes('@tapjs/processinfo')) spawned.env = env;
+    if (!nodeOptions.includes('@tapjs/processinfo')) return;
+    // What a test gives its children stays.
+    const rest = nodeOptions.split(' ').filter((option) => !option.includes('@tapjs/processinfo'));
+    spawned.env = rest.length === 0 ? env : { ...env, NODE_OPTIONS: rest.join(' ') };
   });
 });
