@@ -71,11 +71,16 @@ export class Bucket {
     return (await this.#openUploads()).map((upload) => upload.Key ?? '');
   }
 
-  /** Removes all in it, then the bucket. Keys go one by one: batches cannot name all of them. */
-  async remove(): Promise<void> {
+  /** As a lifecycle rule does. */
+  async abortUploads(): Promise<void> {
     for (const { Key, UploadId } of await this.#openUploads()) {
       await this.client.send(new AbortMultipartUploadCommand({ Bucket: this.name, Key, UploadId }));
     }
+  }
+
+  /** Removes all in it, then the bucket. Keys go one by one: batches cannot name all of them. */
+  async remove(): Promise<void> {
+    await this.abortUploads();
     const keys = await this.keys();
     await inParallel(16, keys, (key) => this.delete(key));
     await this.client.send(new DeleteBucketCommand({ Bucket: this.name }));
