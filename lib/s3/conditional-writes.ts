@@ -28,7 +28,7 @@ import type { Key } from '../path.js';
 import type { Condition, ETag, WriteOptions } from '../store.js';
 import type { Connection } from './connection/connection.js';
 import { copySource } from './copy-source.js';
-import { scratchKey } from './delete-right.js';
+import { scratchKey, withScratch } from './scratch-object.js';
 import type { DeleteRight } from './delete-right.js';
 import { unproven } from './evidence.js';
 import type { Evidence } from './evidence.js';
@@ -159,28 +159,23 @@ export class ConditionalWrites {
   async #probe(action: ConditionalAction): Promise<Kept> {
     const scratch = scratchKey();
     const at = this.#connection.at(scratch);
-    const settle = this.#connection.options.uploadRecord?.beginning?.(scratch, 'scratch');
-    try {
-      const made = await this.#connection.send(
-        new PutObjectCommand({ ...at, ...this.#written, ...summed(Buffer.alloc(0)) }),
-      );
-      const proven = this.#evidence.put(made, { body: Buffer.alloc(0), crc32: 0 });
-      const etag = entityTag(made.ETag) ?? noSuchTag;
-      const kept = await this.#tries(action, at, { etag, isProven: proven !== undefined });
-      this.#report(action, kept);
-      return kept;
-    } finally {
-      const remove = async (): Promise<void> => {
-        await this.#tryDelete(at);
-        await this.#connection.send(new DeleteObjectCommand(at));
-      };
-      const removed = this.#deletes.noted(scratch, remove).then(() => settle?.());
-      await removed.catch((error: unknown) => {
-        if (!isStoreError(error)) throw error;
-        const fields = { key: scratch, error: error.message };
-        this.#connection.log.warn(fields, 'a scratch object could not be removed again');
-      });
-    }
+    return await withScratch(this.#connection, scratch, {
+      work: async () => {
+        const made = await this.#connection.send(
+          new PutObjectCommand({ ...at, ...this.#written, ...summed(Buffer.alloc(0)) }),
+        );
+        const proven = this.#evidence.put(made, { body: Buffer.alloc(0), crc32: 0 });
+        const etag = entityTag(made.ETag) ?? noSuchTag;
+        const kept = await this.#tries(action, at, { etag, isProven: proven !== undefined });
+        this.#report(action, kept);
+        return kept;
+      },
+      remove: () =>
+        this.#deletes.noted(scratch, async () => {
+          await this.#tryDelete(at);
+          await this.#connection.send(new DeleteObjectCommand(at));
+        }),
+    });
   }
 
   /** Of a scratch object alone: on an endpoint that does not look at the condition it is gone then. */

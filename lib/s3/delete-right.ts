@@ -8,8 +8,6 @@
  * condition that cannot hold would be no question everywhere: MinIO ignores the condition.) A key
  * whose own DELETE was refused is remembered for a while, since a policy may be about it alone.
  */
-import { randomBytes } from 'node:crypto';
-
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
 
@@ -17,6 +15,7 @@ import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { Connection } from './connection/connection.js';
+import { scratchKey } from './scratch-object.js';
 
 /** Refusals of single keys; after that long the answer may be another one. */
 const remembered = { max: 1000, ttl: 60_000 };
@@ -59,9 +58,4 @@ export class DeleteRight {
       if (!isStoreError(error, 'notFound')) throw error;
     }
   }
-}
-
-/** A key that nobody else has. @param directory its prefix, empty or ending in `/` */
-export function scratchKey(directory = ''): Key {
-  return `${directory}.s3jail-probe-${randomBytes(8).toString('hex')}` as Key;
 }

@@ -8,8 +8,6 @@
  * these, a scratch object with the same is written and listed: `.s3jail-probe-…`, empty, gone right
  * afterwards. Names that are refused outright need no trial.
  */
-import { randomBytes } from 'node:crypto';
-
 import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
 
@@ -17,6 +15,7 @@ import { StoreError, isStoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { Connection } from './connection/connection.js';
 import type { ListPages } from './list-pages.js';
+import { scratchKey, withScratch } from './scratch-object.js';
 import { newObjectInput } from './write-input.js';
 
 /** Sorts of names remembered; an hour, because a server may be another one after an update. */
@@ -56,18 +55,24 @@ export class NameTrial {
 
   /** @returns whether a name with this comes back as it is */
   async #try(sort: string): Promise<boolean> {
-    const scratch = `.s3jail-probe-${randomBytes(8).toString('hex')}`;
+    const scratch = scratchKey();
     const key = `${scratch}${sort}` as Key;
     const at = this.#connection.at(key);
-    const { options } = this.#connection;
-    const written = newObjectInput({ ...options, storageClass: undefined }, {});
-    const settle = options.uploadRecord?.beginning?.(key, 'scratch');
+    return await withScratch(this.#connection, key, {
+      work: () => this.#comesBack(key, { sort, scratch }),
+      remove: () => this.#connection.send(new DeleteObjectCommand(at), { key }),
+    });
+  }
+
+  async #comesBack(key: Key, { sort, scratch }: { sort: string; scratch: Key }): Promise<boolean> {
+    const written = newObjectInput({ ...this.#connection.options, storageClass: undefined }, {});
+    const at = this.#connection.at(key);
     try {
       await this.#connection.send(
         new PutObjectCommand({ ...at, ...written, Body: Buffer.alloc(0) }),
         { key },
       );
-      const { objects } = await this.#pages.page({ prefix: scratch as Key, oneLevel: false });
+      const { objects } = await this.#pages.page({ prefix: scratch, oneLevel: false });
       const isHeld = objects.some((found) => found.key === key);
       if (!isHeld) {
         this.#connection.log.warn(
@@ -79,15 +84,6 @@ export class NameTrial {
     } catch (error) {
       if (isStoreError(error, 'badName', 'nameTooLong')) return false;
       throw error;
-    } finally {
-      try {
-        await this.#connection.send(new DeleteObjectCommand(at), { key });
-        settle?.();
-      } catch (error) {
-        if (!isStoreError(error)) throw error;
-        const fields = { key, error: error.message };
-        this.#connection.log.warn(fields, 'a scratch object could not be removed again');
-      }
     }
   }
 }

@@ -477,11 +477,17 @@ export class S3Store implements ObjectStore {
 
   /** Looks first, where the endpoint would not: what is gone in between is gone already. */
   async #refuseOther(key: Key, etag: ETag, signal: AbortSignal | undefined): Promise<void> {
+    const found = await this.#versionAt(key, signal);
+    if (found !== undefined && found !== etag) throw conditionFailed('DeleteObject', key);
+  }
+
+  /** @returns undefined where nothing is */
+  async #versionAt(key: Key, signal: AbortSignal | undefined): Promise<ETag | undefined> {
     try {
-      const found = await this.head(key, signal);
-      if (found.etag !== etag) throw conditionFailed('DeleteObject', key);
+      return (await this.head(key, signal)).etag;
     } catch (error) {
-      if (!isStoreError(error, 'notFound')) throw error;
+      if (isStoreError(error, 'notFound')) return undefined;
+      throw error;
     }
   }
 
@@ -491,13 +497,10 @@ export class S3Store implements ObjectStore {
     options: { ifMatch?: ETag; signal?: AbortSignal },
     refusal: StoreError,
   ): Promise<void> {
-    const found = await this.head(key, options.signal).catch((error: unknown) => {
-      // Deleted by the first sending of this very request, or by somebody else.
-      if (isStoreError(error, 'notFound')) return undefined;
-      throw error;
-    });
+    const found = await this.#versionAt(key, options.signal);
+    // Deleted by the first sending of this very request, or by somebody else.
     if (found === undefined) return;
-    if (found.etag !== options.ifMatch) throw conditionFailed('DeleteObject', key, refusal);
+    if (found !== options.ifMatch) throw conditionFailed('DeleteObject', key, refusal);
     this.#deletesPlainly.note();
     await this.delete(key, options);
   }
