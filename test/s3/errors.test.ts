@@ -50,7 +50,11 @@ void t.test('an absence is told by its own code, or to who asked for the key', (
     ['Unknown', 'CopyObject', 'invalid'],
     ['NotFound', 'ListObjectsV2', 'invalid'],
     ['NoSuchKey', 'ListObjectsV2', 'invalid'],
+    ['NoSuchKey', 'ListMultipartUploads', 'invalid'],
     ['NoSuchKey', 'CopyObject', 'notFound'],
+    // Ceph 16 says so of an upload that is over.
+    ['NoSuchKey', 'ListParts', 'notFound'],
+    ['Unknown', 'ListParts', 'invalid'],
     ['NoSuchBucket', 'ListObjectsV2', 'noBucket'],
   ] as const) {
     t.equal(toStoreError(answered(name, 404), { action }).kind, kind, `${name} ${action}`);

@@ -119,6 +119,13 @@ const kindByStatus: Readonly<Record<number, StoreErrorKind>> = {
   507: 'full',
 };
 
+/** Actions about no key: that of an upload's parts is. */
+const bucketListings: ReadonlySet<string> = new Set([
+  'ListObjects',
+  'ListObjectsV2',
+  'ListMultipartUploads',
+]);
+
 /** That something about a key stands for, if there is no code. */
 const namingStatuses: ReadonlySet<number> = new Set([404, 409]);
 
@@ -258,7 +265,8 @@ function kindOfRequest(facts: ErrorFacts, { action, key = '' }: FailedRequest): 
   const kind = kindOf(facts);
   const isBare = code === undefined || code === 'NotFound';
   const isRead = action === 'HeadObject' || action === 'GetObject';
-  if (kind === 'notFound' && ((isBare && !isRead) || action.startsWith('List'))) return 'invalid';
+  const isOfMany = bucketListings.has(action);
+  if (kind === 'notFound' && ((isBare && !isRead) || isOfMany)) return 'invalid';
   const isAboutName = kind === 'badName' || kind === 'isDirectory' || (isBare && status === 400);
   const longest = longestName(key);
   // SeaweedFS has no code for it.
