@@ -34,6 +34,8 @@ void t.test('what may pass is sent again, what is final is not', async (t) => {
     info('Error', undefined, { code: 'ECONNRESET' }),
     info('Error', undefined, { code: 'ECONNREFUSED' }),
     info('BadDigest', 400),
+    info('InvalidDigest', 400, { $retryable: {} }),
+    info('XAmzContentChecksumMismatch', 400),
     info('XAmzContentSHA256Mismatch', 400),
     info('SyntaxError', 200),
   ]) {
@@ -48,6 +50,7 @@ void t.test('what may pass is sent again, what is final is not', async (t) => {
     info('NotImplemented', 501),
     info('QuotaExceeded', 403),
     info('InvalidPart', 400),
+    info('InvalidDigest', 400),
     info('Error', undefined),
   ]) {
     t.equal(await sendings(failure), 1, failure.error?.name ?? '');

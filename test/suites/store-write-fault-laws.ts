@@ -21,6 +21,17 @@ const passing: readonly Fault[] = [
   { kind: 'truncate', afterBytes: 0 },
 ];
 
+/**
+ * What servers say of a body that does not match its sum: S3 and most, Garage, and MinIO and versitygw,
+ * by the sum.
+ */
+const damagedCodes = [
+  'BadDigest',
+  'InvalidDigest',
+  'XAmzContentChecksumMismatch',
+  'XAmzContentSHA256Mismatch',
+];
+
 export async function writeFaultLaws(t: Test, setup: LawSetup): Promise<void> {
   await t.test('faults that pass are not noticed', (t) => passingFaults(t, setup));
   await t.test('a part read while it is sent', (t) => streamedParts(t, setup));
@@ -106,6 +117,24 @@ async function passingFaults(t: Test, setup: LawSetup): Promise<void> {
     );
     t.ok((await read(store, 'small')).equals(large.subarray(0, 5000)));
     t.ok((await read(store, 'large')).equals(large));
+  });
+
+  await t.test('a body that arrived damaged, in the words of any server', async (t) => {
+    for (const code of damagedCodes) {
+      const { store } = setup.makeStore(t);
+      const fault = { kind: 'status', status: 400, code } as const;
+      const injections = (['PutObject', 'UploadPart'] as const).map((action) =>
+        setup.proxy.inject({ action, count: 2, fault }),
+      );
+      await store.put(key('small'), bytes('small'));
+      await store.upload(key('large'), sourceOf(large));
+      t.strictSame(
+        injections.map((injection) => injection.fired),
+        [2, 2],
+        code,
+      );
+      t.ok((await read(store, 'large')).equals(large));
+    }
   });
 }
 

@@ -36,6 +36,7 @@ import { refuseForeignAnswers } from '../evidence.js';
 import { HttpHandler, uploadTimeoutMs } from './http.js';
 import { ReadChecksums } from './read-checksums.js';
 import { Resending } from './resending.js';
+import { markDamage } from './retry.js';
 import type { NotedRetry } from './retry.js';
 import { RetryBudget } from './retry-budget.js';
 import { answerDateMs, errorFacts, isSilence, toStoreError } from './s3-errors.js';
@@ -308,6 +309,7 @@ export class Connection {
     this.readChecksums.attach(client);
     this.#storedEncoding.attach(client);
     refuseForeignAnswers(client);
+    markDamage(client);
     client.middlewareStack.add(
       (next, context) => (args) => {
         const request = args.request as HttpRequest;

@@ -9,6 +9,7 @@
  * SDK turns into a 503), and bytes damaged on their way are. What was refused for the time in its
  * signature is signed anew, once.
  */
+import type { S3Client } from '@aws-sdk/client-s3';
 import type {
   RetryErrorInfo,
   RetryStrategyV2,
@@ -107,11 +108,39 @@ export class Retry implements RetryStrategyV2 {
 }
 
 /** Damaged on the way: the bytes are still here, so sending them again may help. */
-const damagedCodes = new Set(['BadDigest', 'IncompleteBody', 'XAmzContentSHA256Mismatch']);
+const damagedCodes = new Set([
+  'BadDigest',
+  'IncompleteBody',
+  'XAmzContentChecksumMismatch',
+  'XAmzContentSHA256Mismatch',
+]);
+const bodyCommands: ReadonlySet<unknown> = new Set(['PutObjectCommand', 'UploadPartCommand']);
+
+/**
+ * Makes a client mark an InvalidDigest of a body as one that may pass. So Garage calls every body that
+ * does not match its sum; with S3 it is a Content-MD5 that is none, which would have been damaged too.
+ * Of the sums in CompleteMultipartUpload it is final.
+ */
+export function markDamage(client: S3Client): void {
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        const isBody = bodyCommands.has(context['commandName']);
+        if (error instanceof Error && isBody && errorFacts(error).code === 'InvalidDigest')
+          Object.assign(error, { $retryable: {} });
+        throw error;
+      }
+    },
+    { name: 's3jailDamage', step: 'finalizeRequest', priority: 'low' },
+  );
+}
 
 function mayPass(info: RetryErrorInfo): boolean {
   const facts = errorFacts(info.error);
   if (facts.code !== undefined && damagedCodes.has(facts.code)) return true;
+  if (info.error?.$retryable !== undefined) return true;
   // It is asked for there instead: see bucket-region.ts.
   if (isElsewhere(facts) && facts.region !== undefined) return false;
   const kind = kindOf(facts);
