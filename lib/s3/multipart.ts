@@ -288,10 +288,12 @@ export class Multipart {
       const copied = state?.copied ?? new Set();
       const refused = { isAws, isSummed: isSummed(state), parts, copied };
       const failure = refusalOfParts(error, refused);
-      if (!isInDoubt(failure) && !isStoreError(failure, 'noUpload'))
-        throw targetError(this.#noted(state, failure), condition);
       const proof = { parts, token: state?.token };
-      const stored = await settleComplete(this.#connection, upload, proof, failure);
+      const stored =
+        isStoreError(error) && (isInDoubt(failure) || error.kind === 'noUpload')
+          ? await settleComplete(this.#connection, upload, proof, error)
+          : undefined;
+      if (stored === undefined) throw targetError(this.#noted(state, failure), condition);
       this.#forget(upload);
       this.#noteTaken(parts, state);
       return { ...stored, crc32: wholeCrc32(parts) };

@@ -67,24 +67,27 @@ export async function settlePut(
 /**
  * After a CompleteMultipartUpload that failed with `error`, in doubt, or with noUpload.
  * @param proof.token in the metadata that the upload was created with
- * @throws as settlePut
+ * @returns undefined where it did not happen
+ * @throws StoreError `error` or `unavailable` where asking failed
  */
 export async function settleComplete(
   connection: Connection,
   upload: MultipartUpload,
   proof: { readonly parts: readonly UploadedPart[]; readonly token: string | undefined },
   error: StoreError,
-): Promise<Stored> {
+): Promise<Stored | undefined> {
   const { parts, token } = proof;
   const found = await headForProof(connection, upload.key, error);
   const etag = found === undefined ? undefined : entityTag(found.ETag);
   const size = parts.reduce((sum, part) => sum + part.size, 0);
-  if (found === undefined || etag === undefined || found.ContentLength !== size) throw error;
+  if (found === undefined || etag === undefined || found.ContentLength !== size) {
+    return undefined;
+  }
   const isOurs =
     hasToken(found, token) ??
     (isLikeParts(etag, parts) &&
       (error.kind === 'noUpload' || (await isGone(connection, upload, error.kind !== 'changed'))));
-  if (!isOurs) throw error;
+  if (!isOurs) return undefined;
   noteSettled(connection, error);
   return { etag };
 }

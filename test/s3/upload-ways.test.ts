@@ -191,6 +191,23 @@ for (const code of ['BadRequest', 'InvalidDigest', 'InvalidPart', 'InvalidReques
   });
 }
 
+void t.test(
+  'a name of AWS, and sums at the end are refused when they are sent again',
+  async (t) => {
+    const answers = [refused('InternalError', 503), refused('InvalidRequest')];
+    const refuse: Refusal = (request) =>
+      isComplete(request) && sumsOf(request) !== '' ? answers.shift() : undefined;
+    const { store, proxy, kept } = await useScene(t, { isAws: true, refuse });
+    const large = pattern(11 * 1024 * 1024);
+    await store.upload(key('large'), sourceOf(large));
+    t.strictSame(answers, []);
+    t.ok((await read(store, 'large')).equals(large));
+    t.strictSame(sumsSent(proxy, 'CreateMultipartUpload'), ['x-amz-checksum-algorithm', '']);
+    await upload(store, 'x');
+    t.strictSame(await kept('x'), none, 'learnt');
+  },
+);
+
 void t.test('a copy by parts, the first that is refused', async (t) => {
   const refuse: Refusal = (request) =>
     isComplete(request) && sumsOf(request) !== '' ? refused('InvalidDigest') : undefined;
