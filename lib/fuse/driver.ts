@@ -2,6 +2,7 @@
  * The driver port: what any binding to the kernel must offer. Two implementations: `fuse/native/index.ts`
  * (libfuse 2 through the npm package) and `kernel/` (the /dev/fuse protocol). One suite judges both.
  */
+import type { ClosedAncestor } from '../host/closed-ancestor.js';
 import type { Log } from '../log.js';
 import type { Operations } from '../operations.js';
 
@@ -18,6 +19,8 @@ export interface MountSettings {
    * A driver that does not know its callers says so in `limits`.
    */
   readonly allowUids?: readonly number[] | undefined;
+  /** Where it is there, callers need not be checked at each step: nobody else gets this far. */
+  readonly closedAncestor?: ClosedAncestor | undefined;
   /** Who the kernel takes for the owner of the mount, and lets in alone unless `allowOther`; root. */
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   /** `--metadata-ttl`: the longest time that the kernel may show an answer without asking again */
@@ -35,6 +38,8 @@ export interface RootHelper {
   mount(): Promise<void>;
   /** @returns whether /sys let it */
   raiseReadAhead(): Promise<boolean>;
+  /** Whether the mount answers root. @throws Error with what stat(1) said */
+  probe(): Promise<void>;
   /** @param how.cut with `lazy`: whoever uses it is cut off. @throws Error with what umount(8) said */
   unmount(how: { lazy: boolean; cut?: boolean }): Promise<void>;
   /** Ends it. */

@@ -16,6 +16,8 @@ import { chooseDriver } from '../fuse/choose.js';
 import type { Mounted, MountSettings } from '../fuse/driver.js';
 import type { Log } from '../log.js';
 import type { Key } from '../path.js';
+import { accessOf } from '../options/access.js';
+import { ClosedAncestor } from '../host/closed-ancestor.js';
 import { prepareMountPoint, realMountPoint } from '../host/mount-point.js';
 import { probeMount } from '../host/mount-probe.js';
 import { storeOptionsOf, type MountPlan } from '../options/mount-plan.js';
@@ -92,6 +94,7 @@ interface LiveMount {
   /** of the mount table */
   readonly device: string | undefined;
   readonly rights: UserRights | undefined;
+  readonly closedAncestor: ClosedAncestor;
   readonly record: RuntimeRecord;
   readonly log: Log;
 }
@@ -116,7 +119,9 @@ async function bringUp(
   undo.push(() => temp.remove());
   // Every path of the options is absolute by now, and a busy directory could not be unmounted.
   process.chdir('/');
-  const settings = mountSettings(plan, mountPoint, log);
+  const closedAncestor = new ClosedAncestor(mountPoint, log);
+  await closedAncestor.look();
+  const settings = { ...mountSettings(plan, mountPoint, log), closedAncestor };
   const rights = options.runAs && (await becomeUser(options.runAs, settings));
   undo.push(() => rights?.rootHelper.close());
   const journal = openJournal(temp, plan);
@@ -137,24 +142,27 @@ async function bringUp(
     ...settings,
     rootHelper: rights?.rootHelper,
   });
-  const watched = { mountPoint, source, filesystem, store, mounted, driver };
+  const access = () => accessOf(options, closedAncestor.path);
+  const watched = { mountPoint, source, filesystem, store, mounted, driver, access };
   await observation.openStatus(record.socketPath, watched);
   record.update({ phase: 'mounted' });
   void removeLeftovers(store, journal, log);
   const device = findMount(mountPoint)?.device;
-  return { plan, mountPoint, filesystem, mounted, device, rights, record, log };
+  return { plan, mountPoint, filesystem, mounted, device, rights, closedAncestor, record, log };
 }
 
 /** Tells systemd, if it waits to hear, once the mount answers through the kernel. */
 async function announce(mount: LiveMount, service: ServiceManager): Promise<void> {
-  const { plan, mountPoint } = mount;
+  const { plan, mountPoint, rights, closedAncestor } = mount;
   const { private: isPrivate, uid, gid, runAs } = plan.options;
   const owner = isPrivate && runAs === undefined ? { uid, gid } : undefined;
-  const settings = { mountPoint, owner };
+  const probe = async (timeoutMs: number): Promise<void> => {
+    // This process could not get there any more.
+    if (rights !== undefined && closedAncestor.isThere) await rights.rootHelper.probe();
+    else await probeMount({ mountPoint, owner }, timeoutMs);
+  };
   try {
-    await service.ready(`${showSource(plan.source)} on ${mountPoint}`, (timeoutMs) =>
-      probeMount(settings, timeoutMs),
-    );
+    await service.ready(`${showSource(plan.source)} on ${mountPoint}`, probe);
   } catch (error) {
     await release(mount);
     throw error;

@@ -24,6 +24,8 @@ export interface StatusReport {
     readonly limits: readonly string[];
     readonly counters: Readonly<Record<string, number>>;
   };
+  /** who may use it, and what checking that costs */
+  readonly access: string;
   readonly endpoint: {
     readonly place: string;
     readonly credentials: string;
@@ -65,6 +67,7 @@ export interface Subject {
   readonly filesystem: { readonly status: FilesystemStatus };
   readonly store: Pick<S3Store, 'counters' | 'credentialsFrom' | 'capabilities' | 'place'>;
   readonly driver: { readonly name: string; readonly why: string };
+  readonly access: () => string;
   readonly mounted: Pick<Mounted, 'limits' | 'counters' | 'kernelRequests'>;
   readonly metrics: Metrics;
   readonly problems: () => readonly Problem[];
@@ -104,6 +107,7 @@ export async function makeReport(subject: Subject): Promise<StatusReport> {
       limits: mounted.limits,
       counters: { ...mounted.counters?.(), ...mounted.kernelRequests?.() },
     },
+    access: subject.access(),
     endpoint: {
       place: store.place,
       credentials: store.credentialsFrom,

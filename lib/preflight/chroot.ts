@@ -1,7 +1,9 @@
 /** Whether sshd would take the mount point as ChrootDirectory, or the directory above it. */
-import { stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findChrootFaults } from '../host/chroot-path.js';
+import { findClosedAncestor } from '../host/closed-ancestor.js';
+import { accessOf } from '../options/access.js';
 import { systemErrorCode } from '../errors.js';
 import type { MountOptions } from '../options/table.js';
 import type { Findings } from './findings.js';
@@ -13,14 +15,19 @@ import type { Findings } from './findings.js';
  */
 export async function checkMountPoint(
   mountPoint: string,
-  { chroot, private: isPrivate }: Pick<MountOptions, 'chroot' | 'private'>,
+  options: MountOptions,
   findings: Findings,
 ): Promise<void> {
+  const { chroot, private: isPrivate } = options;
   const what = 'mount point';
   try {
     if (!(await stat(mountPoint)).isDirectory()) {
       findings.fail(what, `${mountPoint} is no directory; name one`);
-    } else findings.ok(what, `${mountPoint} is a directory`);
+    } else {
+      findings.ok(what, `${mountPoint} is a directory`);
+      const closed = await findClosedAncestor(await realpath(mountPoint));
+      findings.ok('access', accessOf(options, closed));
+    }
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === undefined) throw error;

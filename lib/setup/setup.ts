@@ -5,9 +5,11 @@
  * Doing it again changes only what differs. What it finds and did not make (a user, lines of the
  * administrator in its files) stays. Nothing in S3 is touched.
  */
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { findChrootFaults } from '../host/chroot-path.js';
+import { findClosedAncestor } from '../host/closed-ancestor.js';
 import { Failure, type ExitCode } from '../host/failure.js';
+import { realMountPoint } from '../host/mount-point.js';
 import { findMount } from '../host/mount-table.js';
 import { checkUserName, isUserOurs, userRemovalStep, userStep } from './account.js';
 import { makeFstab, removeFstab } from './fstab.js';
@@ -56,6 +58,8 @@ async function make(wanted: Wanted, keys: string | undefined, conduct: Conduct):
   const { user, mountPoint } = wanted;
   const hasOwnKeys = isUserOurs(user) || keys !== undefined;
   await take(userStep(user), conduct);
+  // Closed to all but root, who sshd is when it changes its root, it makes the mount's answers cheap.
+  await take(directoryStep(dirname(mountPoint), 0o700), conduct);
   if (findMount(mountPoint) === undefined) await take(directoryStep(mountPoint, 0o755), conduct);
   await makeHelperLinks(conduct);
   await (wanted.init === 'systemd' ? makeUnit(wanted, conduct) : makeFstab(wanted, conduct));
@@ -63,6 +67,12 @@ async function make(wanted: Wanted, keys: string | undefined, conduct: Conduct):
   await tellSshd({ name: user, mountPoint, hasOwnKeys }, conduct);
   if (conduct.dryRun) return 0;
   const faults = await findChrootFaults(mountPoint);
+  if ((await findClosedAncestor(await realMountPoint(mountPoint))) === undefined) {
+    conduct.print(
+      `others than root may enter ${dirname(mountPoint)}, so each step of ${user} has to be checked; ` +
+        `chmod 0700 ${dirname(mountPoint)} makes the mount faster if nobody else needs it`,
+    );
+  }
   for (const { component, reason, cure } of faults) {
     conduct.print(`sshd will refuse ${user}: ${component} ${reason}; ${cure}`);
   }
@@ -105,6 +115,8 @@ async function remove(request: SetupRequest, conduct: Conduct): Promise<ExitCode
   const others = await findNeighbours();
   const isLast = others.every((other) => other.name === user || other.mountPoint === mountPoint);
   if (!isLast) return 0;
+  const shared = dirname(mountPoint);
+  if (shared === dirname(usualMountPoint(user))) await take(directoryRemovalStep(shared), conduct);
   await removeTemplate(conduct);
   await take(directoryRemovalStep(keysDirectory), conduct);
   await removeHelperLinks(conduct);

@@ -28,6 +28,7 @@ const shape: { readonly fields: Readonly<Record<keyof StatusReport, Shape>> } = 
         counters: { byName: 'number' },
       },
     },
+    access: 'text',
     endpoint: {
       fields: { place: 'text', credentials: 'text', capabilities: { byName: 'text' } },
     },

@@ -49,6 +49,7 @@ function reportLines(report: StatusReport): string[] {
     row('version', report.version),
     row('driver', `${driver.name} (${driver.why})`),
     ...driver.limits.map((limit) => row('', limit)),
+    row('access', report.access),
     row('endpoint', endpoint.place),
     row('credentials', endpoint.credentials),
     ...rows(

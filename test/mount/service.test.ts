@@ -3,8 +3,8 @@
  * a real datagram socket, as PID 1 need not be systemd here.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -66,6 +66,8 @@ class Listener {
     const child = await Child.start('systemd-socket-activate', args);
     t.teardown(() => child.stop());
     await child.untilSaid(/^Listening on /m);
+    // As systemd's own: a mount may have given up root.
+    await chmod(socket, 0o777);
     return new Listener(socket, child);
   }
 
@@ -90,10 +92,18 @@ interface Served {
 
 /** A mount that was started as systemd starts it, with a watchdog of two seconds. */
 async function serve(t: Test, ...options: string[]): Promise<Served> {
+  return serveIn(t, 'mnt', ...options);
+}
+
+/** @param where of the mount point, below a directory of the test's own */
+async function serveIn(t: Test, where: string, ...options: string[]): Promise<Served> {
   const place = await makePlace(t);
   const server = await useServer(t, 'embedded');
   const listener = await Listener.start(t, place);
-  const mountPoint = await makeDirectory(place, 'mnt');
+  const temp = await makeDirectory(place, 'temp');
+  await chmod(temp, 0o1777);
+  const mountPoint = await makeDirectory(place, where);
+  if (dirname(where) !== '.') await chmod(dirname(mountPoint), 0o700);
   process.env['NOTIFY_SOCKET'] = listener.socket;
   process.env['WATCHDOG_USEC'] = '2000000';
   t.teardown(() => {
@@ -105,7 +115,7 @@ async function serve(t: Test, ...options: string[]): Promise<Served> {
     mountPoint,
     endpointUrl: server.url,
     credentials: server.credentials,
-    options: ['--driver', 'kernel', '--temp-dir', await makeDirectory(place, 'temp'), ...options],
+    options: ['--driver', 'kernel', '--temp-dir', temp, ...options],
     output: 'keep',
   });
   t.teardown(() => mount.stop());
@@ -170,6 +180,25 @@ void t.test('--private is probed as its user, whom alone the kernel lets in', as
   const { listener } = await serve(t, '--private', '--uid', 'daemon');
   await listener.until(/^READY=1$/m);
   await listener.until(/^WATCHDOG=1$/m);
+});
+
+void t.test('below a directory that only root may enter the probe still gets there', async (t) => {
+  for (const options of [
+    ['--private', '--uid', 'daemon'],
+    ['--run-as', 'daemon'],
+    ['--run-as', 'daemon', '--private', '--uid', 'daemon', '--gid', 'daemon'],
+  ]) {
+    await t.test(options.join(' '), async (t) => {
+      const { listener, mount, mountPoint } = await serveIn(t, 'closed/mnt', ...options);
+      await listener.until(/^READY=1$/m);
+      await listener.until(/^WATCHDOG=1$/m);
+      const cli = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
+      const unmounted = await runCommand(process.execPath, [cli, 'unmount', mountPoint]);
+      t.match(unmounted, { status: 0 }, unmounted.stderr);
+      t.equal((await mount.child.ended).status, 0);
+      t.equal(findMount(mountPoint), undefined);
+    });
+  }
 });
 
 void t.test('unmount --if-dead takes a dead mount away and leaves a living one', async (t) => {

@@ -3,7 +3,7 @@
  * sshd of the test on top of it. Everything is as before when the test ends.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,15 +64,16 @@ async function readSystem(): Promise<Record<string, string>> {
 }
 
 void t.test('two users of one bucket see their own files alone', async (t) => {
-  const { place, users } = await stage(t);
+  const { place: base, users } = await stage(t);
+  const place = join(base, 'sftp');
   const before = await readSystem();
   const server = await useServer(t, 'embedded');
   const { bucket } = server;
-  const keyFile = join(place, 'key');
+  const keyFile = join(base, 'key');
   await mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile]);
-  const temp = join(place, 'temp');
+  const temp = join(base, 'temp');
   await mkdir(temp);
-  const options = `endpoint-url=${server.url},region=us-east-1,temp-dir=${temp},log-file=${place}/log`;
+  const options = `endpoint-url=${server.url},region=us-east-1,temp-dir=${temp},log-file=${base}/log`;
   const argsOf = (user: string) => [
     ...[user, `s3://${bucket.name}/${user}/`, '--mount-point', join(place, user)],
     ...['--init', 'fstab', '--authorized-keys', `${keyFile}.pub`, '-o', options],
@@ -93,11 +94,12 @@ void t.test('two users of one bucket see their own files alone', async (t) => {
     t.equal(again.status, 0, again.stderr);
     t.notMatch(again.stdout, /^(make|write|mount|tell|told)/m, 'the second time nothing is done');
   }
+  t.match(statSync(place), { uid: 0, mode: 0o40700 }, 'only root may enter what setup made');
   const overlap = await setup(['s3jail-c', bucket.name, '-o', `endpoint-url=${server.url}`]);
   t.equal(overlap.status, 1);
   t.match(overlap.stderr, /would see the other's files/);
 
-  const sftp = await startSshd(t, place, keyFile);
+  const sftp = await startSshd(t, base, keyFile);
   for (const user of users) {
     const ending = await sftp(user, ['put /etc/hostname mine', 'ls -1 /', `-ls ../${bob}`]);
     t.equal(ending.status, 0, ending.stderr);

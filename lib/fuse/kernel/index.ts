@@ -79,8 +79,9 @@ function sessionFor(operations: Operations, settings: MountSettings, descriptor:
     notices: new Notices(device, log),
     log,
     metadataTtlMs: settings.metadataTtlMs,
-    checksCallers: allowUids !== undefined,
+    checksCallers: () => allowUids !== undefined && settings.closedAncestor?.isThere !== true,
   });
+  settings.closedAncestor?.onOpened(() => state.forgetFirstSteps());
   return new Session({ device, state, log, readers: readersFor(poolSize()), allowUids });
 }
 

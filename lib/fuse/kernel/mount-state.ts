@@ -30,10 +30,10 @@ export interface MountStateSettings {
   readonly log: Log;
   readonly metadataTtlMs: number;
   /**
-   * Every walk through the mount's root has to ask, so that the caller is checked each time: without
-   * default_permissions the kernel lets anybody use what it has cached.
+   * Whether every walk through the mount's root has to ask, as of now, so that the caller is checked each
+   * time: without default_permissions the kernel lets anybody use what it has cached.
    */
-  readonly checksCallers: boolean;
+  readonly checksCallers: () => boolean;
   readonly clock?: Clock;
 }
 
@@ -51,7 +51,7 @@ export class MountState {
   /** releases the core has not finished */
   readonly releasing = new Set<Promise<void>>();
   readonly #ttlMs: number;
-  readonly #checksCallers: boolean;
+  readonly #checksCallers: () => boolean;
   readonly #changing = new Map<Path, number>();
   readonly #sentBack = new Set<string>();
   #changes = 0;
@@ -74,7 +74,7 @@ export class MountState {
 
   /** Attributes of a node by its path, for as long as the core itself would believe them. */
   view(node: Node, attributes: Attributes): NodeView {
-    const asksEachTime = this.#checksCallers && node === this.nodes.root;
+    const asksEachTime = node === this.nodes.root && this.#checksCallers();
     const validForMs = asksEachTime ? 0 : Math.min(attributes.validForMs ?? 0, this.#ttlMs);
     const { id: nodeId, inode } = node;
     return { nodeId, inode, attributes, unlinked: false, attributesForMs: validForMs };
@@ -94,7 +94,7 @@ export class MountState {
   entry(node: Node, attributes: Attributes, ageMs = 0): EntryView {
     const { nodeId, inode, unlinked, attributesForMs } = this.view(node, attributes);
     const leftMs = Math.max(0, attributesForMs - ageMs);
-    const asksEachTime = this.#checksCallers && node.parent === this.nodes.root;
+    const asksEachTime = node.parent === this.nodes.root && this.#checksCallers();
     const entryForMs = asksEachTime ? 0 : leftMs;
     return { nodeId, inode, attributes, unlinked, attributesForMs: leftMs, entryForMs };
   }
@@ -119,7 +119,7 @@ export class MountState {
 
   /** Whether the kernel may keep these attributes for some time, as entries of `parent`. */
   mayKeep(parent: Node, attributes: Attributes, ageMs: number): boolean {
-    if (this.#checksCallers && parent === this.nodes.root) return false;
+    if (parent === this.nodes.root && this.#checksCallers()) return false;
     return Math.min(attributes.validForMs ?? 0, this.#ttlMs) > ageMs;
   }
 
@@ -137,6 +137,13 @@ export class MountState {
    */
   wasSentBack(path: Path, pid: number): boolean {
     return this.#sentBack.delete(`${pid} ${path}`);
+  }
+
+  /** Callers are to be checked from now on: the kernel asks again before anybody walks in. */
+  forgetFirstSteps(): void {
+    const { root } = this.nodes;
+    this.notices.attributes(root.id);
+    for (const name of root.children?.keys() ?? []) this.notices.entry(root.id, name);
   }
 
   /** The name of this node holds something else now, which the kernel does not know. */

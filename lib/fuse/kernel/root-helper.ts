@@ -11,6 +11,9 @@ import { bareEnvironment } from '../../host/bare-environment.js';
 import type { RootHelper } from '../driver.js';
 import { mountType } from './mount-point.js';
 
+/** How long a mount may take to answer: the other words wait meanwhile. */
+const probeSeconds = 20;
+
 /**
  * $1 mount point, $2 source, $3 options of mount(8), $4 the mount point as mountinfo writes it, $5 KiB of
  * read-ahead; descriptor 3 is /dev/fuse, of which no copy may outlive the process of the mount.
@@ -33,6 +36,7 @@ while read -r word; do
     unmount) said=$(umount -i -n -c -- "$1" 2>&1 </dev/null) ;;
     detach) said=$(umount -i -n -c -l -- "$1" 2>&1 </dev/null) ;;
     cut) said=$(umount -i -n -c -l -f -- "$1" 2>&1 </dev/null) ;;
+    probe) said=$(timeout -s KILL ${probeSeconds} stat -f -- "$1" 2>&1 </dev/null) ;;
     *) exit 1 ;;
   esac
   status=$?
@@ -53,7 +57,7 @@ interface Pipe {
 
 type Shell = ChildProcessByStdio<Writable & Pipe, Readable & Pipe, null>;
 
-type Word = 'mount' | 'read-ahead' | 'unmount' | 'detach' | 'cut';
+type Word = 'mount' | 'read-ahead' | 'probe' | 'unmount' | 'detach' | 'cut';
 
 export interface RootHelperSettings {
   /** real path of a directory */
@@ -125,6 +129,10 @@ class ShellHelper implements RootHelper {
       () => true,
       () => false,
     );
+  }
+
+  async probe(): Promise<void> {
+    await this.#ask('probe');
   }
 
   async unmount({ lazy, cut = false }: { lazy: boolean; cut?: boolean }): Promise<void> {

@@ -26,6 +26,7 @@ const errno = (code: Errno): number => -constants.errno[code];
 
 interface RigOptions {
   readonly allowUids?: readonly number[];
+  readonly closedAncestor?: { isThere: boolean };
   readonly minor?: number;
 }
 
@@ -35,6 +36,7 @@ class Rig {
   readonly core = new MemoryOperations();
   readonly clock = new ManualClock();
   readonly logged: string[] = [];
+  readonly state: MountState;
   readonly session: Session;
   #unique = 2;
 
@@ -50,9 +52,11 @@ class Rig {
       notices: new Notices(this.device, log),
       log,
       metadataTtlMs: 5000,
-      checksCallers: options.allowUids !== undefined,
+      checksCallers: () =>
+        options.allowUids !== undefined && options.closedAncestor?.isThere !== true,
       clock: this.clock,
     });
+    this.state = state;
     const { device } = this;
     const { allowUids } = options;
     this.session = new Session({ device, state, log, readers: 3, allowUids, nodesMax: 100 });
@@ -263,6 +267,29 @@ void t.test('only root and the allowed users may use the mount', async (t) => {
     t.equal(answer.error, errno('EACCES'), `opcode ${code}`);
   }
   t.same(rig.core.records, [], 'the core never heard of them');
+});
+
+void t.test('below a closed directory the kernel keeps what it was told', async (t) => {
+  const closedAncestor = { isThere: true };
+  const rig = await Rig.start(t, { allowUids: [1000], closedAncestor });
+  rig.core.fill('/' as Path, ['a']);
+  const asks = async (): Promise<bigint> =>
+    (await rig.ask({ opcode: opcode.lookup, uid: 1000, body: name('a') })).body.readBigUInt64LE(16);
+  const asksRoot = async (): Promise<bigint> =>
+    (await rig.ask({ opcode: opcode.getattr, uid: 1000, body: getattrBody })).body.readBigUInt64LE(
+      0,
+    );
+  t.equal(await asks(), 5n, 'seconds');
+  t.equal(await asksRoot(), 5n);
+  const other = await rig.ask({ opcode: opcode.lookup, uid: 1001, body: name('a') });
+  t.equal(other.error, errno('EACCES'), 'who asks is checked all the same');
+
+  closedAncestor.isThere = false;
+  const { sent } = rig.state.notices;
+  rig.state.forgetFirstSteps();
+  await until(() => rig.state.notices.sent === sent + 2);
+  t.equal(await asks(), 0n, 'opened, each walk is asked for again');
+  t.equal(await asksRoot(), 0n);
 });
 
 void t.test('an interrupted request has its work aborted and is answered EINTR', async (t) => {
