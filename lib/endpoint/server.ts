@@ -167,10 +167,18 @@ class Exchange {
 /**
  * Hands a piece to the kernel; its memory is free then. Not stream.pipeline(): that goes on as soon as
  * a stream has room, with the piece still in it.
+ *
+ * Node keeps what is written between the end of a socket and the 'close' of its answer, and never
+ * calls back for it (`_writeRaw` in lib/_http_outgoing.js).
  * @returns false once the client has gone
  */
 function sent(response: ServerResponse, piece: Buffer): Promise<boolean> {
   return new Promise((resolve) => {
-    response.write(piece, (error) => resolve(!(error instanceof Error)));
+    const onClose = (): void => resolve(false);
+    response.once('close', onClose);
+    response.write(piece, (error) => {
+      response.off('close', onClose);
+      resolve(!(error instanceof Error));
+    });
   });
 }

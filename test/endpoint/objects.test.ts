@@ -3,7 +3,6 @@
  * stumble over.
  */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -128,18 +127,24 @@ void t.test('downloads side by side and one after another get their own bytes ea
   }
 });
 
-void t.test('a client that leaves in the middle of a download lets its bytes go', async (t) => {
+void t.test('clients that leave in the middle of downloads let the bytes go', async (t) => {
   const directory = await temporaryDirectory(t);
   const errors: unknown[] = [];
   const endpoint = await useEndpoint(t, {
     ...{ directory, onInternalError: (error: unknown) => errors.push(error) },
   });
   const client = useClient(t, endpoint.url);
-  await put(client, 'k', Buffer.alloc(32 * 1024 * 1024, 'before'));
-  const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: 'k' }));
-  const body = Body as Readable;
-  await once(body, 'data');
-  body.destroy();
+  const size = 3 * 1024 * 1024;
+  await put(client, 'k', Buffer.alloc(size, 'before'));
+  // Where the socket ends matters: between two writes, or within one.
+  for (let round = 0; round < 200; round++) {
+    const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: 'k' }));
+    let left = (size * round) / 200;
+    for await (const piece of Body as AsyncIterable<Uint8Array>) {
+      left -= piece.length;
+      if (left < 0) break;
+    }
+  }
   await client.send(new DeleteObjectCommand({ Bucket, Key: 'k' }));
   await endpoint.close();
   t.strictSame(await readdir(join(directory, 'blobs')), []);

@@ -1,5 +1,6 @@
 /** The laws of the object store about bad connections, on the embedded endpoint. */
 import t from 'tap';
+import '../support/no-jitter.js';
 import { embeddedDeviations } from '../suites/store-deviations.js';
 import { storeFaultLaws } from '../suites/store-laws.js';
 import { useServer } from '../support/servers.js';
