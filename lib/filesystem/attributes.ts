@@ -13,7 +13,7 @@ import type { Path } from '../path.js';
 import type { StagedFile } from '../write/staged-file.js';
 import type { ObjectInfo } from '../store.js';
 
-export interface PresentationSettings {
+export interface AttributeSettings {
   readonly uid: number;
   readonly gid: number;
   /** permission bits */
@@ -32,13 +32,13 @@ type Shown =
 const capacity = 2 ** 50;
 const blockSize = 4096;
 
-export class Presentation {
-  readonly #settings: PresentationSettings;
+export class AttributeView {
+  readonly #settings: AttributeSettings;
   readonly #startedAt: number;
   readonly #directoryTimes: DirectoryTimes;
 
   /** @param startedAt the date shown for what has none of its own, ms */
-  constructor(settings: PresentationSettings, startedAt: number, directoryTimes: DirectoryTimes) {
+  constructor(settings: AttributeSettings, startedAt: number, directoryTimes: DirectoryTimes) {
     this.#settings = settings;
     this.#startedAt = startedAt;
     this.#directoryTimes = directoryTimes;

@@ -77,6 +77,13 @@ export class Namespace {
     return await tree.lookup(path, signal);
   }
 
+  /** As find. @throws FsError ENOENT too */
+  async findExisting(path: Path, signal?: AbortSignal): Promise<Found> {
+    const found = await this.find(path, signal);
+    if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+    return found;
+  }
+
   /** @throws FsError ENAMETOOLONG for a key that S3 cannot hold */
   refuseLongKey(key: Key): void {
     if (Buffer.byteLength(key) <= this.#parts.store.maxKeyBytes) return;
@@ -95,8 +102,7 @@ export class Namespace {
     const unlinked = await locks.alone(
       [path],
       async () => {
-        const found = await this.find(path, signal);
-        if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+        const found = await this.findExisting(path, signal);
         if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
         const { file } = found;
         if (file === undefined || (await tree.lookup(path, signal))?.kind === 'file') {
@@ -144,8 +150,7 @@ export class Namespace {
 
   async #removeDirectory(path: Path, signal?: AbortSignal): Promise<void> {
     const { staged, store, tree } = this.#parts;
-    const found = await this.find(path, signal);
-    if (found === undefined) throw new FsError('ENOENT', `${path} does not exist`);
+    const found = await this.findExisting(path, signal);
     if (found.kind !== 'directory') throw new FsError('ENOTDIR', `${path} is not a directory`);
     if (staged.hasBelow(path) || !(await lookInto(store, markerOf(path))).isEmpty) {
       throw new FsError('ENOTEMPTY', `${path} is not empty`);
@@ -176,8 +181,7 @@ export class Namespace {
     flags: RenameFlags,
     signal?: AbortSignal,
   ): Promise<Found | undefined> {
-    const source = await this.find(from, signal);
-    if (source === undefined) throw new FsError('ENOENT', `${from} does not exist`);
+    const source = await this.findExisting(from, signal);
     if (source.kind === 'directory') {
       await this.#renameDirectory(from, to, flags);
       return undefined;

@@ -1,5 +1,5 @@
 /** How far the end of a mount has come: what is left to store, as a sentence and as a share. */
-import type { OpenUpload } from '../filesystem/filesystem.js';
+import type { OpenUpload } from '../filesystem/settings.js';
 import type { Progress } from '../host/terminal.js';
 import { showSize } from '../options/values.js';
 

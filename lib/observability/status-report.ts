@@ -3,7 +3,7 @@
  *
  * Holds no secret: paths, names, figures, and where credentials come from.
  */
-import type { FilesystemStatus } from '../filesystem/filesystem.js';
+import type { FilesystemStatus } from '../filesystem/settings.js';
 import type { Mounted } from '../fuse/driver.js';
 import type { Figures, Metrics } from './metrics.js';
 import type { MountOptions } from '../options/table.js';

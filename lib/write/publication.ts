@@ -25,7 +25,7 @@ import { PartStream } from './part-stream.js';
 import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { StagedContent } from './staged-content.js';
-import type { StagingArea } from './write-context.js';
+import type { WriteContext } from './write-context.js';
 import { multipartLimits } from '../store.js';
 import type {
   ByteRange,
@@ -55,7 +55,7 @@ const notices: Readonly<Record<keyof PartRules, string>> = {
 };
 
 export class Publication {
-  readonly #area: StagingArea;
+  readonly #area: WriteContext;
   readonly #content: StagedContent;
   readonly #path: () => Path;
   readonly #terms: () => Terms;
@@ -66,7 +66,7 @@ export class Publication {
   #streamMetadata: string | undefined;
 
   constructor(
-    area: StagingArea,
+    area: WriteContext,
     content: StagedContent,
     file: {
       readonly path: () => Path;

@@ -13,7 +13,7 @@ import type { Path } from '../path.js';
 import { RangeSet } from './range-set.js';
 import { Reader } from '../read/reader.js';
 import { Spool } from './spool.js';
-import type { StagingArea } from './write-context.js';
+import type { WriteContext } from './write-context.js';
 import type { ByteRange, ObjectInfo, Source } from '../store.js';
 
 /** Bytes of a range, ready to send. */
@@ -23,7 +23,7 @@ export interface LoadedRange {
 }
 
 export class StagedContent {
-  readonly #area: StagingArea;
+  readonly #area: WriteContext;
   readonly #path: () => Path;
   readonly #spool: Spool;
   readonly #local = new RangeSet();
@@ -36,7 +36,7 @@ export class StagedContent {
   #baseReader: Reader | undefined;
 
   /** @param path what the file is called now, for messages */
-  constructor(area: StagingArea, path: () => Path, base: ObjectInfo | undefined) {
+  constructor(area: WriteContext, path: () => Path, base: ObjectInfo | undefined) {
     this.#area = area;
     this.#path = path;
     this.#spool = new Spool(area.space);

@@ -28,7 +28,7 @@ import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
 import { Publication } from './publication.js';
 import { StagedContent } from './staged-content.js';
-import type { StagingArea } from './write-context.js';
+import type { WriteContext } from './write-context.js';
 import { multipartLimits } from '../store.js';
 import type { Condition, ObjectInfo, Stored } from '../store.js';
 import type { SpaceHolder } from '../temp-space.js';
@@ -50,7 +50,7 @@ export const maxFileSize = multipartLimits.maxPart * multipartLimits.maxParts;
 type State = 'clean' | 'dirty' | 'committing' | 'failed' | 'gone';
 
 export class StagedFile implements SpaceHolder {
-  readonly #area: StagingArea;
+  readonly #area: WriteContext;
   readonly #queue = new Locks();
   readonly #content: StagedContent;
   readonly #publication: Publication;
@@ -66,7 +66,7 @@ export class StagedFile implements SpaceHolder {
   #isExclusive: boolean;
   #failure: FsError | undefined;
 
-  constructor(area: StagingArea, path: Path, { base, absent }: StagedOrigin) {
+  constructor(area: WriteContext, path: Path, { base, absent }: StagedOrigin) {
     this.#area = area;
     this.#path = path;
     const name = (): Path => this.#path;

@@ -7,7 +7,7 @@ import type { ReaderSettings } from '../read/reader.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 import type { TempSpace } from '../temp-space.js';
 
-export interface StagingArea {
+export interface WriteContext {
   readonly store: ObjectStore;
   readonly space: TempSpace;
   /** bytes of bodies in memory */

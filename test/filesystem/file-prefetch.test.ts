@@ -1,7 +1,7 @@
 /** Small files that are read in the order of their listing: fetched ahead, once each, and never old. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import type { FilesystemSettings } from '../../lib/filesystem/filesystem.js';
+import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { Program, useCore, type Core } from '../support/core.js';
 import { ManualClock } from '../support/manual-clock.js';
 

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { FsError } from '../../lib/errors.js';
-import type { FilesystemSettings } from '../../lib/filesystem/filesystem.js';
+import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { Fault, ProxyAction } from '../support/faults.js';

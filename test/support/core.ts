@@ -10,7 +10,7 @@ import type { Test } from 'tap';
 import { systemClock, type Clock } from '../../lib/clock.js';
 import type { Endpoint, EndpointOptions } from '../../lib/endpoint/endpoint.js';
 import { Filesystem } from '../../lib/filesystem/filesystem.js';
-import type { FilesystemSettings } from '../../lib/filesystem/filesystem.js';
+import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { silentLog, type Log } from '../../lib/log.js';
 import type { HandleId, OpenFlags, RequestContext } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';

@@ -1,7 +1,8 @@
 /** Listings that are too long for memory: whole, each name once, and own changes on top. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { Filesystem, type FilesystemSettings } from '../../lib/filesystem/filesystem.js';
+import { Filesystem } from '../../lib/filesystem/filesystem.js';
+import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { silentLog } from '../../lib/log.js';
 import { parsePath } from '../../lib/path.js';
 import { inParallel } from '../support/bucket.js';

@@ -1,0 +1,126 @@
+/**
+ * What the operations of a mount work on, put together once: the tree of what exists, the files being
+ * written, the memory of readers and writers, and how each tells the others of what it learned.
+ */
+import { systemClock, type Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Change } from '../operations.js';
+import { Budget } from '../read/budget.js';
+import { ReadMemory } from '../read/memory.js';
+import type { ReaderSettings } from '../read/reader.js';
+import { SharedObjects } from '../read/shared-objects.js';
+import { multipartLimits } from '../store.js';
+import type { ObjectStore } from '../store.js';
+import { TempSpace } from '../temp-space.js';
+import { DirectoryTimes } from '../tree/directory-times.js';
+import { Tree } from '../tree/tree.js';
+import { StagedFiles } from '../write/staged-files.js';
+import type { WriteContext } from '../write/write-context.js';
+import { AttributeView } from './attributes.js';
+import { FileAudit } from './audit-trail.js';
+import { noAudit } from './audit.js';
+import type { AuditTrail } from './audit.js';
+import { contentTypeOf } from './content-type.js';
+import { OpenHandles } from './handles.js';
+import { NameLocks } from './name-locks.js';
+import { Namespace } from './namespace.js';
+import type { FilesystemSettings } from './settings.js';
+
+/** What a mount is made from. */
+export interface FilesystemSources {
+  readonly store: ObjectStore;
+  readonly settings: FilesystemSettings;
+  readonly log: Log;
+  readonly audit?: AuditTrail;
+  readonly clock?: Clock;
+}
+
+export interface FilesystemParts {
+  readonly store: ObjectStore;
+  readonly settings: FilesystemSettings;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly audit: FileAudit;
+  readonly handles: OpenHandles;
+  readonly tree: Tree;
+  readonly staged: StagedFiles;
+  readonly locks: NameLocks;
+  readonly names: Namespace;
+  readonly directoryTimes: DirectoryTimes;
+  readonly view: AttributeView;
+  readonly space: TempSpace;
+  readonly reading: ReaderSettings;
+  readonly writing: WriteContext;
+  /** tells the driver what the kernel may have cached and is no longer so */
+  readonly onChange: (change: Change) => void;
+}
+
+export function assemble(
+  sources: FilesystemSources,
+  onChange: (change: Change) => void,
+): FilesystemParts {
+  const { store, settings, log, audit = noAudit, clock = systemClock } = sources;
+  const directoryTimes = new DirectoryTimes(clock);
+  const { tempDir, tempLimit, timeoutMs } = settings;
+  const space = new TempSpace(tempDir, tempLimit, timeoutMs, clock);
+  const tree = new Tree(store, {
+    ...{ space, clock, directoryTimes, log },
+    longestListing: settings.longestListing,
+    ttlMs: settings.metadataTtlMs,
+    partSize: settings.partSize,
+    // Times in the metadata are in no listing.
+    needsHead: settings.utimens === 'store',
+    onForeignChange: (path, what) => onChange({ path, what }),
+  });
+  const half = Math.floor(settings.memoryLimit / 2);
+  const reading: ReaderSettings = {
+    partSize: settings.partSize,
+    concurrency: settings.downloadConcurrency,
+    objects: new SharedObjects(new ReadMemory(half, clock)),
+  };
+  const staged = new StagedFiles();
+  const writing: WriteContext = {
+    ...{ store, log, clock, space, reading },
+    memory: new Budget(half),
+    partSize: settings.partSize,
+    get equalParts() {
+      return settings.equalParts === true || store.partRules.equalSizes.holds;
+    },
+    get equalStreams() {
+      return settings.equalParts === true || store.partRules.equalSizes.isSuspected;
+    },
+    minPart: settings.minPart ?? multipartLimits.minPart,
+    uploadConcurrency: settings.uploadConcurrency,
+    contentTypeOf: (path) => (settings.contentType ? contentTypeOf(path) : undefined),
+    onLost: (path) => {
+      tree.distrust(path);
+      onChange({ path, what: 'entry' });
+    },
+    onStored: (path, info) => {
+      tree.recordFile(path, info);
+      staged.reveal(path);
+      onChange({ path, what: 'attributes' });
+    },
+  };
+  const locks = new NameLocks(staged);
+  return {
+    ...{
+      store,
+      settings,
+      log,
+      clock,
+      tree,
+      staged,
+      locks,
+      directoryTimes,
+      space,
+      reading,
+      writing,
+    },
+    audit: new FileAudit(audit, clock),
+    handles: new OpenHandles(),
+    names: new Namespace({ store, log, clock, settings, tree, staged, locks }),
+    view: new AttributeView(settings, clock.dateMs(), directoryTimes),
+    onChange,
+  };
+}
