@@ -10,21 +10,21 @@ import type { DirectoryEntry } from '../tree/listing.js';
 import type { Log } from '../log.js';
 import type { NameLocks } from './name-locks.js';
 import type { RenameFlags } from '../operations.js';
-import { copyMarker, findMarker, lookInto, moveInto, writeMarker } from './markers.js';
-import { isWithin, keyOf, markerOf, movedPath, nameOf, parentOf, rootPath } from '../path.js';
+import { lookInto, writeMarker } from './markers.js';
+import { keepingParent } from './parent-directory.js';
+import { keyOf, markerOf, rootPath } from '../path.js';
 import type { Key, Path } from '../path.js';
-import { DirectoryMove } from './rename-directory.js';
+import { DirectoryRename } from './rename-directory.js';
+import type { DirectoryRenameSettings } from './rename-directory.js';
+import { FileRename } from './rename-file.js';
 import type { StagedFile } from '../write/staged-file.js';
 import type { FormerName, StagedFiles } from '../write/staged-files.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 import type { Tree } from '../tree/tree.js';
 
-export interface NamespaceSettings {
+export interface NamespaceSettings extends DirectoryRenameSettings {
   /** the root is a chroot: names that sshd looks up there are never answered from S3 */
   readonly chroot: boolean;
-  readonly renameDir: 'refuse' | 'recursive';
-  /** this mount, among all that use the bucket, also after a restart */
-  readonly mountId: string;
 }
 
 export interface NamespaceParts {
@@ -52,9 +52,13 @@ const guardedNames = new Set([
 
 export class Namespace {
   readonly #parts: NamespaceParts;
+  readonly #files: FileRename;
+  readonly #directories: DirectoryRename;
 
   constructor(parts: NamespaceParts) {
     this.#parts = parts;
+    this.#files = new FileRename(parts);
+    this.#directories = new DirectoryRename({ ...parts, files: this.#files });
   }
 
   /** Whether a path is answered as absent without asking S3, and never created. */
@@ -106,13 +110,13 @@ export class Namespace {
         if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);
         const { file } = found;
         if (file === undefined || (await tree.lookup(path, signal))?.kind === 'file') {
-          const stays = this.#staysWithout(path);
+          const keepParent = keepingParent(this.#parts, path);
           await store.delete(keyOf(path));
           staged.reveal(path);
           tree.recordAbsent(path);
-          if (!stays) await this.#writeMarker(parentOf(path));
+          await keepParent();
         }
-        if (file !== undefined) await this.#drop(path, file);
+        if (file !== undefined) await staged.discard(path, file);
         return file;
       },
       signal,
@@ -155,10 +159,10 @@ export class Namespace {
     if (staged.hasBelow(path) || !(await lookInto(store, markerOf(path))).isEmpty) {
       throw new FsError('ENOTEMPTY', `${path} is not empty`);
     }
-    const stays = this.#staysWithout(path);
+    const keepParent = keepingParent(this.#parts, path);
     await store.delete(markerOf(path));
     tree.recordNoDirectory(path);
-    if (!stays) await this.#writeMarker(parentOf(path));
+    await keepParent();
   }
 
   /** @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENOSYS, ESTALE; StoreError */
@@ -167,23 +171,22 @@ export class Namespace {
     this.refuseGuarded(to);
     this.refuseLongKey(keyOf(to));
     const { locks } = this.#parts;
-    const change = (): Promise<Found | undefined> => this.#renameFound(from, to, flags, signal);
-    const target = await locks.alone([from, to], change, signal);
-    if (target?.kind === 'file' && target.file !== undefined) {
-      await this.removeObsolete(target.file);
-    }
+    const change = (): Promise<StagedFile | undefined> =>
+      this.#renameFound(from, to, flags, signal);
+    const replaced = await locks.alone([from, to], change, signal);
+    if (replaced !== undefined) await this.removeObsolete(replaced);
   }
 
-  /** @returns what was replaced */
+  /** @returns the file that was being written under the new name */
   async #renameFound(
     from: Path,
     to: Path,
     flags: RenameFlags,
     signal?: AbortSignal,
-  ): Promise<Found | undefined> {
+  ): Promise<StagedFile | undefined> {
     const source = await this.findExisting(from, signal);
     if (source.kind === 'directory') {
-      await this.#renameDirectory(from, to, flags);
+      await this.#directories.run(from, to, flags);
       return undefined;
     }
     const target = await this.find(to, signal);
@@ -192,9 +195,9 @@ export class Namespace {
     }
     if (target?.kind === 'directory') throw new FsError('EISDIR', `${to} is a directory`);
     await (source.file === undefined
-      ? this.#renameStored(from, to, target)
-      : this.#renameStaged(source.file, to, target));
-    return target;
+      ? this.#files.ofStored(from, to, target?.file)
+      : this.#files.ofStaged(source.file, to, target?.file));
+    return target?.file;
   }
 
   /** Once `file` is stored or has ended: removes what its former names still hold in S3. */
@@ -218,10 +221,10 @@ export class Namespace {
       // Others may have stored something there while this waited, or have renamed its directory.
       if (!staged.isObsolete(former) || former.path !== path) return;
       try {
-        const stays = this.#staysWithout(path);
+        const keepParent = keepingParent(this.#parts, path);
         await store.delete(keyOf(path), { ifMatch: etag });
         tree.recordAbsent(path);
-        if (!stays) await this.#writeMarker(parentOf(path));
+        await keepParent();
       } catch (error) {
         if (!isStoreError(error, 'changed')) throw error;
         // Somebody else has replaced it, and theirs stays.
@@ -230,193 +233,5 @@ export class Namespace {
         staged.reveal(path);
       }
     });
-  }
-
-  async #renameStored(from: Path, to: Path, target: Found | undefined): Promise<void> {
-    await this.#parts.store.requireDelete(keyOf(from));
-    const moved = await this.#copyCurrent(from, to);
-    await this.#replaceByCopy(from, to, target, moved);
-  }
-
-  /** The copy exists: what it replaces and what it came from go. */
-  async #replaceByCopy(
-    from: Path,
-    to: Path,
-    target: Found | undefined,
-    { source, copy }: { source: ObjectInfo; copy: ObjectInfo },
-  ): Promise<void> {
-    const { staged, store, tree } = this.#parts;
-    const stays = this.#staysWithout(from, to);
-    const replaced = target?.kind === 'file' ? target.file : undefined;
-    staged.reveal(to);
-    tree.recordFile(to, copy);
-    try {
-      await store.delete(keyOf(from), { ifMatch: source.etag });
-    } catch (error) {
-      // Replaced since the copy, or not ours to remove: both names exist now, and the caller hears of
-      // it. What is being written at the new name has lost nothing yet, and is stored at its close.
-      tree.forget(from);
-      if (replaced?.isDirty === false) await this.#drop(to, replaced);
-      throw error;
-    }
-    if (replaced !== undefined) await this.#drop(to, replaced);
-    tree.recordAbsent(from);
-    if (!stays) await this.#writeMarker(parentOf(from));
-  }
-
-  /**
-   * Copies the object at `from`. What is known of it may be as old as the TTL: where the server says
-   * that it changed since, the version of now is meant, as rename(2) means the file of now.
-   */
-  async #copyCurrent(from: Path, to: Path): Promise<{ source: ObjectInfo; copy: ObjectInfo }> {
-    try {
-      return await this.#copy(await this.#storedAt(from), to);
-    } catch (error) {
-      if (!isStoreError(error, 'changed', 'notFound')) throw error;
-    }
-    this.#parts.tree.distrust(from);
-    return await this.#copy(await this.#storedAt(from), to);
-  }
-
-  async #storedAt(path: Path): Promise<ObjectInfo> {
-    const known = await this.#parts.tree.lookup(path);
-    if (known?.kind === 'file') return known.info;
-    throw new FsError('ENOENT', `${path} does not exist`);
-  }
-
-  async #copy(source: ObjectInfo, to: Path): Promise<{ source: ObjectInfo; copy: ObjectInfo }> {
-    const key = keyOf(to);
-    const { store, clock } = this.#parts;
-    const { etag } = await store.copy(source, key, {
-      storageClass: source.storageClass,
-    });
-    return { source, copy: { ...source, key, etag, mtimeMs: clock.dateMs() } };
-  }
-
-  /**
-   * A file being written changes its name. Where its content builds on the object, that moves with it;
-   * else what S3 has under the old name goes when the new content is stored.
-   */
-  async #renameStaged(file: StagedFile, to: Path, target: Found | undefined): Promise<void> {
-    const { staged, store, tree } = this.#parts;
-    const from = file.path;
-    file.refuseIfBound();
-    const old = await tree.lookup(from);
-    if (old?.kind === 'file') await store.requireDelete(keyOf(from));
-    if (file.base !== undefined && file.needsBase) {
-      const moved = await this.#copy(file.base, to);
-      await this.#replaceByCopy(from, to, target, moved);
-      await file.rename(to, moved.copy);
-      staged.move(from, to, file);
-      return;
-    }
-    await file.rename(to);
-    if (target?.kind === 'file' && target.file !== undefined) await this.#drop(to, target.file);
-    if (old?.kind === 'file') staged.hide(from, file, old.info.etag);
-    staged.move(from, to, file);
-  }
-
-  /** A file being written is unlinked or replaced: it is written in vain from now on. */
-  async #drop(path: Path, file: StagedFile): Promise<void> {
-    await file.discard();
-    this.#parts.staged.detach(path, file);
-  }
-
-  async #renameDirectory(from: Path, to: Path, flags: RenameFlags): Promise<void> {
-    const { staged, store, tree } = this.#parts;
-    if (isWithin(to, from)) throw new FsError('EBUSY', `${to} lies inside ${from}`);
-    const source = await lookInto(store, markerOf(from));
-    const isEmpty = source.isEmpty && !staged.hasBelow(from);
-    if (!isEmpty) await this.#refuseFull(from, to);
-    await store.requireDelete(markerOf(from));
-    if (staged.at(to) !== undefined) throw new FsError('ENOTDIR', `${to} is not a directory`);
-    if (staged.isHidden(to)) await store.delete(keyOf(to));
-    staged.reveal(to);
-    const target = await tree.lookupAnew(to);
-    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
-    if (target !== undefined && flags.noReplace === true) {
-      throw new FsError('EEXIST', `${to} exists`);
-    }
-    if (staged.hasBelow(to)) throw new FsError('ENOTEMPTY', `${to} is not empty`);
-    const stays = this.#staysWithout(from, to);
-    const place = { to, isThere: target !== undefined };
-    if (isEmpty) await this.#moveEmpty(source.marker, from, place);
-    else await this.#moveFull(from, place);
-    tree.recordNoDirectory(from);
-    tree.forget(to);
-    if (isEmpty) tree.recordNewDirectory(to);
-    else tree.recordDirectory(to, source.marker !== undefined);
-    if (!stays) await this.#writeMarker(parentOf(from));
-  }
-
-  /** @throws FsError where a directory that is not empty is not renamed at all */
-  async #refuseFull(from: Path, to: Path): Promise<void> {
-    const { staged, store, settings } = this.#parts;
-    if (settings.renameDir === 'recursive') return;
-    const target = await this.find(to);
-    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
-    const isEmpty =
-      target === undefined ||
-      (!staged.hasBelow(to) && (await lookInto(store, markerOf(to))).isEmpty);
-    if (!isEmpty) throw new FsError('ENOTEMPTY', `${to} is not empty`);
-    throw new FsError('ENOSYS', `${from} is not empty; --rename-dir recursive would copy it`);
-  }
-
-  /** @param target whether something is `isThere` already */
-  async #moveEmpty(
-    marker: ObjectInfo | undefined,
-    from: Path,
-    { to, isThere }: { to: Path; isThere: boolean },
-  ): Promise<void> {
-    const { store } = this.#parts;
-    if (isThere && !(await lookInto(store, markerOf(to))).isEmpty) {
-      throw new FsError('ENOTEMPTY', `${to} is not empty`);
-    }
-    const there = isThere ? await findMarker(store, markerOf(to)) : undefined;
-    if (moveInto(there) !== undefined) {
-      throw new FsError('EEXIST', `${to} is the target of a move that is not finished`);
-    }
-    const condition = there === undefined ? { absent: true as const } : { etag: there.etag };
-    try {
-      await copyMarker(store, marker, markerOf(to), { condition });
-    } catch (error) {
-      if (!isStoreError(error, 'changed')) throw error;
-      throw new FsError('EEXIST', `${to} was made by somebody else`, { cause: error });
-    }
-    await store.delete(markerOf(from));
-  }
-
-  async #moveFull(from: Path, { to, isThere }: { to: Path; isThere: boolean }): Promise<void> {
-    const { staged, store, settings, log } = this.#parts;
-    const { mountId } = settings;
-    const keys = { from: markerOf(from), to: markerOf(to) };
-    const move = new DirectoryMove({ store, ...keys, mountId, log });
-    const files = staged.atOrBelow([from]);
-    for (const file of files) file.refuseIfBound();
-    await move.claim(isThere);
-    // Files being written move on their own, each with the object it builds on.
-    for (const file of files) {
-      await this.#renameStaged(file, movedPath(file.path, from, to), undefined);
-    }
-    staged.moveHidden(from, to);
-    await move.run();
-  }
-
-  /**
-   * Whether the directory of `path` is known to go on existing once `path` is gone. Where nothing is
-   * known a marker is written to be sure: it costs no more than asking.
-   * @param target where `path` goes to, if it is renamed
-   */
-  #staysWithout(path: Path, target?: Path): boolean {
-    const directory = parentOf(path);
-    if (target !== undefined && parentOf(target) === directory) return true;
-    return this.#parts.tree.staysWithout(directory, nameOf(path)) ?? false;
-  }
-
-  /** Keeps a directory in being: one that others have described stays as it is. */
-  async #writeMarker(path: Path): Promise<void> {
-    const { store, tree } = this.#parts;
-    await writeMarker(store, markerOf(path));
-    tree.recordDirectory(path, true);
   }
 }

@@ -1,136 +1,126 @@
 /**
- * Renames a directory that is not empty: every key below it is copied, then every source deleted.
- *
- * Not atomic, and said so in the documentation: until the last copy is there both names show
- * content. Nothing is deleted before all copies exist, so a rename that was cut off can simply be
- * repeated.
- *
- * First of all the target is claimed: its marker is written if there is none, so of two hosts that
- * rename something to one name one hears EEXIST. While the move lasts the marker's metadata names it:
- * what a repeated rename finds in its way is its own only with that record, and a source that is there
- * already is left alone only if it is the same to the byte. Every copy is made under the condition
- * that nothing is at its key.
+ * Renames a directory, for a caller who holds all names in it: an empty one by its marker, a full one
+ * by the copies of directory-move.ts where `--rename-dir` says so; else it is refused.
  */
-import { createHash } from 'node:crypto';
-import { allPages } from '../store.js';
 import { FsError, isStoreError } from '../errors.js';
-import { inParallel } from '../in-parallel.js';
 import type { Log } from '../log.js';
+import type { RenameFlags } from '../operations.js';
+import { isWithin, keyOf, markerOf, movedPath } from '../path.js';
+import type { Path } from '../path.js';
+import type { ObjectInfo } from '../store.js';
+import { DirectoryMove } from './directory-move.js';
 import { copyMarker, findMarker, lookInto, moveInto } from './markers.js';
-import type { Key } from '../path.js';
-import type { ObjectInfo, ObjectStore } from '../store.js';
+import { keepingParent } from './parent-directory.js';
+import type { FileRename, FileRenameParts } from './rename-file.js';
 
-/** Copies and deletes are requests without bytes; this many keep a server busy, not drowned. */
-const concurrency = 16;
-
-export interface DirectoryMoveOptions {
-  readonly store: ObjectStore;
-  /** marker keys of the old and the new directory */
-  readonly from: Key;
-  readonly to: Key;
+export interface DirectoryRenameSettings {
+  readonly renameDir: 'refuse' | 'recursive';
   /** this mount, among all that use the bucket, also after a restart */
   readonly mountId: string;
-  readonly log: Log;
 }
 
-export class DirectoryMove {
-  readonly #options: DirectoryMoveOptions;
-  readonly #record: string;
+export interface DirectoryRenameParts extends FileRenameParts {
+  readonly settings: DirectoryRenameSettings;
+  readonly log: Log;
+  readonly files: FileRename;
+}
 
-  constructor(options: DirectoryMoveOptions) {
-    this.#options = options;
-    const { mountId, from, to } = options;
-    const hash = createHash('sha256').update(JSON.stringify([mountId, from, to]));
-    this.#record = hash.digest('hex');
+/** The new name. */
+interface Target {
+  readonly to: Path;
+  /** whether a directory has it already */
+  readonly isThere: boolean;
+}
+
+export class DirectoryRename {
+  readonly #parts: DirectoryRenameParts;
+
+  constructor(parts: DirectoryRenameParts) {
+    this.#parts = parts;
   }
 
-  /**
-   * Makes the target this move's own, before anything is copied.
-   * @param isThere whether a directory was there a moment ago
-   * @throws FsError ENOTEMPTY, EEXIST where somebody else has just made it; StoreError
-   */
-  async claim(isThere: boolean): Promise<void> {
-    const { store, from, to } = this.#options;
-    const there = isThere ? await findMarker(store, to) : undefined;
-    const move = moveInto(there);
-    if (move === this.#record) return;
-    if (isThere && !(await lookInto(store, to)).isEmpty) throw notEmpty(to);
-    if (move !== undefined) throw new FsError('EEXIST', `/${to} is the target of another move`);
-    const like = (await findMarker(store, from)) ?? there;
+  /** @throws FsError EEXIST, EBUSY, ENOTDIR, ENOTEMPTY, ENOSYS; StoreError */
+  async run(from: Path, to: Path, flags: RenameFlags): Promise<void> {
+    const { staged, store, tree } = this.#parts;
+    if (isWithin(to, from)) throw new FsError('EBUSY', `${to} lies inside ${from}`);
+    const source = await lookInto(store, markerOf(from));
+    const isEmpty = source.isEmpty && !staged.hasBelow(from);
+    if (!isEmpty) await this.#refuseFull(from, to);
+    await store.requireDelete(markerOf(from));
+    const isThere = await this.#isDirectory(to);
+    if (isThere && flags.noReplace === true) throw new FsError('EEXIST', `${to} exists`);
+    if (staged.hasBelow(to)) throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    const keepParent = keepingParent(this.#parts, from, to);
+    if (isEmpty) await this.#moveEmpty(source.marker, from, { to, isThere });
+    else await this.#moveFull(from, { to, isThere });
+    tree.recordNoDirectory(from);
+    tree.forget(to);
+    if (isEmpty) tree.recordNewDirectory(to);
+    else tree.recordDirectory(to, source.marker !== undefined);
+    await keepParent();
+  }
+
+  /** @throws FsError ENOTDIR where a file has the new name; StoreError */
+  async #isDirectory(to: Path): Promise<boolean> {
+    const { staged, store, tree } = this.#parts;
+    if (staged.at(to) !== undefined) throw new FsError('ENOTDIR', `${to} is not a directory`);
+    if (staged.isHidden(to)) await store.delete(keyOf(to));
+    staged.reveal(to);
+    const target = await tree.lookupAnew(to);
+    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
+    return target !== undefined;
+  }
+
+  /** @throws FsError where a directory that is not empty is not renamed at all */
+  async #refuseFull(from: Path, to: Path): Promise<void> {
+    const { staged, store, settings, tree } = this.#parts;
+    if (settings.renameDir === 'recursive') return;
+    if (staged.at(to) !== undefined) throw new FsError('ENOTDIR', `${to} is not a directory`);
+    const target = staged.isHidden(to) ? undefined : await tree.lookup(to);
+    if (target?.kind === 'file') throw new FsError('ENOTDIR', `${to} is not a directory`);
+    const isEmpty =
+      target === undefined ||
+      (!staged.hasBelow(to) && (await lookInto(store, markerOf(to))).isEmpty);
+    if (!isEmpty) throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    throw new FsError('ENOSYS', `${from} is not empty; --rename-dir recursive would copy it`);
+  }
+
+  async #moveEmpty(
+    marker: ObjectInfo | undefined,
+    from: Path,
+    { to, isThere }: Target,
+  ): Promise<void> {
+    const { store } = this.#parts;
+    if (isThere && !(await lookInto(store, markerOf(to))).isEmpty) {
+      throw new FsError('ENOTEMPTY', `${to} is not empty`);
+    }
+    const there = isThere ? await findMarker(store, markerOf(to)) : undefined;
+    if (moveInto(there) !== undefined) {
+      throw new FsError('EEXIST', `${to} is the target of a move that is not finished`);
+    }
     const condition = there === undefined ? { absent: true as const } : { etag: there.etag };
     try {
-      await copyMarker(store, like, to, { condition, move: this.#record });
+      await copyMarker(store, marker, markerOf(to), { condition });
     } catch (error) {
       if (!isStoreError(error, 'changed')) throw error;
-      throw new FsError('EEXIST', `/${to} was made by somebody else`, { cause: error });
+      throw new FsError('EEXIST', `${to} was made by somebody else`, { cause: error });
     }
+    await store.delete(markerOf(from));
   }
 
-  /** Copies, then deletes. @throws StoreError; then the source is complete, or all copies exist */
-  async run(): Promise<void> {
-    const { store, from, to, log } = this.#options;
-    const sources = await listAll(store, from);
-    const copies = new Map((await listAll(store, to)).map((object) => [object.key, object]));
-    const counts = { from, to, objects: sources.length };
-    log.info(counts, 'renaming a directory: copying');
-    let copied = 0;
-    await inParallel(concurrency, sources, async (source) => {
-      if (source.key !== from) await this.#copy(source, copies);
-      copied++;
-      if (copied % 1000 === 0) log.info({ ...counts, copied }, 'renaming a directory: copying');
-    });
-    log.info(counts, 'renaming a directory: deleting the old keys');
-    const others = sources.filter(({ key }) => key !== from);
-    const remove = ({ key, etag }: ObjectInfo): Promise<void> =>
-      store.delete(key, { ifMatch: etag });
-    await inParallel(concurrency, others, remove);
-    const marker = sources.find(({ key }) => key === from);
-    if (marker !== undefined) await remove(marker);
-    await this.#finish(marker !== undefined);
-  }
-
-  async #copy(source: ObjectInfo, copies: ReadonlyMap<Key, ObjectInfo>): Promise<void> {
-    const { store, from, to } = this.#options;
-    const target = (to + source.key.slice(from.length)) as Key;
-    const there = copies.get(target);
-    if (there !== undefined) {
-      if (await this.#isSame(source, there)) return;
-      throw notEmpty(target);
+  async #moveFull(from: Path, { to, isThere }: Target): Promise<void> {
+    const { files: renames, staged, store, settings, log } = this.#parts;
+    const { mountId } = settings;
+    const keys = { from: markerOf(from), to: markerOf(to) };
+    const move = new DirectoryMove({ store, ...keys, mountId, log });
+    const files = staged.atOrBelow([from]);
+    for (const file of files) file.refuseIfBound();
+    await move.claim(isThere);
+    // Files being written move on their own, each with the object it builds on.
+    for (const file of files) {
+      await renames.ofStaged(file, movedPath(file.path, from, to), undefined);
     }
-    const condition = { absent: true } as const;
-    if (target.endsWith('/')) await copyMarker(store, source, target, { condition });
-    else await store.copy(source, target, { storageClass: source.storageClass, condition });
+    staged.moveHidden(from, to);
+    await move.run();
   }
-
-  /** An ETag that is no MD5 of the content differs from one copy to the next; then CRC32s tell. */
-  async #isSame(source: ObjectInfo, copy: ObjectInfo): Promise<boolean> {
-    if (source.size !== copy.size) return false;
-    if (source.etag === copy.etag) return true;
-    const { store } = this.#options;
-    const [one, other] = await Promise.all([store.head(source.key), store.head(copy.key)]);
-    return one.crc32 !== undefined && one.crc32 === other.crc32;
-  }
-
-  /** The record goes, and with it a marker that was written for it alone. */
-  async #finish(hadMarker: boolean): Promise<void> {
-    const { store, to } = this.#options;
-    const marker = await findMarker(store, to);
-    // Somebody else has removed or replaced it meanwhile.
-    if (marker === undefined || moveInto(marker) !== this.#record) return;
-    await (hadMarker
-      ? copyMarker(store, marker, to, { condition: { etag: marker.etag } })
-      : store.delete(to, { ifMatch: marker.etag }));
-  }
-}
-
-function notEmpty(key: Key): FsError {
-  return new FsError('ENOTEMPTY', `/${key} is in the way of a directory that is renamed`);
-}
-
-async function listAll(store: ObjectStore, prefix: Key): Promise<ObjectInfo[]> {
-  const objects: ObjectInfo[] = [];
-  for await (const page of allPages(store, { prefix, oneLevel: false })) {
-    objects.push(...page.objects);
-  }
-  return objects;
 }

@@ -55,6 +55,12 @@ export class StagedFiles {
     if (this.#byPath.get(path) === file) this.#byPath.delete(path);
   }
 
+  /** A file at `path` is unlinked or replaced: it is written in vain from now on. */
+  async discard(path: Path, file: StagedFile): Promise<void> {
+    await file.discard();
+    this.detach(path, file);
+  }
+
   /** `to` means `file` now, unless nobody has it open any more, and `from` no longer does. */
   move(from: Path, to: Path, file: StagedFile): void {
     this.detach(from, file);

@@ -3,7 +3,7 @@ import { GetObjectTaggingCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
 import { silentLog } from '../../lib/log.js';
 import { writeMarker } from '../../lib/filesystem/markers.js';
-import { DirectoryMove } from '../../lib/filesystem/rename-directory.js';
+import { DirectoryMove } from '../../lib/filesystem/directory-move.js';
 import {
   bytes,
   key,
