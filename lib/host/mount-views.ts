@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { systemErrorCode } from '../errors.js';
-import { parseMountInfo } from './mount-table.js';
+import { parseMountInfo, type MountEntry } from './mount-table.js';
 
 /** For people. */
 export function cutOff(mountPoint: string, views: readonly string[]): string {
@@ -32,9 +32,14 @@ export function viewsOf(device: string, mountPoint: string): string[] {
 }
 
 function placesIn(process: string, device: string): string[] {
-  const table = unlessHidden(() => readFileSync(`/proc/${process}/mountinfo`, 'utf8')) ?? '';
-  const entries = parseMountInfo(table).filter((entry) => entry.device === device);
+  const entries = mountsOf(process)?.filter((entry) => entry.device === device) ?? [];
   return entries.map(({ mountPoint }) => mountPoint);
+}
+
+/** The mounts that a process sees; undefined where it is gone or may not be looked into. */
+export function mountsOf(process: string | number): MountEntry[] | undefined {
+  const table = unlessHidden(() => readFileSync(`/proc/${process}/mountinfo`, 'utf8'));
+  return table === undefined ? undefined : parseMountInfo(table);
 }
 
 function unlessHidden<T>(look: () => T): T | undefined {

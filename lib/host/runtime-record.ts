@@ -90,8 +90,10 @@ export class RuntimeRecord {
     return socketPath(this.#path, this.#state);
   }
 
-  /** @throws Error (system error) or Failure where it cannot be written */
+  /** @throws Error (system error) or Failure where it cannot be written, or is another's now */
   update(change: Pick<RuntimeState, 'phase'> & Partial<RuntimeState>): void {
+    const other = this.#successor;
+    if (other !== undefined) throw claimed(other);
     const { notStored } = change;
     const told = notStored === undefined ? {} : { notStored: fittingList(notStored) };
     this.#state = { ...this.#state, ...change, ...told };
@@ -103,7 +105,13 @@ export class RuntimeRecord {
   }
 
   remove(): void {
-    removeFiles(this.#path, this.#state);
+    if (this.#successor === undefined) removeFiles(this.#path, this.#state);
+  }
+
+  /** Who has claimed the mount point since, where a cleaner had taken the record away. */
+  get #successor(): RuntimeState | undefined {
+    const now = readState(this.#path);
+    return sameProcess(this.#state, now) === undefined ? now : undefined;
   }
 }
 

@@ -33,6 +33,7 @@ import { RuntimeRecord } from '../host/runtime-record.js';
 import type { StoreOptions } from '../s3/connection/client.js';
 import { UploadJournal } from '../s3/upload-journal.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';
+import { untilPredecessorEnded } from './predecessor.js';
 import { ServiceManager } from './service-manager.js';
 import { showSource } from '../options/source.js';
 import { StopSignals } from './stop-signals.js';
@@ -111,6 +112,7 @@ async function bringUp(
   const source = showSource(plan.source);
   await observation.openMetrics();
   const mountPoint = await realMountPoint(plan.mountPoint);
+  await stop.unlessStopped(untilPredecessorEnded(mountPoint, log), refusal);
   const record = RuntimeRecord.claim(mountPoint, source, options.runAs);
   undo.push(() => {
     if (!record.tellsOfLoss) record.remove();
@@ -369,7 +371,7 @@ async function release(mount: LiveMount): Promise<void> {
   const { mounted, mountPoint, device, log } = mount;
   const views = device === undefined ? [] : viewsOf(device, mountPoint);
   if (views.length > 0) log.warn({}, cutOff(mountPoint, views));
-  if (isStillMounted(mountPoint)) await takeAway(mount);
+  if (isStillMounted(mount)) await takeAway(mount);
   if (await hasEndedWithin(mounted, goneMs)) return;
   if (views.length === 0) {
     log.warn({}, `${mountPoint} is still to be seen where this process may not look`);
@@ -378,7 +380,8 @@ async function release(mount: LiveMount): Promise<void> {
   await hasEndedWithin(mounted, cutMs);
 }
 
-async function takeAway({ mounted, mountPoint, rights, log }: LiveMount): Promise<void> {
+async function takeAway(mount: LiveMount): Promise<void> {
+  const { mounted, mountPoint, rights, log } = mount;
   try {
     await mounted.unmount({ lazy: false });
     return;
@@ -386,7 +389,7 @@ async function takeAway({ mounted, mountPoint, rights, log }: LiveMount): Promis
     if (isFsError(error, 'EBUSY')) log.info({}, `${mountPoint} is still in use; cutting it off`);
     else log.warn({}, `unmounting ${mountPoint} failed: ${messageOf(error)}; cutting it off`);
   }
-  if (!isStillMounted(mountPoint)) return;
+  if (!isStillMounted(mount)) return;
   await (rights?.cut() ?? detach(mountPoint, { lazy: true, cut: true }));
 }
 
@@ -395,7 +398,8 @@ async function hasEndedWithin({ unmounted }: Mounted, limitMs: number): Promise<
   return await Promise.race([ended, sleep(limitMs, false, { ref: false })]);
 }
 
-function isStillMounted(mountPoint: string): boolean {
+/** This very mount: another may have been made at its place. */
+function isStillMounted({ mountPoint, device }: LiveMount): boolean {
   const entry = findMount(mountPoint);
-  return entry !== undefined && isOurs(entry);
+  return entry !== undefined && isOurs(entry) && entry.device === device;
 }

@@ -52,7 +52,7 @@ export async function runUnmount(
 }
 
 /** SIGTERM, on which a mount stores what is open, unmounts and ends. */
-function askToStop({ state, namedBy }: FoundRecord): void {
+export function askToStop({ state, namedBy }: FoundRecord): void {
   // A second signal would cut short the draining that the first one began.
   if (state.phase === 'draining' || state.phase === 'ended') return;
   try {

@@ -11,6 +11,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bareEnvironment } from '../../host/bare-environment.js';
+import { isDead } from '../../host/mount-point.js';
 import { findMount } from '../../host/mount-table.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
@@ -112,32 +113,39 @@ async function negotiate(session: Session, over: AbortSignal): Promise<void> {
  * stay in their reads as long as the mount lives, and all callers with them. So the connection is cut
  * first, which also leaves the mount point free.
  */
-function cutAtExit(mountPoint: string, helper: RootHelper | undefined): () => void {
+function cutAtExit({ mountPoint, device }: OwnMount, helper: RootHelper | undefined): () => void {
   const cut = (): void => {
     // The helper takes the mount away then.
     if (helper !== undefined) process.kill(process.pid, 'SIGKILL');
     const options = { timeout: 10_000, stdio: 'ignore' as const, env: bareEnvironment };
-    const { status } = spawnSync(
-      'umount',
-      ['-i', '-n', '-c', '-f', '-l', '--', mountPoint],
-      options,
-    );
+    const args = ['-i', '-n', '-c', '-f', '-l', '--', mountPoint];
+    const isThere = findMount(mountPoint)?.device === device;
     // Somebody detached it before (umount -l) and it is still in use: no path leads to the connection
     // any more, and nothing but the end of this process cuts it.
-    if (status !== 0) process.kill(process.pid, 'SIGKILL');
+    if (!isThere || spawnSync('umount', args, options).status !== 0) {
+      process.kill(process.pid, 'SIGKILL');
+    }
   };
   process.once('exit', cut);
   return () => process.off('exit', cut);
 }
 
+/** Another mount may be at its place by the end. */
+interface OwnMount {
+  readonly mountPoint: string;
+  /** of the mount table */
+  readonly device: string | undefined;
+}
+
 /** After the session: a connection that was cut (umount -f) may leave a dead mount behind. */
 async function tidy(
-  mountPoint: string,
-  device: string | undefined,
+  { mountPoint, device }: OwnMount,
   helper: RootHelper | undefined,
 ): Promise<void> {
   const left = findMount(mountPoint);
   if (left?.type !== mountType || left.device !== device) return;
+  // The number of a device that is gone is given to the next one.
+  if (!(await isDead(mountPoint))) return;
   await runUnmount(mountPoint, { lazy: true }, helper);
 }
 
@@ -188,12 +196,12 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
     throw error;
   }
   const served = session.serve();
-  const info = findMount(mountPoint);
-  const raised = await (helper?.raiseReadAhead() ?? raiseReadAhead(info?.device, readAheadKib));
-  const keep = cutAtExit(mountPoint, helper);
+  const device = findMount(mountPoint)?.device;
+  const raised = await (helper?.raiseReadAhead() ?? raiseReadAhead(device, readAheadKib));
+  const keep = cutAtExit({ mountPoint, device }, helper);
   const unmounted = served
     .finally(keep)
-    .then(() => tidy(mountPoint, info?.device, helper))
+    .then(() => tidy({ mountPoint, device }, helper))
     .catch((error: unknown) => log.error({ mountPoint, err: error }, 'the mount did not end well'));
   const limits = ['a shared writable memory mapping is refused (ENODEV)'];
   if (!raised) limits.push('read-ahead stays at 128 KiB: /sys is not writable');

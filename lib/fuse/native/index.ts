@@ -77,11 +77,16 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
   const before = openDevices();
   await start(fuse, mountPoint);
   const descriptor = openDevices().find((each) => !before.includes(each));
+  const device = findMount(mountPoint)?.device;
   const watch = new MountWatch(fuse, mountPoint, descriptor);
+  const isThere = () => device !== undefined && findMount(mountPoint)?.device === device;
   return {
     limits,
     unmounted: watch.ended,
-    unmount: ({ lazy }) => takeDown(mountPoint, watch, lazy),
+    unmount: async ({ lazy }) => {
+      if (isThere()) await takeDown(mountPoint, isThere, lazy);
+      watch.expectEnd();
+    },
   };
 }
 
@@ -230,16 +235,12 @@ function openDevices(): string[] {
 }
 
 /** @throws FsError EBUSY */
-async function takeDown(mountPoint: string, watch: MountWatch, lazy: boolean): Promise<void> {
-  if (findMount(mountPoint) !== undefined) {
-    try {
-      await detach(mountPoint, { lazy });
-    } catch (error) {
-      if (findMount(mountPoint) === undefined) return;
-      throw new FsError('EBUSY', `${mountPoint} is in use`, { cause: error });
-    }
+async function takeDown(mountPoint: string, isThere: () => boolean, lazy: boolean): Promise<void> {
+  try {
+    await detach(mountPoint, { lazy });
+  } catch (error) {
+    if (isThere()) throw new FsError('EBUSY', `${mountPoint} is in use`, { cause: error });
   }
-  watch.expectEnd();
 }
 
 /** Notices that a mount has ended, by whoever's hand. */
