@@ -7,7 +7,14 @@ import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from './failure.js';
 import type { Log } from '../log.js';
 import { probeMount } from './mount-probe.js';
-import { detach, findMount, isAutomount, isOurs, type MountEntry } from './mount-table.js';
+import {
+  detach,
+  findMount,
+  isAutomount,
+  isOurs,
+  soleUserOf,
+  type MountEntry,
+} from './mount-table.js';
 
 /** How long a mount may take to show that it lives. */
 const deadCheckMs = 5000;
@@ -84,8 +91,11 @@ async function checkClosed(mountPoint: string): Promise<void> {
  * what was under way. Anything else comes from one that lives, silence too.
  */
 export async function isDead(mountPoint: string): Promise<boolean> {
+  const entry = findMount(mountPoint);
+  // Anybody else is answered by the kernel alone. Only root can ask for others.
+  const owner = process.geteuid?.() === 0 && entry !== undefined ? soleUserOf(entry) : undefined;
   try {
-    await probeMount({ mountPoint }, deadCheckMs);
+    await probeMount({ mountPoint, owner }, deadCheckMs);
     return false;
   } catch (error) {
     return /endpoint is not connected|connection abort/.test(messageOf(error));

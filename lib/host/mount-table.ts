@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { bareEnvironment } from './bare-environment.js';
 import { systemErrorCode } from '../errors.js';
 import { Failure } from './failure.js';
+import type { UserIds } from './run-as.js';
 
 /** A line of /proc/self/mountinfo (proc(5)). */
 export interface MountEntry {
@@ -72,8 +73,19 @@ export function isAutomount(entry: MountEntry | undefined): boolean {
 
 /** The user that a FUSE mount was made for, from its `user_id` option. */
 export function ownerOf(entry: MountEntry): number | undefined {
-  const option = entry.superOptions.find((each) => each.startsWith('user_id='));
-  return option === undefined ? undefined : Number(option.slice('user_id='.length));
+  return superNumber(entry, 'user_id');
+}
+
+/** Whom alone the kernel lets in, not even root; undefined where it leaves that to the mount. */
+export function soleUserOf(entry: MountEntry): UserIds | undefined {
+  const [uid, gid] = [superNumber(entry, 'user_id'), superNumber(entry, 'group_id')];
+  const isOpen = entry.superOptions.includes('allow_other');
+  return isOpen || uid === undefined || gid === undefined ? undefined : { uid, gid };
+}
+
+function superNumber(entry: MountEntry, name: string): number | undefined {
+  const option = entry.superOptions.find((each) => each.startsWith(`${name}=`));
+  return option === undefined ? undefined : Number(option.slice(name.length + 1));
 }
 
 /**

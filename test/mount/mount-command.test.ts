@@ -217,6 +217,10 @@ void t.test('--private lets in the user of --uid alone', async (t) => {
   await promisify(execFile)('setpriv', [...asDaemon, 'touch', place.path('mine')]);
   t.same(place.endpoint.keys('bucket'), ['mine']);
   await t.rejects(fs.readFile(place.path('mine')), { code: 'EACCES' }, 'root is kept out');
+  const pid = place.pid ?? 0;
+  process.kill(pid, 'SIGKILL');
+  await until(() => hasEnded(pid));
+  t.match(await run(s3jail, mount), { status: 0, stderr: '' }, 'a dead one is taken away');
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
   place.checkGone(t);
 });
