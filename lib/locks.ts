@@ -16,6 +16,11 @@ export class Locks {
   /** the same for the names that are held with all below them */
   readonly #trees = new Map<string, Promise<void>>();
 
+  /** Whether nothing is held or waited for. */
+  get isIdle(): boolean {
+    return this.#tails.size === 0;
+  }
+
   /**
    * Runs `work` while holding all `names`.
    * @param signal gives up the place in the queue; it stops no work that has begun

@@ -139,6 +139,11 @@ export interface Operations {
   ): Promise<readonly Uint8Array[]>;
   /** Takes all of `data`, or rejects. */
   write(handle: HandleId, data: Uint8Array, offset: number, context: RequestContext): Promise<void>;
+  /**
+   * The same at once, for what needs nothing to be waited for.
+   * @returns false where `write` has to be asked, also for what fails
+   */
+  writeNow(handle: HandleId, data: Uint8Array, offset: number): boolean;
   /** close(2) of one descriptor; may come several times per handle (dup), so it is idempotent. */
   flush(handle: HandleId, context: RequestContext): Promise<void>;
   fsync(handle: HandleId, context: RequestContext): Promise<void>;

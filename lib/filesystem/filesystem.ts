@@ -111,6 +111,12 @@ export class Filesystem implements Operations {
     });
   }
 
+  writeNow(handle: HandleId, data: Uint8Array, offset: number): boolean {
+    const open = this.#parts.handles.get(handle);
+    if (open?.kind !== 'staged' || open.flags.access === 'read') return false;
+    return open.file.writeNow(data, open.flags.append === true ? 'end' : offset);
+  }
+
   async flush(handle: HandleId, context: RequestContext): Promise<void> {
     const open = this.#parts.handles.file(handle);
     await this.#answer('flush', pathOf(open), () => this.#commits.flush(open, context));
@@ -210,7 +216,7 @@ export class Filesystem implements Operations {
         .map((file) => ({ path: file.path, size: file.size, sent: file.sentBytes })),
       tempBytes: space.used,
       tempPeak: space.peak,
-      uploadMemory: writing.memory.used,
+      uploadMemory: writing.memory.used + writing.tails.used,
       downloadMemory: reading.objects.memory.used,
       downloadMemoryPeak: reading.objects.memory.peak,
       cachedEntries: tree.cachedEntries,

@@ -55,6 +55,9 @@ export interface FilesystemParts {
   readonly onChange: (change: Change) => void;
 }
 
+/** Of the memory for writing, what the ends of files may take that are being written. */
+const tailsShare = 8;
+
 export function assemble(
   sources: FilesystemSources,
   onChange: (change: Change) => void,
@@ -81,7 +84,8 @@ export function assemble(
   const staged = new StagedFiles();
   const writing: WriteContext = {
     ...{ store, log, clock, space, reading },
-    memory: new Budget(half),
+    memory: new Budget(half - Math.floor(half / tailsShare)),
+    tails: new Budget(Math.floor(half / tailsShare)),
     partSize: settings.partSize,
     get equalParts() {
       return settings.equalParts === true || store.partRules.equalSizes.holds;

@@ -97,10 +97,20 @@ export class Publication {
     this.#stream?.touch(start, end);
   }
 
+  /** Whether `advanceNow` does what `advance` does, once the file is `size` bytes long. */
+  mayAdvanceNow(size: number): boolean {
+    return this.#stream !== undefined || size <= this.#streamStart + this.#area.partSize;
+  }
+
+  /** Sends every further part that is full, if any has been sent. */
+  advanceNow(): void {
+    this.#stream?.advance(this.#content.size, (range) => this.#content.isLocal(range));
+  }
+
   /** Sends every further part that is full. @throws what reading a short base throws */
   async advance(): Promise<void> {
     this.#stream ??= await this.#startStream();
-    this.#stream?.advance(this.#content.size, (range) => this.#content.isLocal(range));
+    this.advanceNow();
   }
 
   /**
@@ -136,10 +146,10 @@ export class Publication {
 
   /** A stream, once the file is a run of new bytes longer than a part, alone or behind its base. */
   async #startStream(): Promise<PartStream | undefined> {
-    const { partSize, minPart, equalStreams } = this.#area;
+    const { partSize, equalStreams } = this.#area;
     const content = this.#content;
     const { baseEnd } = content;
-    const start = baseEnd >= minPart ? baseEnd : 0;
+    const start = this.#streamStart;
     if (content.size <= start + partSize) return undefined;
     // Parts of one size do not begin where a base happens to end: composed at the commit.
     if (start > 0 && equalStreams) return undefined;
@@ -153,6 +163,12 @@ export class Publication {
     }
     if (!content.isLocal({ start, end: start + partSize })) return undefined;
     return this.#newStream(start);
+  }
+
+  /** Where its first part would begin: a base that is too short to be a part is in it. */
+  get #streamStart(): number {
+    const { baseEnd } = this.#content;
+    return baseEnd >= this.#area.minPart ? baseEnd : 0;
   }
 
   #newStream(start: number): PartStream {

@@ -1,8 +1,11 @@
 /**
  * The bytes of a staged file: an overlay on the object it began from.
  *
- * A byte comes, in this order, from: the spool, if its offset is in `#local`; the base object, if it
- * lies below `#baseEnd`; else it is zero. `#changed` holds every offset whose byte may differ from
+ * A byte comes, in this order, from: the tail, if its offset is there; the spool, if it is in `#local`;
+ * the base object, if it lies below `#baseEnd`; else it is zero. The tail is the end of the file, and
+ * `#local` has it too; what is to follow it elsewhere than in memory goes to the spool behind it, so
+ * `#spill` comes before every other change. Reads run beside it: the tail is cleared in the turn of the
+ * event loop in which the spool has its bytes. `#changed` holds every offset whose byte may differ from
  * the base; outside it, and below `#baseEnd`, the base has the byte. The base is read under its ETag
  * only, and every byte of the spool is compared with the checksum of what was written.
  */
@@ -13,8 +16,14 @@ import type { Path } from '../path.js';
 import { RangeSet } from './range-set.js';
 import { Reader } from '../read/reader.js';
 import { Spool } from './spool.js';
+import { Tail, tailBytes } from './tail.js';
 import type { WriteContext } from './write-context.js';
 import type { ByteRange, ObjectInfo, Source } from '../store.js';
+
+const nowhere = { start: Infinity, end: Infinity };
+
+/** A longer write is worth a write to the temp file of its own. */
+const appendMax = tailBytes.most / 4;
 
 /** Bytes of a range, ready to send. */
 export interface LoadedRange {
@@ -26,6 +35,7 @@ export class StagedContent {
   readonly #area: WriteContext;
   readonly #path: () => Path;
   readonly #spool: Spool;
+  readonly #tail: Tail;
   readonly #local = new RangeSet();
   readonly #changed = new RangeSet();
   /** sent to S3 in parts and given back to the disk */
@@ -40,6 +50,7 @@ export class StagedContent {
     this.#area = area;
     this.#path = path;
     this.#spool = new Spool(area.space);
+    this.#tail = new Tail(area.tails);
     this.#base = base;
     this.#baseEnd = base?.size ?? 0;
     this.#size = this.#baseEnd;
@@ -67,16 +78,43 @@ export class StagedContent {
 
   /** @throws FsError ENOSPC, or the disk's own error */
   async write(data: Uint8Array, start: number): Promise<void> {
-    const end = start + data.length;
+    await this.#spill();
+    if (this.append(data, start)) return;
     await this.#spool.write(start, data);
+    this.#noteWritten(start, start + data.length);
+  }
+
+  /**
+   * Takes bytes at the end of the file without waiting for anything. For who holds the file.
+   * @returns false where they have to be written
+   */
+  append(data: Uint8Array, start: number): boolean {
+    if (start !== this.#size || data.length > appendMax || !this.#tail.append(data, start)) {
+      return false;
+    }
+    this.#noteWritten(start, start + data.length);
+    return true;
+  }
+
+  #noteWritten(start: number, end: number): void {
     this.#local.add(start, end);
     this.#released.remove(start, end);
     this.#changed.add(Math.min(start, this.#size), end);
     this.#size = Math.max(this.#size, end);
   }
 
+  /** Moves what is in memory to the temp file. @throws as write */
+  async #spill(): Promise<void> {
+    const { range } = this.#tail;
+    if (range === undefined) return;
+    await this.#spool.write(range.start, this.#tail.bytes);
+    this.#tail.clear();
+  }
+
   /** Cuts or grows; a grown part reads as zeros. */
   async truncate(size: number): Promise<void> {
+    this.#tail.cut(size);
+    await this.#spill();
     const before = this.#size;
     this.#size = size;
     if (size < before) {
@@ -134,9 +172,26 @@ export class StagedContent {
     for (const { start, end, inside } of this.#local.split(offset, offset + into.length)) {
       const part = into.subarray(start - offset, end - offset);
       const partSum = inside
-        ? await this.#spool.read(part, start, compare)
+        ? await this.#fillLocal(part, start, compare)
         : await this.#fillUnstaged(part, start, signal);
       sum = combineCrc32(sum, partSum, part.length);
+    }
+    return sum;
+  }
+
+  async #fillLocal(into: Uint8Array, offset: number, compare: boolean): Promise<number> {
+    let sum = 0;
+    for (let done = 0; done < into.length;) {
+      const at = offset + done;
+      // Looked at anew for each part: it may have gone to the spool meanwhile.
+      const { start, end } = this.#tail.range ?? nowhere;
+      const isInTail = at >= start && at < end;
+      const until = isInTail ? end : at < start ? start : Infinity;
+      const part = into.subarray(done, Math.min(into.length, until - offset));
+      if (isInTail) part.set(this.#tail.bytes.subarray(at - start, at - start + part.length));
+      const partSum = isInTail ? crc32(part) : await this.#spool.read(part, at, compare);
+      sum = combineCrc32(sum, partSum, part.length);
+      done += part.length;
     }
     return sum;
   }
@@ -214,13 +269,20 @@ export class StagedContent {
 
   dispose(): void {
     this.#spool.dispose();
+    this.#tail.dispose();
     this.#local.clear();
     this.#closeReader();
   }
 
   #releaseWithin(start: number, end: number): ByteRange[] {
     const ranges = this.#spool.release(start, end);
-    for (const gone of ranges) this.#local.remove(gone.start, gone.end);
+    for (const gone of ranges) {
+      this.#local.remove(gone.start, gone.end);
+      const { range } = this.#tail;
+      if (range !== undefined && range.start >= gone.start && range.end <= gone.end) {
+        this.#tail.clear();
+      }
+    }
     return ranges;
   }
 

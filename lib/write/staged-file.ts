@@ -157,6 +157,21 @@ export class StagedFile implements SpaceHolder {
     });
   }
 
+  /**
+   * The same, without waiting for anything, for what comes at the end of the file while nobody holds it.
+   * @returns false where it has to be waited for, or fails: nothing has happened then
+   */
+  writeNow(data: Uint8Array, offset: number | 'end'): boolean {
+    const start = this.size;
+    const end = start + data.length;
+    if (!this.#queue.isIdle || (this.#state !== 'dirty' && this.#state !== 'clean')) return false;
+    if ((offset !== 'end' && offset !== start) || end > this.#sizeMax) return false;
+    if (!this.#publication.mayAdvanceNow(end) || !this.#content.append(data, start)) return false;
+    this.#noteChange(start, end);
+    this.#publication.advanceNow();
+    return true;
+  }
+
   /** Bytes of [offset, offset + length) as far as the file reaches. */
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array[]> {
     return await this.#content.read(offset, length, signal);
@@ -262,11 +277,14 @@ export class StagedFile implements SpaceHolder {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  get #sizeMax(): number {
+    const { equalStreams, partSize } = this.#area;
+    return equalStreams ? partSize * multipartLimits.maxParts : maxFileSize;
+  }
+
   #refuseIfTooLarge(size: number): void {
-    const { equalStreams: equalParts, partSize } = this.#area;
-    const most = equalParts ? partSize * multipartLimits.maxParts : maxFileSize;
-    if (size <= most) return;
-    const cure = equalParts ? ' in parts of this size; raise --part-size' : '';
+    if (size <= this.#sizeMax) return;
+    const cure = this.#area.equalStreams ? ' in parts of this size; raise --part-size' : '';
     throw new FsError('EFBIG', `${this.#path} would be larger than S3 can store${cure}`);
   }
 

@@ -12,6 +12,8 @@ export interface WriteContext {
   readonly space: TempSpace;
   /** bytes of bodies in memory */
   readonly memory: Budget;
+  /** bytes of files' ends in memory, beside those */
+  readonly tails: Budget;
   readonly reading: ReaderSettings;
   readonly partSize: number;
   /** by option, or because the endpoint was found to want them */

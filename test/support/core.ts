@@ -151,7 +151,9 @@ export class Program {
   }
 
   async write(handle: HandleId, data: Uint8Array | string, offset = 0): Promise<void> {
-    await this.#fs.write(handle, Buffer.from(data), offset);
+    const bytes = Buffer.from(data);
+    // As the kernel driver does.
+    if (!this.#fs.writeNow(handle, bytes, offset)) await this.#fs.write(handle, bytes, offset);
   }
 
   /** close(2): flush, then the last reference goes; a failed flush releases too. */

@@ -160,6 +160,11 @@ export class MemoryOperations implements Operations {
     return [copyOf(item.bytes, offset, middle), copyOf(item.bytes, middle, end)];
   }
 
+  /** Each write is recorded and may be told to fail. */
+  writeNow(): boolean {
+    return false;
+  }
+
   async write(
     handle: HandleId,
     data: Uint8Array,

@@ -194,12 +194,14 @@ export function decodeRead(body: Buffer): { handle: number; offset: number; size
  * fuse_write_in; `data` is a view of the request's own bytes. O_DSYNC, a bit of O_SYNC too, is among the
  * flags of an open(2) with either, and of a pwritev2(2) with RWF_DSYNC or RWF_SYNC (fuse_write_flags).
  */
-export function decodeWrite(body: Buffer): {
-  handle: number;
-  offset: number;
-  data: Buffer;
-  isSynchronous: boolean;
-} {
+export interface WriteRequest {
+  readonly handle: number;
+  readonly offset: number;
+  readonly data: Buffer;
+  readonly isSynchronous: boolean;
+}
+
+export function decodeWrite(body: Buffer): WriteRequest {
   need(body, 40);
   const size = body.readUInt32LE(16);
   if (body.length !== 40 + size) {

@@ -23,6 +23,7 @@ import { closerState } from './process-state.js';
 import { fopen } from './protocol.js';
 import { createReply, emptyReply, openReply, writeReply } from './replies.js';
 import { decodeCreate, decodeHandle, decodeOpen, decodeRead, decodeWrite } from './requests.js';
+import type { WriteRequest } from './requests.js';
 import { attributesThrough } from './serve-attributes.js';
 
 function canWrite(flags: OpenFlags): boolean {
@@ -155,11 +156,21 @@ export async function read(state: MountState, call: Call): Promise<Reply> {
 }
 
 /**
- * The data stays in the request's buffer, which the session keeps until this settles. With O_SYNC or
- * O_DSYNC that is once S3 has it.
+ * Of an upload nearly all writes are answered at once, in the turn of the event loop that read them. The
+ * data of the others stays in the request's buffer, which the session keeps until this settles. With
+ * O_SYNC or O_DSYNC that is once S3 has it.
  */
-export async function write(state: MountState, call: Call): Promise<Reply> {
-  const { handle, offset, data, isSynchronous } = decodeWrite(call.body);
+export function write(state: MountState, call: Call): Reply | Promise<Reply> {
+  const ask = decodeWrite(call.body);
+  const { handle, offset, data, isSynchronous } = ask;
+  if (!isSynchronous && state.operations.writeNow(handle, data, offset)) {
+    return { pieces: [writeReply(data.length)] };
+  }
+  return writeAndWait(state, call, ask);
+}
+
+async function writeAndWait(state: MountState, call: Call, ask: WriteRequest): Promise<Reply> {
+  const { handle, offset, data, isSynchronous } = ask;
   const file = fileOf(state, handle);
   await state.operations.write(handle, data, offset, call.context);
   if (isSynchronous) await sync(state, file, call.context);
