@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { FsError } from '../../lib/errors.js';
 import type { HandleId } from '../../lib/operations.js';
+import '../support/no-jitter.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { Fault, ProxyAction } from '../support/faults.js';

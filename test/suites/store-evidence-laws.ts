@@ -2,6 +2,10 @@
  * Laws of evidence: an answer that is not S3's is no success, whatever its status and however well it
  * is formed; what it is about stays as it was. And where S3 itself answers, its answer is proof
  * enough, so that nobody has to ask.
+ *
+ * Which answers are believed is the client's matter; what it does about one that is not believed is
+ * asked of the server. So a real one is tried with one answer of each kind: without evidence, with
+ * some that is too weak, and with what looks like its own.
  */
 import type { Test } from 'tap';
 import { StoreError, isStoreError } from '../../lib/errors.js';
@@ -67,11 +71,15 @@ const writes: readonly Write[] = [
 ];
 
 export async function evidenceLaws(t: Test, setup: LawSetup): Promise<void> {
-  for (const [what, answer] of Object.entries(foreignAnswers)) {
+  const ofEachKind = ['a page in HTML', 'a status of 204', "the request's checksum"];
+  const answers = Object.entries(foreignAnswers).filter(
+    ([what]) => setup.isClientTried || ofEachKind.includes(what),
+  );
+  for (const [what, answer] of answers) {
     await t.test(`${what} is no success`, (t) => noSuccess(t, setup, answer));
   }
   await t.test('a part that was copied by nobody', (t) => copiedParts(t, setup));
-  await t.test('an upload that nobody ended stays on record', (t) => onRecord(t, setup));
+  await t.test('an upload that nobody ended stays on record', (t) => onRecord(t, setup, answers));
   await t.test('a DELETE that was done is one, whatever its status', (t) => otherStatus(t, setup));
   await t.test('what is said once by somebody else is asked again', (t) => saidOnce(t, setup));
   await t.test('an answer that tells nothing is settled', (t) => tellsNothing(t, setup));
@@ -121,8 +129,12 @@ async function copiedParts(t: Test, setup: LawSetup): Promise<void> {
   await store.abortUpload(upload);
 }
 
-async function onRecord(t: Test, setup: LawSetup): Promise<void> {
-  for (const [what, answer] of Object.entries(foreignAnswers)) {
+async function onRecord(
+  t: Test,
+  setup: LawSetup,
+  answers: readonly (readonly [string, ForeignAnswer])[],
+): Promise<void> {
+  for (const [what, answer] of answers) {
     if (answer({}).status === 204) continue;
     const open = new Set<string>();
     const uploadRecord = {

@@ -1,6 +1,7 @@
 /** What the store's laws have in common: the setting of a case, and content to store and read. */
 import { randomBytes } from 'node:crypto';
 import type { Test } from 'tap';
+import '../support/no-jitter.js';
 import { isStoreError } from '../../lib/errors.js';
 import type { StoreErrorDetail, StoreErrorKind } from '../../lib/errors.js';
 import type { LogFields } from '../../lib/log.js';
@@ -24,6 +25,11 @@ export interface LawSetup {
   readonly bucket: Bucket;
   readonly proxy: FaultProxy;
   readonly deviations: Deviations;
+  /**
+   * whether to try the client's part too: faults that no server ever hears of. Once is enough, on the
+   * embedded endpoint; each further server is asked what depends on its answers.
+   */
+  readonly isClientTried: boolean;
   /** a store below a prefix of its own, through the proxy, closed with the test */
   makeStore(t: Test, options?: Partial<StoreOptions>): LawStore;
 }

@@ -56,6 +56,7 @@ async function makeSetup(t: Test, server: TestServer, deviations: Deviations): P
     bucket: server.bucket,
     proxy,
     deviations,
+    isClientTried: server.name === 'embedded',
     makeStore: (test, options) => makeStore(test, { server, proxy }, options),
   };
 }

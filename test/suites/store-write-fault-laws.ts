@@ -1,6 +1,9 @@
 /**
  * Laws of writing when connections break and answers get lost: a write that succeeded is told as
  * success, one that did not has left nothing, and a conflict is only told where there is one.
+ *
+ * On real servers, only faults behind their answers: what one says to a request that it has answered
+ * before differs from server to server. A request that never got there is the client's matter alone.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
@@ -11,15 +14,19 @@ import type { Fault, ProxyAction } from '../support/faults.js';
 const lost: Fault = { kind: 'reset-after' };
 const large = pattern(11 * mebibyte);
 
-/** Faults that a retry gets over, for every request of a write. */
-const passing: readonly Fault[] = [
+/** Faults that a retry gets over, for every request of a write: where the server has done it … */
+const answered: readonly Fault[] = [{ kind: 'reset-after' }, { kind: 'truncate', afterBytes: 0 }];
+/** … and those that are the client's to get over. To the server no answer is as good as a lost one. */
+const unanswered: readonly Fault[] = [
   { kind: 'reset-before' },
-  { kind: 'reset-after' },
   { kind: 'no-answer' },
   { kind: 'status', status: 500, code: 'InternalError' },
   { kind: 'status', status: 503, code: 'SlowDown' },
-  { kind: 'truncate', afterBytes: 0 },
 ];
+
+function passingOn({ isClientTried }: LawSetup): readonly Fault[] {
+  return isClientTried ? [...answered, ...unanswered] : answered;
+}
 
 /**
  * What servers say of a body that does not match its sum: S3 and most, Garage, and MinIO and versitygw,
@@ -39,10 +46,11 @@ export async function writeFaultLaws(t: Test, setup: LawSetup): Promise<void> {
   await setup.bucket.abortUploads();
   await t.test('lost answers', (t) => lostAnswers(t, setup));
   await t.test('faults that stay', (t) => lastingFaults(t, setup));
+  if (setup.isClientTried) await t.test('what no server hears of', (t) => unheard(t, setup));
 }
 
 async function passingFaults(t: Test, setup: LawSetup): Promise<void> {
-  for (const fault of passing) {
+  for (const fault of passingOn(setup)) {
     const name = 'status' in fault ? String(fault.status) : fault.kind;
     for (const action of [
       'CreateMultipartUpload',
@@ -142,7 +150,7 @@ async function passingFaults(t: Test, setup: LawSetup): Promise<void> {
 async function streamedParts(t: Test, setup: LawSetup): Promise<void> {
   const content = large.subarray(0, 3 * mebibyte + 1);
   const faults: readonly Fault[] = [
-    ...passing.filter(({ kind }) => kind !== 'no-answer'),
+    ...passingOn(setup).filter(({ kind }) => kind !== 'no-answer'),
     { kind: 'flip-request', at: 2 * mebibyte },
   ];
   for (const fault of faults) {
@@ -261,13 +269,6 @@ async function lastingFaults(t: Test, setup: LawSetup): Promise<void> {
     await fails(t, store.head(key('y')), { kind: 'notFound' });
   });
 
-  await t.test('a server that stays too busy', async (t) => {
-    const { store } = setup.makeStore(t, { maxAttempts: 2 });
-    const fault = { kind: 'status', status: 503, code: 'SlowDown' } as const;
-    setup.proxy.inject({ action: 'PutObject', count: 9, fault });
-    await fails(t, store.put(key('x'), bytes('x')), { kind: 'throttled', status: 503 });
-  });
-
   for (const action of ['UploadPart', 'CompleteMultipartUpload'] as const) {
     for (const [kind, fault] of [
       ['denied', { kind: 'status', status: 403, code: 'AccessDenied' }],
@@ -299,17 +300,6 @@ async function lastingFaults(t: Test, setup: LawSetup): Promise<void> {
     await fails(t, store.head(key('x')), { kind: 'notFound' });
   });
 
-  await t.test('what could not be aborted is, once the server is back', async (t) => {
-    const { store } = setup.makeStore(t, { maxAttempts: 2 });
-    const upload = await store.createUpload(key('x'));
-    await store.uploadPart(upload, 1, [pattern(1000)]);
-    await setup.proxy.down();
-    await fails(t, store.abortUpload(upload), { kind: 'unavailable' });
-    await setup.proxy.up();
-    t.equal((await setup.bucket.uploads()).length, 1);
-    while ((await setup.bucket.uploads()).length > 0) await sleep(200);
-  });
-
   await t.test('a copy by parts that fails leaves nothing', async (t) => {
     const { store } = setup.makeStore(t, { maxAttempts: 2 });
     const { etag } = await store.upload(key('x'), sourceOf(large));
@@ -319,6 +309,15 @@ async function lastingFaults(t: Test, setup: LawSetup): Promise<void> {
     await fails(t, store.copy(source, key('y')), { kind: 'denied' });
     t.strictSame(await setup.bucket.uploads(), []);
     await fails(t, store.head(key('y')), { kind: 'notFound' });
+  });
+}
+
+async function unheard(t: Test, setup: LawSetup): Promise<void> {
+  await t.test('a server that stays too busy', async (t) => {
+    const { store } = setup.makeStore(t, { maxAttempts: 2 });
+    const fault = { kind: 'status', status: 503, code: 'SlowDown' } as const;
+    setup.proxy.inject({ action: 'PutObject', count: 9, fault });
+    await fails(t, store.put(key('x'), bytes('x')), { kind: 'throttled', status: 503 });
   });
 
   await t.test('a refusal by code is final at once', async (t) => {
@@ -340,5 +339,16 @@ async function lastingFaults(t: Test, setup: LawSetup): Promise<void> {
       t.equal(setup.proxy.counts().PutObject, kind === 'unsupported' ? 2 : 1, code);
       setup.proxy.clear();
     }
+  });
+
+  await t.test('what could not be aborted is, once the server is back', async (t) => {
+    const { store } = setup.makeStore(t, { maxAttempts: 2 });
+    const upload = await store.createUpload(key('x'));
+    await store.uploadPart(upload, 1, [pattern(1000)]);
+    await setup.proxy.down();
+    await fails(t, store.abortUpload(upload), { kind: 'unavailable' });
+    await setup.proxy.up();
+    t.equal((await setup.bucket.uploads()).length, 1);
+    while ((await setup.bucket.uploads()).length > 0) await sleep(200);
   });
 }

@@ -260,7 +260,7 @@ class Interceptor implements FaultProxy {
     if (latencyMs > 0) await sleep(latencyMs);
     await this.#passGate(exchange, 'request');
     if (breaking?.kind === 'pieces') await answerInPieces(exchange, breaking);
-    else if (breaking?.kind === 'reset-before') exchange.request.socket.resetAndDestroy();
+    else if (breaking?.kind === 'reset-before') reset(exchange);
     else if (breaking?.kind === 'status' || breaking?.kind === 'error-in-200') {
       await this.#answerItself(exchange, breaking);
     } else if (breaking?.kind === 'foreign') await this.#answerForeign(exchange, breaking);
@@ -345,7 +345,7 @@ class Interceptor implements FaultProxy {
       answer.resume();
       await once(answer, 'end');
       if (fault.kind === 'no-answer') await stall(exchange);
-      request.socket.resetAndDestroy();
+      reset(exchange);
       return;
     }
     await this.#passGate(exchange, 'answer');
@@ -375,6 +375,15 @@ class Interceptor implements FaultProxy {
       response,
     );
   }
+}
+
+/**
+ * A connection that is being ended already can only be cut: libuv resets none with a shutdown pending,
+ * and Node then waits for its handle at the end of the process, busily and for ever.
+ */
+function reset({ request: { socket } }: Exchange): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 async function answerInPieces(
