@@ -27,12 +27,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import type {
   CompleteMultipartUploadCommandOutput,
   PutObjectCommandOutput,
-  S3Client,
 } from '@aws-sdk/client-s3';
 
 import { StoreError } from '../errors.js';
 import type { Key } from '../path.js';
 import type { ETag, UploadedPart } from '../store.js';
+import type { AnswerStep } from './connection/steps.js';
 import { entityTag, md5OfTag } from './object-info.js';
 import { base64Crc32 } from './stored-checksum.js';
 
@@ -146,18 +146,13 @@ export function multipartTag(parts: readonly Pick<UploadedPart, 'etag'>[]): ETag
   return `"${hash.digest('hex')}-${parts.length}"` as ETag;
 }
 
-/** Makes a client refuse answers that do not have the form of their action's. */
-export function refuseForeignAnswers(client: S3Client): void {
-  client.middlewareStack.add(
-    (next, context) => async (args) => {
-      const result = await next(args);
-      const answer = result.response as RawAnswer;
-      if (answer.statusCode < 300) checkForm(answer, context['commandName']);
-      return result;
-    },
-    { name: 's3jailForm', step: 'deserialize', priority: 'low' },
-  );
-}
+/** Refuses answers that do not have the form of their action's. */
+export const refuseForeignAnswers: AnswerStep = (next, context) => async (args) => {
+  const result = await next(args);
+  const answer = result.response as RawAnswer;
+  if (answer.statusCode < 300) checkForm(answer, context['commandName']);
+  return result;
+};
 
 function checkForm(answer: RawAnswer, command: unknown): void {
   const returned = requestHeaders.find((name) => name in answer.headers);

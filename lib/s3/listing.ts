@@ -15,7 +15,8 @@ import type {
 } from '@aws-sdk/client-s3';
 
 import { Limitation } from '../limitation.js';
-import type { Connection, SendCommand } from './connection/connection.js';
+import type { SendCommand } from './connection/commands.js';
+import type { Connection } from './connection/connection.js';
 import { sortsAfter } from '../path.js';
 import { decodedName } from './object-info.js';
 import { toStoreError } from './connection/s3-errors.js';

@@ -201,7 +201,7 @@ function infoOfEntry(key: Key, entry: _Object): ObjectInfo | undefined {
 
 /** Form encoding, as S3 has it in listings: a space is a plus. Undefined where it is no UTF-8. */
 export function decodedName(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined;
+  if (text === undefined || !/[%+]/.test(text)) return text;
   try {
     return decodeURIComponent(text.replaceAll('+', '%20'));
   } catch (error) {

@@ -43,7 +43,7 @@ import type { StoreOptions } from './connection/client.js';
 import { ConditionalWrites, conditionFailed, conditionalActions } from './conditional-writes.js';
 import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection/connection.js';
-import type { StoreCounters } from './connection/connection.js';
+import type { StoreCounters } from './connection/traffic.js';
 import { Copier } from './copy-object.js';
 import { DeleteRight } from './delete-right.js';
 import { Descriptions } from './description.js';

@@ -65,16 +65,16 @@ export async function verifyCredentials(connection: Connection): Promise<void> {
 }
 
 async function listOnce(connection: Connection, listings: Listings): Promise<unknown> {
-  const client = connection.impatient(tryMs, tries);
+  const sender = connection.impatient(tryMs, tries);
   const query = { ...connection.bucketInput, Prefix: connection.options.prefix, MaxKeys: 1 };
   try {
     const abortSignal = AbortSignal.timeout(patienceMs);
-    mustBeListing(await listings.page(query, (command) => client.send(command, { abortSignal })));
+    mustBeListing(await listings.page(query, (command) => sender.send(command, { abortSignal })));
     return undefined;
   } catch (error) {
     return error ?? new Error('no reason given');
   } finally {
-    client.destroy();
+    sender.destroy();
   }
 }
 

@@ -30,8 +30,8 @@ export interface AnsweredRequest {
  */
 export async function takeBody(answer: HttpResponse, request: AnsweredRequest): Promise<void> {
   const body: unknown = answer.body;
-  // The answer to a HEAD has no body, and whoever made it may need its end for the connection alone.
-  if (!(body instanceof Readable) || request.method === 'HEAD') return;
+  // Also of a HEAD, which has none: its connection is free once the end was read.
+  if (!(body instanceof Readable)) return;
   const { statusCode } = answer;
   const isError = statusCode >= 300;
   try {

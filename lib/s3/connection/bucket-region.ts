@@ -10,11 +10,10 @@
  * time tries the other region, and the rest wait for what comes of it. Redirects to other hosts are
  * not followed: they come from login pages as often as from S3.
  */
-import type { S3Client } from '@aws-sdk/client-s3';
-
 import { unlessAborted } from '../../abort.js';
 import type { Log } from '../../log.js';
 import { errorFacts, isElsewhere, kindOf } from './s3-errors.js';
+import type { Sender } from './sender.js';
 
 /** Region that AWS takes requests for buckets of any region in, if only to say which it is. */
 export const fallbackRegion = 'us-east-1';
@@ -25,7 +24,7 @@ export interface RegionParts {
   /** by environment or profile */
   readonly defaultRegion: () => Promise<string | undefined>;
   /** for the usual region if none is given */
-  readonly clientOf: (region?: string) => S3Client;
+  readonly senderOf: (region?: string) => Sender;
   readonly log: Log;
 }
 
@@ -59,13 +58,13 @@ export class BucketRegion {
 
   /** Sends a request, and once more where the bucket is said to be. @throws what `send` throws */
   async follow<Output>(
-    send: (client: S3Client) => Promise<Output>,
+    send: (sender: Sender) => Promise<Output>,
     signal: AbortSignal | undefined,
   ): Promise<Output> {
-    const { clientOf } = this.#parts;
+    const { senderOf } = this.#parts;
     const used = await this.get();
     try {
-      return await send(clientOf());
+      return await send(senderOf());
     } catch (error) {
       const told = this.#otherRegion(error, used);
       if (told === undefined) throw error;
@@ -73,7 +72,7 @@ export class BucketRegion {
         if (this.#trial === undefined) return await this.#try(told, send, error);
         if (!(await unlessAborted(this.#trial, signal))) throw error;
       }
-      return await send(clientOf());
+      return await send(senderOf());
     }
   }
 
@@ -89,14 +88,14 @@ export class BucketRegion {
 
   async #try<Output>(
     region: string,
-    send: (client: S3Client) => Promise<Output>,
+    send: (sender: Sender) => Promise<Output>,
     redirect: unknown,
   ): Promise<Output> {
     let end: (isThere: boolean) => void = () => undefined;
     this.#trial = new Promise((resolve) => (end = resolve));
     let isThere = false;
     try {
-      const output = await send(this.#parts.clientOf(region));
+      const output = await send(this.#parts.senderOf(region));
       isThere = true;
       return output;
     } catch (error) {

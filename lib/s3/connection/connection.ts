@@ -1,20 +1,13 @@
 /**
- * One bucket at one endpoint: sends commands, counts what goes over the wire, and turns failures
- * into StoreErrors. Nothing else in the store talks to the SDK's client.
- *
- * Counting sits below the retries, so that a request sent twice counts twice.
+ * One bucket at one endpoint: sends commands and turns failures into StoreErrors. Nothing else in the
+ * store talks to the SDK's client.
  */
 import { setMaxListeners } from 'node:events';
 
-import type {
-  S3Client,
-  S3ClientResolvedConfig,
-  ServiceInputTypes,
-  ServiceOutputTypes,
-} from '@aws-sdk/client-s3';
-import type { Command, FinalizeRequestMiddleware, HttpRequest } from '@smithy/types';
+import type { S3Client, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3';
+import type { HttpRequest } from '@smithy/types';
 
-import { systemClock, type Clock } from '../../clock.js';
+import { systemClock } from '../../clock.js';
 import { isStoreError } from '../../errors.js';
 import type { StoreError } from '../../errors.js';
 import { Limitation } from '../../limitation.js';
@@ -33,28 +26,20 @@ import type { StoreOptions } from './client.js';
 import { credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
 import { refuseForeignAnswers } from '../evidence.js';
-import { HttpHandler, uploadTimeoutMs } from './http.js';
+import type { AnyCommand } from './commands.js';
+import { HttpHandler, askFirst, uploadTimeoutMs } from './http.js';
 import { ReadChecksums } from './read-checksums.js';
 import { Resending } from './resending.js';
 import { markDamage } from './retry.js';
-import type { NotedRetry } from './retry.js';
 import { RetryBudget } from './retry-budget.js';
-import { answerDateMs, errorFacts, isSilence, toStoreError } from './s3-errors.js';
+import { Sender } from './sender.js';
+import { errorFacts, toStoreError } from './s3-errors.js';
 import { SigningTime } from './signing-time.js';
+import type { CallStep } from './steps.js';
 import { StoredEncoding } from './stored-encoding.js';
+import { Traffic, commandName } from './traffic.js';
+import type { StoreCounters } from './traffic.js';
 import { TransferRate } from './transfer-rate.js';
-
-/** What went over the wire since the start. */
-export interface StoreCounters {
-  /** requests sent for each S3 action, retries included */
-  readonly requests: Record<string, number>;
-  /** requests that were sent again */
-  retries: number;
-  /** bytes of request bodies handed to the network */
-  bytesSent: number;
-  /** bytes of objects received */
-  bytesReceived: number;
-}
 
 export interface SendOptions {
   /** key relative to the mount's prefix, for messages */
@@ -85,30 +70,16 @@ export interface ObjectInput extends BucketInput {
   readonly Key: string;
 }
 
-type AnyCommand<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = Command<
-  ServiceInputTypes,
-  Input,
-  ServiceOutputTypes,
-  Output,
-  S3ClientResolvedConfig
->;
-
-/** Sends a command, with retries. */
-export type SendCommand = <Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
-  command: AnyCommand<Input, Output>,
-) => Promise<Output>;
-
 export class Connection {
-  readonly counters: StoreCounters = { requests: {}, retries: 0, bytesSent: 0, bytesReceived: 0 };
   readonly credentials: CredentialSource;
-  readonly client: S3Client;
+  readonly #sender: Sender;
+  readonly #traffic: Traffic;
   readonly options: StoreOptions;
   readonly log: Log;
   readonly retryBudget = new RetryBudget();
   /** for bytes received */
   readonly downloads: TransferRate;
   readonly #uploads: TransferRate;
-  readonly #clock: Clock;
   readonly #handler: HttpHandler;
   readonly #region: BucketRegion;
   readonly #resending: Resending;
@@ -117,15 +88,13 @@ export class Connection {
   readonly readChecksums: ReadChecksums;
   readonly #sourceConditions: Limitation;
   readonly #storedEncoding = new StoredEncoding();
-  #host: string | undefined;
-  #clockAheadMs: number | undefined;
-  #proxy: string | undefined;
 
   /** @throws Error (system error) if the CA bundle cannot be read */
   constructor(options: StoreOptions, log: Log) {
     this.options = options;
     this.log = log;
-    this.#clock = options.clock ?? systemClock;
+    const clock = options.clock ?? systemClock;
+    this.#traffic = new Traffic({ observer: options.observer, clock, log });
     this.#sourceConditions = new Limitation(options.clock);
     this.readChecksums = new ReadChecksums(options.noReadChecksums !== true, options.clock);
     this.#uploads = new TransferRate(options.maxUploadRate);
@@ -135,15 +104,15 @@ export class Connection {
       region: () => this.region(),
       stsEndpoint: stsEndpoint(options),
       requestHandler: this.#handler,
-      clock: this.#clock,
+      clock,
       log,
     });
-    this.client = this.#newClient(options, this.#handler);
+    this.#sender = this.#newSender(options, this.#handler);
     this.#region = new BucketRegion({
       region: options.region,
       defaultRegion: () => defaultRegion(options),
-      clientOf: (region) =>
-        region === undefined ? this.client : this.#newClient(options, this.#handler, region),
+      senderOf: (region) =>
+        region === undefined ? this.#sender : this.#newSender(options, this.#handler, region),
       log,
     });
     this.#resending = new Resending({
@@ -156,16 +125,16 @@ export class Connection {
   }
 
   /**
-   * A client of the same credentials and region with patience of its own, for asking whether the
+   * A sender of the same credentials and region with patience of its own, for asking whether the
    * endpoint is there at all; to be destroyed after use. Does not follow a bucket to another region:
    * its user wants to know.
    */
-  impatient(timeoutMs: number, maxAttempts: number): S3Client {
+  impatient(timeoutMs: number, maxAttempts: number): Sender {
     const options = { ...this.options, timeoutMs, maxAttempts };
-    return this.#newClient(options, new HttpHandler(options));
+    return this.#newSender(options, new HttpHandler(options));
   }
 
-  #newClient(options: StoreOptions, requestHandler: HttpHandler, region?: string): S3Client {
+  #newSender(options: StoreOptions, requestHandler: HttpHandler, region?: string): Sender {
     const signing = new SigningTime();
     const client = createClient(options, {
       credentials: this.credentials,
@@ -175,12 +144,45 @@ export class Connection {
         maxAttempts: options.maxAttempts ?? defaultMaxAttempts,
         budget: this.retryBudget,
         isOutdated: (error) => signing.isOutdated(error),
-        onRetry: (retry) => this.#noteRetry(retry),
+        onRetry: (retry) => this.#traffic.noteRetry(retry),
       },
     });
     signing.attach(client);
-    this.#watch(client, requestHandler);
-    return client;
+    return new Sender(client, requestHandler, {
+      call: [this.readChecksums.step, this.#unsignedPayload],
+      unsigned: [askFirst],
+      signed: [
+        this.#storedEncoding.step,
+        markDamage,
+        this.#traffic.step(requestHandler),
+        signing.step,
+      ],
+      answer: [refuseForeignAnswers, this.#traffic.clockStep],
+    });
+  }
+
+  /** See integrity.ts. */
+  readonly #unsignedPayload: CallStep = (next, context) => (args) => {
+    const request = args.request as HttpRequest;
+    const isCompared = this.comparesCrc32 || isAwsHost(request.hostname);
+    if (
+      isCompared &&
+      request.protocol === 'https:' &&
+      hasBodySum(context['commandName'], request)
+    ) {
+      request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+    }
+    return next(args);
+  };
+
+  /** What went over the wire so far. */
+  get counters(): StoreCounters {
+    return this.#traffic.counters;
+  }
+
+  /** Of the SDK, for its configuration. */
+  get client(): S3Client {
+    return this.#sender.client;
   }
 
   /** What every request about an object carries. */
@@ -212,22 +214,22 @@ export class Connection {
   get place(): string {
     const endpoint = endpointOf(this.options);
     if (endpoint !== undefined) return endpoint;
-    return `AWS S3 (${this.#host ?? this.#region.known ?? fallbackRegion})`;
+    return `AWS S3 (${this.#traffic.host ?? this.#region.known ?? fallbackRegion})`;
   }
 
   /** How far this machine's clock is ahead of the endpoint's, to a second; unknown without an answer. */
   get clockAheadMs(): number | undefined {
-    return this.#clockAheadMs;
+    return this.#traffic.clockAheadMs;
   }
 
   /** The proxy that requests go through, in words; undefined for none and before the first request. */
   get proxy(): string | undefined {
-    return this.#proxy;
+    return this.#traffic.proxy;
   }
 
   /** Whether the requests go to AWS itself; before the first one, by what the options say. */
   get isAws(): boolean {
-    return isAwsHost(this.#host ?? hostOf(endpointOf(this.options)));
+    return isAwsHost(this.#traffic.host ?? hostOf(endpointOf(this.options)));
   }
 
   /** What was found out about it so far, in words, by what it is about. */
@@ -259,7 +261,7 @@ export class Connection {
     try {
       await this.#uploads.take(bodyBytes, signal);
       const output = await this.#resending.send(
-        async (client) => await client.send(command, http),
+        async (sender) => await sender.send(command, http),
         { signal, isPatient },
       );
       return this.#noted(output, { action, key });
@@ -302,102 +304,9 @@ export class Connection {
 
   /** Closes the connections. */
   destroy(): void {
-    this.client.destroy();
-  }
-
-  #watch(client: S3Client, handler: HttpHandler): void {
-    this.readChecksums.attach(client);
-    this.#storedEncoding.attach(client);
-    refuseForeignAnswers(client);
-    markDamage(client);
-    client.middlewareStack.add(
-      (next, context) => (args) => {
-        const request = args.request as HttpRequest;
-        // See integrity.ts.
-        const isCompared = this.comparesCrc32 || isAwsHost(request.hostname);
-        if (
-          isCompared &&
-          request.protocol === 'https:' &&
-          hasBodySum(context['commandName'], request)
-        ) {
-          request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
-        }
-        return next(args);
-      },
-      { name: 's3jailChecksums', step: 'build', priority: 'low' },
-    );
-    client.middlewareStack.add(
-      (next, context) => (args) => {
-        const request = args.request as HttpRequest;
-        const action = commandName(context['commandName']);
-        const { requests } = this.counters;
-        requests[action] = (requests[action] ?? 0) + 1;
-        this.counters.bytesSent += Number(request.headers['content-length'] ?? 0);
-        this.#host = request.hostname;
-        this.#proxy = handler.proxyOf(request)?.url;
-        return this.#observed(action, next(args));
-      },
-      { name: 's3jailCount', step: 'finalizeRequest', priority: 'low' },
-    );
-    client.middlewareStack.add(
-      (next) => async (args) => {
-        const result = await next(args);
-        this.#noteClock(result.response);
-        return result;
-      },
-      { name: 's3jailClock', step: 'deserialize', priority: 'low' },
-    );
-    // What is signed is a copy that the next attempt does not see.
-    const place = { relation: 'before', toMiddleware: 'httpSigningMiddleware' } as const;
-    client.middlewareStack.addRelativeTo(askFirst, { name: 's3jailAskFirst', ...place });
-  }
-
-  #noteClock(answer: unknown): void {
-    const dateMs = answerDateMs(answer);
-    if (dateMs !== undefined) this.#clockAheadMs = this.#clock.dateMs() - dateMs;
-  }
-
-  async #observed<T extends { output: ServiceOutputTypes }>(
-    action: string,
-    answer: Promise<T>,
-  ): Promise<T> {
-    const { observer } = this.options;
-    if (observer === undefined) return await answer;
-    const startMs = performance.now();
-    let status: number | undefined;
-    try {
-      const answered = await answer;
-      status = answered.output.$metadata.httpStatusCode;
-      return answered;
-    } catch (error) {
-      status = errorFacts(error).status;
-      throw error;
-    } finally {
-      observer.attempted({ action, status, seconds: (performance.now() - startMs) / 1000 });
-    }
-  }
-
-  #noteRetry({ error, attempt, delayMs, isAdvised }: NotedRetry): void {
-    this.counters.retries += 1;
-    if (isAdvised) this.options.observer?.askedToWait(delayMs / 1000);
-    const { code, status, system } = errorFacts(error);
-    this.log.debug({ code, status, system, attempt, delayMs }, 'sending a request again');
+    this.#sender.destroy();
   }
 }
-
-/** See http.ts: after a reset or silence the next attempt goes by a connection of its own. */
-const askFirst: FinalizeRequestMiddleware<ServiceInputTypes, ServiceOutputTypes> =
-  (next) => async (args) => {
-    try {
-      return await next(args);
-    } catch (error) {
-      const { system } = errorFacts(error);
-      const { headers } = args.request as HttpRequest;
-      const isGone = system === 'EPIPE' || system === 'ECONNRESET' || isSilence(error);
-      if (isGone) headers['expect'] = '100-continue';
-      throw error;
-    }
-  };
 
 /** How often the request behind a failure was sent; the first sending included. */
 export function attemptsOf(error: StoreError): number {
@@ -406,10 +315,6 @@ export function attemptsOf(error: StoreError): number {
 
 function actionOf(command: object): string {
   return commandName(command.constructor.name);
-}
-
-function commandName(name: unknown): string {
-  return typeof name === 'string' ? name.replace(/Command$/, '') : 'unknown';
 }
 
 function abortError(): Error {

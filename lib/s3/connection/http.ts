@@ -24,13 +24,14 @@ import { rootCertificates } from 'node:tls';
 
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
-import type { HttpResponse } from '@smithy/types';
+import type { HttpRequest, HttpResponse } from '@smithy/types';
 
 import { takeBody } from './bounded-answer.js';
 import { fromWire, toWire } from '../header-text.js';
 import { proxyAgents, proxyFor } from './proxy.js';
 import type { Proxy } from './proxy.js';
-import { isSilence } from './s3-errors.js';
+import { errorFacts, isSilence } from './s3-errors.js';
+import type { AttemptStep } from './steps.js';
 import { unreadable } from '../streamed-body.js';
 import { Lanes } from '../wire/lanes.js';
 
@@ -199,6 +200,19 @@ export class HttpHandler extends NodeHttpHandler {
     };
   }
 }
+
+/** After a reset or silence the next attempt goes by a connection of its own. */
+export const askFirst: AttemptStep = (next) => async (args) => {
+  try {
+    return await next(args);
+  } catch (error) {
+    const { system } = errorFacts(error);
+    const { headers } = args.request as HttpRequest;
+    const isGone = system === 'EPIPE' || system === 'ECONNRESET' || isSilence(error);
+    if (isGone) headers['expect'] = '100-continue';
+    throw error;
+  }
+};
 
 /** The library pipes a body and does not hear if it breaks: the request would wait for the rest. */
 async function handleStream(

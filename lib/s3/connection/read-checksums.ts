@@ -11,7 +11,6 @@
  * Some tell a checksum that is not the object's (gofakes3 for every multipart object), so off AWS one
  * of an own multipart upload is looked at, and nothing is compared where it differs.
  */
-import type { S3Client } from '@aws-sdk/client-s3';
 import type { HttpRequest } from '@smithy/types';
 
 import type { Clock } from '../../clock.js';
@@ -19,6 +18,7 @@ import { Limitation } from '../../limitation.js';
 import type { Key } from '../../path.js';
 import type { ETag } from '../../store.js';
 import { errorFacts, kindOf } from './s3-errors.js';
+import type { CallStep } from './steps.js';
 import type { ChecksumFields } from '../stored-checksum.js';
 
 const header = 'x-amz-checksum-mode';
@@ -89,39 +89,34 @@ export class ReadChecksums {
     return { ...output, ...none };
   }
 
-  /** Makes a client ask. */
-  attach(client: S3Client): void {
-    client.middlewareStack.add(
-      (next, context) => async (args) => {
-        const { headers } = args.request as HttpRequest;
-        const command = context['commandName'];
-        const isHead = command === 'HeadObjectCommand';
-        const isWhole = command === 'GetObjectCommand' && !('range' in headers);
-        const isAsked = this.#areWanted && !this.#refused.holds;
-        if (!isAsked || (!isHead && !isWhole)) return await next(args);
-        headers[header] = 'ENABLED';
-        try {
-          const answer = await next(args);
-          this.#wereAnswered = true;
-          this.#wasRefused = false;
-          return answer;
-        } catch (error) {
-          if (!this.#mayBeRefusal(error, isHead)) throw error;
-          // Setting it to undefined would send the word.
-          Reflect.deleteProperty(headers, header);
-        }
-        try {
-          const answer = await next(args);
-          this.#noteRefused();
-          return answer;
-        } catch (error) {
-          this.#unhelpful.note();
-          throw error;
-        }
-      },
-      { name: 's3jailReadChecksums', step: 'build', priority: 'low' },
-    );
-  }
+  /** Asks. */
+  readonly step: CallStep = (next, context) => async (args) => {
+    const { headers } = args.request as HttpRequest;
+    const command = context['commandName'];
+    const isHead = command === 'HeadObjectCommand';
+    const isWhole = command === 'GetObjectCommand' && !('range' in headers);
+    const isAsked = this.#areWanted && !this.#refused.holds;
+    if (!isAsked || (!isHead && !isWhole)) return await next(args);
+    headers[header] = 'ENABLED';
+    try {
+      const answer = await next(args);
+      this.#wereAnswered = true;
+      this.#wasRefused = false;
+      return answer;
+    } catch (error) {
+      if (!this.#mayBeRefusal(error, isHead)) throw error;
+      // Setting it to undefined would send the word.
+      Reflect.deleteProperty(headers, header);
+    }
+    try {
+      const answer = await next(args);
+      this.#noteRefused();
+      return answer;
+    } catch (error) {
+      this.#unhelpful.note();
+      throw error;
+    }
+  };
 
   /** From who has answered before, one refusal may have been about anything. */
   #noteRefused(): void {

@@ -13,7 +13,6 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 
-import type { S3Client } from '@aws-sdk/client-s3';
 import type { ResponseMetadata } from '@smithy/types';
 
 import type { Log } from '../../log.js';
@@ -21,6 +20,7 @@ import type { BucketRegion } from './bucket-region.js';
 import type { CredentialSource } from './credentials.js';
 import { backoffMs } from './retry-budget.js';
 import { errorFacts, isSilence, keyDoubt, kindOf } from './s3-errors.js';
+import type { Sender } from './sender.js';
 
 /** Each round has retries of its own. */
 const roundBackoff = { baseMs: 1000, longestMs: 5000 };
@@ -46,7 +46,7 @@ interface Answer {
 }
 
 /** Sends a request with all its retries. */
-type Send<Output> = (client: S3Client) => Promise<Output>;
+type Send<Output> = (sender: Sender) => Promise<Output>;
 
 export class Resending {
   readonly #parts: ResendingParts;
@@ -114,9 +114,9 @@ function mayComeBack(error: unknown): boolean {
 /** What the SDK counts for one call, for all of them: a write that was sent twice may be done. */
 function countingAttempts<Output extends Answer>(send: Send<Output>): Send<Output> {
   let before = 0;
-  return async (client) => {
+  return async (sender) => {
     try {
-      const output = await send(client);
+      const output = await send(sender);
       before += output.$metadata.attempts ?? 1;
       output.$metadata.attempts = before;
       return output;

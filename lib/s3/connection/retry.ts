@@ -9,7 +9,6 @@
  * SDK turns into a 503), and bytes damaged on their way are. What was refused for the time in its
  * signature is signed anew, once.
  */
-import type { S3Client } from '@aws-sdk/client-s3';
 import type {
   RetryErrorInfo,
   RetryStrategyV2,
@@ -21,6 +20,7 @@ import { systemClock } from '../../clock.js';
 import { backoffMs } from './retry-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 import { errorFacts, isElsewhere, isSilence, kindOf } from './s3-errors.js';
+import type { AttemptStep } from './steps.js';
 
 export interface RetrySettings {
   /** requests sent for one call, the first included; at least 1 */
@@ -117,25 +117,20 @@ const damagedCodes = new Set([
 const bodyCommands: ReadonlySet<unknown> = new Set(['PutObjectCommand', 'UploadPartCommand']);
 
 /**
- * Makes a client mark an InvalidDigest of a body as one that may pass. So Garage calls every body that
+ * Marks an InvalidDigest of a body as one that may pass. So Garage calls every body that
  * does not match its sum; with S3 it is a Content-MD5 that is none, which would have been damaged too.
  * Of the sums in CompleteMultipartUpload it is final.
  */
-export function markDamage(client: S3Client): void {
-  client.middlewareStack.add(
-    (next, context) => async (args) => {
-      try {
-        return await next(args);
-      } catch (error) {
-        const isBody = bodyCommands.has(context['commandName']);
-        if (error instanceof Error && isBody && errorFacts(error).code === 'InvalidDigest')
-          Object.assign(error, { $retryable: {} });
-        throw error;
-      }
-    },
-    { name: 's3jailDamage', step: 'finalizeRequest', priority: 'low' },
-  );
-}
+export const markDamage: AttemptStep = (next, context) => async (args) => {
+  try {
+    return await next(args);
+  } catch (error) {
+    const isBody = bodyCommands.has(context['commandName']);
+    if (error instanceof Error && isBody && errorFacts(error).code === 'InvalidDigest')
+      Object.assign(error, { $retryable: {} });
+    throw error;
+  }
+};
 
 function mayPass(info: RetryErrorInfo): boolean {
   const facts = errorFacts(info.error);

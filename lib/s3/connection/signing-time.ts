@@ -12,6 +12,7 @@ import type { HttpRequest } from '@smithy/types';
 
 import { systemClock } from '../../clock.js';
 import { errorFacts, isRefusedSignature } from './s3-errors.js';
+import type { AttemptStep } from './steps.js';
 
 /** More than a request is on its way; AWS allows 15 minutes (S3 API, RequestTimeTooSkewed). */
 const outdatedMs = 60_000;
@@ -21,22 +22,21 @@ export class SigningTime {
   /** by what came of the request, milliseconds since 1970 */
   readonly #signed = new WeakMap<object, number>();
 
-  /** Notes when the requests of a client were signed. */
+  /** The requests are those of a client, which has the server's clock. */
   attach(client: S3Client): void {
     this.#client = client;
-    client.middlewareStack.add(
-      (next) => async (args) => {
-        try {
-          return await next(args);
-        } catch (error) {
-          const dateMs = signedAtMs(args.request as HttpRequest);
-          if (dateMs !== undefined && error instanceof Error) this.#signed.set(error, dateMs);
-          throw error;
-        }
-      },
-      { name: 's3jailSigningTime', step: 'finalizeRequest', priority: 'low' },
-    );
   }
+
+  /** Notes when a request was signed. */
+  readonly step: AttemptStep = (next) => async (args) => {
+    try {
+      return await next(args);
+    } catch (error) {
+      const dateMs = signedAtMs(args.request as HttpRequest);
+      if (dateMs !== undefined && error instanceof Error) this.#signed.set(error, dateMs);
+      throw error;
+    }
+  };
 
   /** Whether the refused request would be signed with another time now. */
   isOutdated(error: unknown): boolean {

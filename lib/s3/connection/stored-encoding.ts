@@ -9,8 +9,9 @@
  */
 import { Readable } from 'node:stream';
 
-import type { S3Client, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3';
-import type { FinalizeRequestMiddleware, HttpRequest, HttpResponse } from '@smithy/types';
+import type { HttpRequest, HttpResponse } from '@smithy/types';
+
+import type { AttemptStep } from './steps.js';
 
 const header = 'accept-encoding';
 const readers: ReadonlySet<unknown> = new Set(['HeadObjectCommand', 'GetObjectCommand']);
@@ -18,25 +19,20 @@ const readers: ReadonlySet<unknown> = new Set(['HeadObjectCommand', 'GetObjectCo
 export class StoredEncoding {
   #isDecoded = false;
 
-  /** Makes a client ask. */
-  attach(client: S3Client): void {
-    const asking: FinalizeRequestMiddleware<ServiceInputTypes, ServiceOutputTypes> =
-      (next, context) => async (args) => {
-        if (!readers.has(context['commandName'])) return await next(args);
-        const request = args.request as HttpRequest;
-        const asks = this.#isDecoded || isGoogle(request.hostname);
-        if (asks) request.headers[header] = 'gzip';
-        const first = await next(args);
-        if (asks || hasLength(first.response)) return first;
-        dispose(first.response as HttpResponse);
-        request.headers[header] = 'gzip';
-        const second = await next(args);
-        this.#isDecoded = hasLength(second.response);
-        return second;
-      };
-    const place = { relation: 'after', toMiddleware: 'httpSigningMiddleware' } as const;
-    client.middlewareStack.addRelativeTo(asking, { name: 's3jailStoredEncoding', ...place });
-  }
+  /** Asks. */
+  readonly step: AttemptStep = (next, context) => async (args) => {
+    if (!readers.has(context['commandName'])) return await next(args);
+    const request = args.request as HttpRequest;
+    const asks = this.#isDecoded || isGoogle(request.hostname);
+    if (asks) request.headers[header] = 'gzip';
+    const first = await next(args);
+    if (asks || hasLength(first.response)) return first;
+    dispose(first.response as HttpResponse);
+    request.headers[header] = 'gzip';
+    const second = await next(args);
+    this.#isDecoded = hasLength(second.response);
+    return second;
+  };
 }
 
 /** Unread, a body would keep its connection. */
