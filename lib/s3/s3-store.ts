@@ -133,7 +133,7 @@ export class S3Store implements ObjectStore {
       listings: this.#listings,
       head: (key, signal) => this.head(key, signal),
     });
-    this.#names = new NameTrial(this.#connection, this.#pages);
+    this.#names = new NameTrial(this.#connection, this);
     this.#multipart = new Multipart(this.#connection, {
       integrity: this.#integrity,
       evidence: this.#evidence,
@@ -250,6 +250,7 @@ export class S3Store implements ObjectStore {
 
   async head(key: Key, signal?: AbortSignal): Promise<ObjectInfo> {
     const at = this.#at(key, 'HeadObject');
+    await this.#names.requireListed(key, signal);
     const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
     const believed = await believedAnswer(this.#connection, key, output);
     const info = infoOfAnswer(key, believed, 'HeadObject');
@@ -266,6 +267,8 @@ export class S3Store implements ObjectStore {
 
   async get(key: Key, options: GetOptions = {}): Promise<{ info: ObjectInfo; body: Content }> {
     const input = this.#at(key, 'GetObject');
+    // A known version is that of a HEAD or a listing.
+    if (options.ifMatch === undefined) await this.#names.requireListed(key, options.signal);
     const answer = await getObject(this.#connection, { key, input }, options);
     this.#remember(answer.info);
     return answer;
@@ -273,7 +276,7 @@ export class S3Store implements ObjectStore {
 
   async put(key: Key, body: readonly Uint8Array[], options: WriteOptions = {}): Promise<Stored> {
     const at = this.#at(key, 'PutObject');
-    await this.#names.refuse(key);
+    await this.#names.requireHeld(key);
     const bytes = joined(body);
     const sum = checkedCrc32(bytes, options.crc32, {
       action: 'PutObject',
@@ -344,7 +347,7 @@ export class S3Store implements ObjectStore {
 
   async copy(source: CopySource, target: Key, options: WriteOptions = {}): Promise<Stored> {
     this.#at(target, 'CopyObject');
-    await this.#names.refuse(target);
+    await this.#names.requireHeld(target);
     this.#at(source.key, 'CopyObject');
     const action = this.#copier.isByParts(source.size) ? 'CompleteMultipartUpload' : 'CopyObject';
     const known = this.#classes.get(source.key);
@@ -362,7 +365,7 @@ export class S3Store implements ObjectStore {
   async delete(key: Key, options: { ifMatch?: ETag; signal?: AbortSignal } = {}): Promise<void> {
     const { ifMatch, signal } = options;
     const at = this.#at(key, 'DeleteObject');
-    await this.#names.refuse(key);
+    if (!(await this.#names.isListed(key, signal))) return;
     const input =
       ifMatch === undefined || this.#deletesPlainly.holds ? at : { ...at, IfMatch: ifMatch };
     if (ifMatch !== undefined && this.#conditions.deletesAnyway) {
@@ -391,7 +394,7 @@ export class S3Store implements ObjectStore {
 
   async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
     this.#at(key, 'CreateMultipartUpload');
-    await this.#names.refuse(key);
+    await this.#names.requireHeld(key);
     const input = await this.#newObject(options);
     const upload = await this.#descriptions.withTags(
       key,

@@ -147,7 +147,7 @@ const versitygwDeviations: Deviations = {
   nesting: 'refused',
   nestsMarkers: false,
   fillsMarkers: false,
-  longestSegment: 255,
+  longestSegment: 227,
   resetsEarly: true,
   // Control characters come back as U+FFFD.
   lostNames: [...pathLike, 'directory/', 'control\u0001\u001f\u007f', '\u0001'],

@@ -117,7 +117,12 @@ export function sourceOf(content: Buffer) {
 
 /** Those of the names that the server holds. */
 export function storable({ deviations }: LawSetup, names: readonly string[]): string[] {
-  return names.filter((name) => !deviations.lostNames.includes(name));
+  const { lostNames, longestSegment } = deviations;
+  return names.filter(
+    (name) =>
+      !lostNames.includes(name) &&
+      name.split('/').every((segment) => Buffer.byteLength(segment) <= longestSegment),
+  );
 }
 
 /** What a rejection has to be, as far as it matters. */
