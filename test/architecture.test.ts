@@ -1,15 +1,16 @@
 /**
  * Which folder of lib may know which, read from the import lines: one table, by allowing. An arrow
  * that is not in it fails, and so do a folder that is not in it and a file at the root that is not
- * named here.
+ * named here. The tests stand as the files of lib do, and scripts start what is there.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import ts from 'typescript';
 
 const lib = fileURLToPath(new URL('../../lib', import.meta.url));
+const top = join(lib, '..');
 const files = readdirSync(lib, { recursive: true, encoding: 'utf8' })
   .filter((name) => /\.c?ts$/.test(name))
   .sort();
@@ -217,6 +218,34 @@ void t.test('no file of lib imports tests or scripts', (t) => {
       [],
       file,
     );
+  }
+  t.end();
+});
+
+/** Folders of tests that are about no folder of lib: what tests share, and programs of their own. */
+const besideLib = ['bench', 'boot', 'e2e', 's3/servers', 'suites', 'support'];
+/** Tests of the package as a whole. */
+const ofTheWhole = ['architecture', 'documents', 'inspector', 'package', 'secrets'];
+
+void t.test('a test stands where what it tests does', (t) => {
+  const folders = new Set(files.map(dirname));
+  const tests = readdirSync(join(top, 'test'), { recursive: true, encoding: 'utf8' });
+  for (const test of tests.filter((name) => name.endsWith('.ts'))) {
+    const folder = dirname(test);
+    const name = test.replace(/(\.test)?\.ts$/, '');
+    const isBeside = besideLib.some((each) => `${folder}/`.startsWith(`${each}/`));
+    const isOfTheRoot = ofTheWhole.includes(name) || ground.includes(`${name}.ts`);
+    t.ok(isBeside || (folder === '.' ? isOfTheRoot : folders.has(folder)), `test/${test}`);
+  }
+  t.end();
+});
+
+void t.test('scripts start what is there', (t) => {
+  for (const script of readdirSync(join(top, 'scripts'))) {
+    const text = readFileSync(join(top, 'scripts', script), 'utf8');
+    for (const [, name = ''] of text.matchAll(/\bdist\/([\w./-]+)\.js\b/g)) {
+      t.ok(existsSync(join(top, `${name}.ts`)), `scripts/${script} starts ${name}`);
+    }
   }
   t.end();
 });

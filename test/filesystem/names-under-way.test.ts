@@ -4,209 +4,32 @@
  * Every pair × every request of the first × stopped before S3 sees it, stopped when only the answer
  * is missing, or refused at last. What S3 holds in the end follows from the two results in one order
  * or the other; nothing is left behind; and what others store afterwards shows.
+ *
+ * That is some 6000 cases. The suite takes every sixth of each pair, from another one on with each
+ * pair, so that every pair is tried and every stop with every first operation. scripts/soak-names
+ * takes all: S3JAIL_NAMES_STRIDE says how far it is from one case to the next.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { toFsError } from '../../lib/errors.js';
-import type { Filesystem } from '../../lib/filesystem/filesystem.js';
-import type { HandleId } from '../../lib/operations.js';
-import { parsePath } from '../../lib/path.js';
 import { Program, defaultSettings, useCore, type Core } from '../support/core.js';
 import type { ProxyAction } from '../support/faults.js';
 import type { GateOptions } from '../support/gate.js';
 import { ManualClock } from '../support/manual-clock.js';
+import {
+  actions,
+  settings,
+  type Action,
+  type Scene,
+  type Setting,
+} from '../support/names-actions.js';
 import { NamesModel, type Outcome } from '../support/names-model.js';
 
 const KiB = 1024;
 const minPart = 64 * KiB;
 const partSize = 100 * KiB;
 const { metadataTtlMs: ttlMs } = defaultSettings;
-
-/** One file `a` that is open for writing, between a stored `x` and a stored or absent `b`. */
-interface Setting {
-  readonly name: string;
-  readonly stored: Readonly<Record<string, string>>;
-  /** what the handle holds when the pair begins */
-  readonly content: string;
-  readonly open: (program: Program, at: (name: string) => string) => Promise<HandleId>;
-  readonly isStored?: boolean;
-}
-
-const old = 'old '.repeat(50);
-const fresh = 'new '.repeat(60);
-const large = 'large '.repeat(45 * KiB);
-
-const settings: Setting[] = [
-  {
-    name: 'a new file',
-    stored: { x: 'other' },
-    content: fresh,
-    open: async (program, at) => {
-      const handle = await program.create(at('a'));
-      await program.write(handle, fresh);
-      return handle;
-    },
-  },
-  {
-    name: 'a file written anew',
-    stored: { a: old, x: 'other', b: 'target' },
-    content: fresh,
-    open: async (program, at) => {
-      const handle = await program.open(at('a'), { access: 'write', truncate: true });
-      await program.write(handle, fresh);
-      return handle;
-    },
-  },
-  {
-    name: 'a file that is appended to',
-    stored: { a: old, x: 'other', b: 'target' },
-    content: old + fresh,
-    open: async (program, at) => {
-      const handle = await program.open(at('a'), { access: 'write' });
-      await program.write(handle, fresh, old.length);
-      return handle;
-    },
-  },
-  {
-    name: 'a large new file',
-    stored: { x: 'other', b: 'target' },
-    content: large,
-    open: async (program, at) => {
-      const handle = await program.create(at('a'), { exclusive: true });
-      await program.write(handle, large);
-      return handle;
-    },
-  },
-  {
-    name: 'a file that is stored and still open',
-    stored: { x: 'other', b: 'target' },
-    content: fresh,
-    open: async (program, at) => {
-      const handle = await program.create(at('a'));
-      await program.write(handle, fresh);
-      return handle;
-    },
-    isStored: true,
-  },
-];
-
-/** One case at work. */
-interface Scene {
-  readonly fs: Filesystem;
-  readonly program: Program;
-  readonly at: (name: string) => string;
-  readonly handle: HandleId;
-  isReleased: boolean;
-}
-
-interface Action {
-  readonly name: string;
-  readonly run: (scene: Scene) => Promise<unknown>;
-  readonly model: (model: NamesModel) => Outcome;
-  /** what a failure may leave half done */
-  readonly halfDone?: (model: NamesModel, what: 'content' | 'stored') => void;
-  /** it gives the open file another name */
-  readonly moves?: boolean;
-  /** the open handle stores */
-  readonly stores?: boolean;
-  readonly usesHandle?: boolean;
-  readonly closes?: boolean;
-}
-
-const none = (): Outcome => undefined;
-
-const actions: Action[] = [
-  {
-    name: 'write',
-    run: ({ program, handle }) => program.write(handle, 'WRITTEN'),
-    model: (model) => model.write('WRITTEN'),
-    usesHandle: true,
-  },
-  {
-    name: 'flush',
-    run: ({ fs, handle }) => fs.flush(handle, {}),
-    model: none,
-    stores: true,
-    usesHandle: true,
-  },
-  {
-    name: 'fsync',
-    run: ({ fs, handle }) => fs.fsync(handle),
-    model: none,
-    stores: true,
-    usesHandle: true,
-  },
-  {
-    name: 'close',
-    run: async (scene) => {
-      scene.isReleased = true;
-      await scene.program.close(scene.handle);
-    },
-    model: none,
-    stores: true,
-    usesHandle: true,
-    closes: true,
-  },
-  {
-    name: 'rename from',
-    moves: true,
-    run: ({ program, at }) => program.rename(at('a'), at('b')),
-    model: (model) => model.rename('a', 'b'),
-    halfDone: (model, what) => model.copy('a', 'b', what),
-  },
-  {
-    name: 'rename onto',
-    run: ({ program, at }) => program.rename(at('x'), at('a')),
-    model: (model) => model.rename('x', 'a'),
-    halfDone: (model, what) => model.copy('x', 'a', what),
-  },
-  {
-    name: 'unlink',
-    run: ({ program, at }) => program.unlink(at('a')),
-    model: (model) => model.unlink('a'),
-  },
-  {
-    name: 'truncate',
-    run: ({ program, at }) => program.truncate(at('a'), 3),
-    model: (model) => model.truncate('a', 3),
-  },
-  {
-    name: 'open for reading',
-    run: async ({ program, at }) => {
-      await program.close(await program.open(at('a'), { access: 'read' }));
-    },
-    model: (model) => model.stat('a'),
-  },
-  {
-    name: 'overwrite',
-    run: async ({ program, at }) => {
-      const handle = await program.create(at('a'), { truncate: true });
-      await program.write(handle, 'OVER');
-      await program.close(handle);
-    },
-    model: (model) => model.overwrite('a', 'OVER'),
-  },
-  {
-    name: 'create exclusively',
-    run: async ({ program, at }) => {
-      const handle = await program.create(at('a'), { exclusive: true });
-      await program.write(handle, 'EXCL');
-      await program.close(handle);
-    },
-    model: (model) => model.createExclusively('a', 'EXCL'),
-  },
-  {
-    name: 'mkdir',
-    run: ({ program, at }) => program.mkdir(at('a')),
-    model: (model) => model.mkdir('a'),
-  },
-  {
-    name: 'utimens',
-    run: ({ fs, at }) => fs.utimens(parsePath(at('a')), 'omit', 10n ** 18n, {}),
-    model: (model) => model.stat('a'),
-  },
-];
-
+const stride = Number(process.env['S3JAIL_NAMES_STRIDE'] ?? 6);
 const names = ['a', 'b', 'x'];
 
 /** Waits until nothing moves any more: what has not ended by then waits for the gate. */
@@ -369,6 +192,26 @@ interface Used {
   readonly clock: ManualClock;
 }
 
+type Stop = GateOptions & { readonly ordinal: number; readonly refused: boolean };
+
+/** Where the first operation makes no request, the second's is stopped, with the first done. */
+function stopsAt(requests: number): Stop[] {
+  const ordinals = Array.from({ length: Math.max(1, requests) }, (_, index) => index + 1);
+  return ordinals.flatMap((ordinal): Stop[] => [
+    { ordinal, at: 'request', refused: false },
+    { ordinal, at: 'answer', refused: false },
+    { ordinal, at: 'request', refused: true },
+  ]);
+}
+
+let pairs = 0;
+
+/** What of a pair's stops this run takes: at least one. */
+function shareOf(stops: readonly Stop[]): Stop[] {
+  const first = pairs++ % Math.min(stride, stops.length);
+  return stops.filter((_, index) => index >= first && (index - first) % stride === 0);
+}
+
 async function tryPairs(t: Test, setting: Setting, first: Action): Promise<void> {
   const clock = new ManualClock();
   const core = await useCore(t, { minPart, clock, settings: { partSize, utimens: 'store' } });
@@ -379,35 +222,28 @@ async function tryPairs(t: Test, setting: Setting, first: Action): Promise<void>
     if (first.closes === true && second.usesHandle === true) continue;
     // Others' writes come between its own calls.
     if (first.name === 'overwrite' && second.name === 'write') continue;
-    // Where the first makes none, the second's is stopped, with the first done.
-    for (let ordinal = 1; ordinal <= Math.max(1, requests.length); ordinal++) {
-      for (const gate of [
-        { ordinal, at: 'request', refused: false },
-        { ordinal, at: 'answer', refused: false },
-        { ordinal, at: 'request', refused: true },
-      ] as const) {
-        const stop = `request ${ordinal} stopped at ${gate.at}${gate.refused ? ', refused' : ''}`;
-        const fail = (what: string, facts = {}): void =>
-          void t.fail(`${second.name}, ${stop}: ${what}`, facts);
-        const { scene, ...results } = await stage.run(setting, [first, second], gate);
-        const held = await stage.held(scene);
-        const expected = possible(setting, [first, second], results);
-        if (!expected.has(text(held))) {
-          fail('not what follows', { held: text(held), expected: [...expected], ...results });
-        }
-        // What S3 refused to abort is left for the next start.
-        const isKept = core.proxy.log.some(
-          ({ action, fault }) => action === 'AbortMultipartUpload' && fault !== undefined,
-        );
-        const uploads = core.endpoint.openUploads().filter(({ key }) => key.includes(scene.at('')));
-        if (uploads.length > 0 && !isKept) fail('an upload is left');
-        const { handles, tempBytes, uploadMemory } = core.fs.status;
-        if (handles + tempBytes + uploadMemory > 0) {
-          fail('something is left', { handles, tempBytes, uploadMemory });
-        }
-        if (held['a/'] === undefined && !(await showsOthers({ core, clock }, scene))) {
-          fail('an old view is left', { held: text(held), ...results });
-        }
+    for (const gate of shareOf(stopsAt(requests.length))) {
+      const stop = `request ${gate.ordinal} stopped at ${gate.at}${gate.refused ? ', refused' : ''}`;
+      const fail = (what: string, facts = {}): void =>
+        void t.fail(`${second.name}, ${stop}: ${what}`, facts);
+      const { scene, ...results } = await stage.run(setting, [first, second], gate);
+      const held = await stage.held(scene);
+      const expected = possible(setting, [first, second], results);
+      if (!expected.has(text(held))) {
+        fail('not what follows', { held: text(held), expected: [...expected], ...results });
+      }
+      // What S3 refused to abort is left for the next start.
+      const isKept = core.proxy.log.some(
+        ({ action, fault }) => action === 'AbortMultipartUpload' && fault !== undefined,
+      );
+      const uploads = core.endpoint.openUploads().filter(({ key }) => key.includes(scene.at('')));
+      if (uploads.length > 0 && !isKept) fail('an upload is left');
+      const { handles, tempBytes, uploadMemory } = core.fs.status;
+      if (handles + tempBytes + uploadMemory > 0) {
+        fail('something is left', { handles, tempBytes, uploadMemory });
+      }
+      if (held['a/'] === undefined && !(await showsOthers({ core, clock }, scene))) {
+        fail('an old view is left', { held: text(held), ...results });
       }
     }
   }

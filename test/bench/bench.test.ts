@@ -3,11 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { runCommand } from '../lib/demo/child.js';
-import type { Report } from './bench/results.js';
-import { makePlace } from './support/place.js';
+import { runCommand } from '../../lib/demo/child.js';
+import type { Report } from './results.js';
+import { makePlace } from '../support/place.js';
 
-const program = fileURLToPath(new URL('bench/main.js', import.meta.url));
+const program = fileURLToPath(new URL('main.js', import.meta.url));
 const rows = ['write', 'read', 'write-32k', 'ls-many-warm', 'sftp-get-small', 'sftp-ls'];
 const sizes = 'largeMib=16,smallFiles=5,entries=1500';
 
