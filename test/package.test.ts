@@ -144,7 +144,11 @@ void t.test('bash completes commands, and the options of a command', async (t) =
   t.strictSame(await complete('un'), ['unmount']);
   t.strictSame(await complete('mount', '--endpoint'), ['--endpoint-url']);
   t.strictSame(await complete('setup', '--dry'), ['--dry-run']);
-  t.strictSame(await complete('unmount', `${top}LICENS`), [`${top}LICENSE`]);
+  t.strictSame(await complete('mount', `${top}LICENS`), [`${top}LICENSE`]);
+  t.strictSame(await complete('mount', '--utimens', 's'), ['store']);
+  t.ok((await complete('mount', '--uid', 'ro')).includes('root'));
+  t.ok((await complete('setup', 'ro')).includes('root'));
+  t.strictSame(await complete('help', 'x'), ['']);
   const fish = await runCommand(process.execPath, [program, 'completion', 'fish']);
   t.match(fish.stdout, /__fish_seen_subcommand_from mount' -l region -r -d 'region of/);
   const none = await runCommand(process.execPath, [program, 'completion', 'csh']);

@@ -10,7 +10,7 @@ export function baseCommand(name: string): Command {
   return new Command(name)
     .exitOverride()
     .configureOutput({ writeErr: () => undefined })
-    .helpOption('--help', 'print this help');
+    .helpOption('-h, --help', 'print this help');
 }
 
 /**

@@ -4,6 +4,7 @@
  * Every line on stderr starts with `s3jail: `. A stack trace appears only at `--log-level debug`.
  */
 import { Argument, type Command } from 'commander';
+import { systemErrorCode } from '../errors.js';
 import { baseCommand, type Done } from './command-words.js';
 import { complain, reportFailure } from './failure-report.js';
 import { mountCommand, serviceCommand } from './mount-command.js';
@@ -22,13 +23,34 @@ export type Program = 's3jail' | 'mount.s3jail';
  */
 export async function main(program: Program, args: readonly string[]): Promise<void> {
   let exitCode: number;
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreGoneReader);
   try {
     exitCode = await (program === 's3jail' ? runCommand(args) : runMountHelper(args));
   } catch (error) {
     exitCode = await reportFailure(error);
   }
+  await Promise.all([handedOver(process.stdout), handedOver(process.stderr)]);
   process.exit(exitCode);
 }
+
+/** Whoever reads our pipe may have seen enough; there is nobody left to tell. */
+function ignoreGoneReader(error: Error): void {
+  if (systemErrorCode(error) !== 'EPIPE') throw error;
+}
+
+/** A pipe takes 64 KiB at a time; what waits for its reader would go with the process. */
+async function handedOver(stream: NodeJS.WriteStream): Promise<void> {
+  await new Promise<void>((done) => stream.write('', () => done()));
+}
+
+const examples = `
+Examples:
+  s3jail check s3://bucket/alice/ --uid alice      is all there that a mount needs?
+  s3jail mount s3://bucket/alice/ /srv/sftp/alice --uid alice
+  s3jail setup alice s3://bucket/alice/            user, mount at boot, sshd
+  s3jail status
+  s3jail unmount /srv/sftp/alice
+`;
 
 async function runCommand(args: readonly string[]): Promise<number> {
   let exitCode = 0;
@@ -36,7 +58,9 @@ async function runCommand(args: readonly string[]): Promise<number> {
     .description('Mounts one S3 prefix as a directory that sshd can serve to a chrooted SFTP user.')
     .usage('COMMAND [options]')
     .version(readVersion(), '--version', 'print the version')
-    .helpOption('--help', 'print this help; s3jail COMMAND --help explains a command')
+    .helpOption('-h, --help', 'print this help; s3jail COMMAND --help explains a command')
+    .helpCommand(`${help.name} ${help.usage}`, help.description)
+    .addHelpText('after', examples)
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
     .allowUnknownOption()
     .allowExcessArguments()
@@ -57,8 +81,24 @@ async function runCommand(args: readonly string[]): Promise<number> {
   ]) {
     program.addCommand(command);
   }
-  await program.parseAsync(args, { from: 'user' });
+  await program.parseAsync(withoutHelpCommand(program, args), { from: 'user' });
   return exitCode;
+}
+
+const help = {
+  name: 'help',
+  usage: '[COMMAND]',
+  description: 'print this help, or explain a command',
+  options: [],
+} as const;
+
+/** `help mount` is `mount --help`; of a word that is no command the program says so itself. */
+function withoutHelpCommand(program: Command, args: readonly string[]): readonly string[] {
+  const [first, asked] = args;
+  if (first !== help.name) return args;
+  if (asked === undefined) return ['--help'];
+  const isKnown = program.commands.some((command) => command.name() === asked);
+  return isKnown ? [asked, '--help'] : [asked];
 }
 
 function unmountCommand(done: Done): Command {
@@ -119,7 +159,7 @@ function completionCommand(program: Command): Command {
 
 /** The commands and options that help shows. */
 function factsOf(program: Command): CommandFacts[] {
-  return program.commands.map((command) => ({
+  const facts: CommandFacts[] = program.commands.map((command) => ({
     name: command.name(),
     usage: command.usage().trim(),
     description: command.description(),
@@ -127,6 +167,7 @@ function factsOf(program: Command): CommandFacts[] {
       .filter(({ hidden }) => !hidden)
       .map(({ flags, description }) => ({ flags, description })),
   }));
+  return [...facts, help];
 }
 
 function refuseCommand(program: Command): never {

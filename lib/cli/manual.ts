@@ -47,15 +47,22 @@ function* commandText({ name, usage, description, options }: CommandFacts): Iter
   yield '.TP';
   yield `.B ${roff(`${name} ${usage}`.trim())}`;
   yield `${roff(upperFirst(description))}.`;
-  // Those of mount have a chapter of their own.
-  if (name === 'mount' || options.length === 0) return;
+  const takesMountOptions = options.some(isMountOption);
+  if (takesMountOptions) yield 'Takes the options below, and:';
+  const own = options.filter((option) => !isMountOption(option));
+  if (own.length === 0) return;
   yield '.RS';
-  for (const { flags, description: help } of options) {
+  for (const { flags, description: help } of own) {
     yield '.TP';
     yield `.B ${roff(flags.replace(/[<>[\]]/g, ''))}`;
     yield roff(help);
   }
   yield '.RE';
+}
+
+/** Those of the option table have a chapter of their own. */
+function isMountOption({ flags }: CommandFacts['options'][number]): boolean {
+  return optionRows.some(({ name }) => new RegExp(`^--${name}( |$)`).test(flags));
 }
 
 function* groupText(group: string): Iterable<string> {

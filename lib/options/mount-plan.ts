@@ -191,7 +191,10 @@ function arrange(
 
 function missingOperands(operands: readonly string[], form: Form): string {
   if (form.mountPoint !== 'needed') return 'SOURCE is';
-  return operands.length < 1 ? 'SOURCE and MOUNTPOINT are' : 'SOURCE or MOUNTPOINT is';
+  const [only] = operands;
+  if (only === undefined) return 'SOURCE and MOUNTPOINT are';
+  // No bucket's name begins so.
+  return /^[/.]/.test(only) ? 'SOURCE is' : 'MOUNTPOINT is';
 }
 
 /** A source with keys and host leaves no room for options that name others. */

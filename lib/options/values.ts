@@ -154,14 +154,27 @@ export function parseFlag(text: string): boolean {
 }
 
 /** One of a closed list of words. */
-export function oneOf<Word extends string>(words: readonly Word[]): (text: string) => Word {
-  return (text) => {
+export function oneOf<Word extends string>(
+  words: readonly Word[],
+): ((text: string) => Word) & Choice {
+  const parse = (text: string): Word => {
     const word = words.find((candidate) => candidate === text);
     if (word !== undefined) return word;
     const meant = nearest(text.toLowerCase(), words);
     const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
     throw new OptionValueError(`${quote(text)} is not one of ${words.join(', ')}${hint}`);
   };
+  return Object.assign(parse, { words });
+}
+
+/** What takes one of some words. */
+export interface Choice {
+  readonly words: readonly string[];
+}
+
+/** The words that a parser takes; undefined where they cannot be counted. */
+export function wordsOf(parse: (text: string) => unknown): readonly string[] | undefined {
+  return 'words' in parse ? (parse as unknown as Choice).words : undefined;
 }
 
 /** Any text of a given form; `what` completes "is not …". */

@@ -7,7 +7,11 @@ import { knownMountPoint } from '../host/mount-point.js';
 import { printableLines } from '../host/printable.js';
 import { askAll, askOne, type MountStatus } from './ask.js';
 import { showLive } from './live.js';
+import { tableLines } from './table.js';
 import { statusLines } from './view.js';
+
+/** Of a line where there is no terminal. */
+const wide = 2000;
 
 export interface StatusRequest {
   /** as written; undefined for all mounts */
@@ -31,10 +35,10 @@ export async function runStatus(request: StatusRequest): Promise<ExitCode> {
   } else if (process.stdout.isTTY) {
     await showLive(async () => {
       statuses = await ask(mountPoint);
-      return linesOf(statuses);
+      return linesOf(statuses, mountPoint);
     });
   } else {
-    process.stdout.write(`${linesOf(statuses).join('\n')}\n`);
+    process.stdout.write(`${linesOf(statuses, mountPoint).join('\n')}\n`);
   }
   return statuses.every(isWell) ? 0 : 32;
 }
@@ -45,13 +49,12 @@ async function ask(mountPoint: string | undefined): Promise<MountStatus[]> {
   return status === undefined ? [] : [status];
 }
 
-function linesOf(statuses: readonly MountStatus[]): string[] {
+/** Of one mount all there is to tell, of all of them a line each. */
+function linesOf(statuses: readonly MountStatus[], mountPoint: string | undefined): string[] {
   if (statuses.length === 0) return ['nothing is mounted'];
+  if (mountPoint === undefined) return tableLines(statuses, process.stdout.columns || wide);
   const now = new Date();
-  return statuses.flatMap((status, index) => [
-    ...(index === 0 ? [] : ['']),
-    ...statusLines(status, now),
-  ]);
+  return statuses.flatMap((status) => statusLines(status, now));
 }
 
 function isWell({ state }: MountStatus): boolean {

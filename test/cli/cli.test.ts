@@ -88,6 +88,18 @@ void t.test('--help of the program names its commands', async (t) => {
   t.match(stdout, /policy SOURCE \[options\]/);
 });
 
+void t.test('help is an option, a letter and a command', async (t) => {
+  const asked = await run(s3jail, ['status', '--help']);
+  t.match(asked, { status: 0, stdout: /MOUNTPOINT/, stderr: '' });
+  t.strictSame(await run(s3jail, ['status', '-h']), asked);
+  t.strictSame(await run(s3jail, ['help', 'status']), asked);
+  const all = await run(s3jail, ['--help']);
+  t.match(all.stdout, /^Examples:$/m);
+  t.strictSame(await run(s3jail, ['help']), all);
+  t.strictSame(await run(s3jail, ['-h']), all);
+  t.match(await run(s3jail, ['help', 'statu']), { status: 1, stderr: /did you mean status\?/ });
+});
+
 void t.test('--version prints the version of the package, in both programs', async (t) => {
   for (const program of [s3jail, helper]) {
     const { status, stdout } = await run(program, ['--version']);
@@ -106,7 +118,8 @@ const slips: readonly (readonly [args: string[], env: Record<string, string>, sa
   [['s3://bucket/', '/mnt'], {}, [/s3jail mount SOURCE MOUNTPOINT/]],
   [['--region', 'x'], {}, [/no option --region before the command/]],
   [['mount'], {}, [/SOURCE and MOUNTPOINT are missing/]],
-  [['mount', 'bucket'], {}, [/SOURCE or MOUNTPOINT is missing/]],
+  [['mount', 'bucket'], {}, [/MOUNTPOINT is missing: s3jail mount SOURCE MOUNTPOINT/]],
+  [['mount', '/mnt'], {}, [/SOURCE is missing: s3jail mount SOURCE MOUNTPOINT/]],
   [['mount', 'bucket', '/mnt', '/mnt2'], {}, [/3 arguments where two are taken/]],
   [
     ['mount', 'bucket', '/mnt', '--retion', 'eu'],

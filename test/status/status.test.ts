@@ -7,6 +7,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { runCommand } from '../../lib/demo/child.js';
 import { findRecord } from '../../lib/host/runtime-record.js';
 import type { MountStatus } from '../../lib/status/ask.js';
 import {
@@ -74,7 +75,7 @@ void t.test('status tells what a mount is, does and holds', async (t) => {
     },
   });
   const { report } = status;
-  t.ok((report?.temp.bytes ?? 0) >= 1000, 'the temp file is counted');
+  t.ok((report?.memory.upload ?? 0) >= 1000, 'what is not on disk yet is counted');
   t.ok((report?.cache.misses ?? 0) > 0);
   t.equal(countOf(report?.requests, { action: 'PutObject', status: '200' }) > 0, true);
   t.ok(countOf(report?.requests, { action: 'HeadObject', status: '404' }) > 0);
@@ -130,9 +131,47 @@ void t.test('a mount that does not answer and a dead one are told apart', async 
   t.match(await statusOf(t, place, 32), { state: 'dead', pid });
   const all = await run(s3jail, ['status']);
   t.equal(all.status, 32);
-  t.match(all.stdout, /DEAD: its process is gone/);
+  t.match(all.stdout, new RegExp(`^DEAD +- +- +- +- +${place.mountPoint}$`, 'm'));
+  t.match(all.stdout, /\d+ not well/);
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
   t.equal((await run(s3jail, ['status', place.mountPoint])).status, 32);
+});
+
+void t.test('all mounts are a table, a line each, and what a pipe gets is whole', async (t) => {
+  const place = await Place.make(t);
+  await place.mount(t);
+  const script = `const fs = require('fs');
+    for (let n = 0; n < 900; n++) fs.writeSync(fs.openSync(process.argv[1] + '/' + 'n'.repeat(60) + n, 'w'), 'x');
+    console.log('written'); setInterval(() => 0, 1000)`;
+  const writer = spawn(process.execPath, ['-e', script, place.mountPoint]);
+  t.teardown(() => writer.kill('SIGKILL'));
+  await once(writer.stdout, 'data');
+
+  const table = await run(s3jail, ['status']);
+  const [head = '', ...lines] = table.stdout.split('\n');
+  t.match(head, /^STATE +OPEN +UPLOADS +CALLS +S3 MOUNT POINT$/);
+  const own = lines.find((line) => line.endsWith(place.mountPoint)) ?? '';
+  t.match(own, /^mounted +900 +900B +\d+ +\d+ /);
+  t.match(lines.at(-2), /^\d+ mounts, .*; s3jail status MOUNTPOINT tells more of one$/);
+
+  // The reader comes late, and a pipe holds 64 KiB.
+  const late = await runCommand('sh', [
+    '-c',
+    '"$0" "$1" status --json "$2" | { sleep 1; cat; }',
+    ...[process.execPath, s3jail, place.mountPoint],
+  ]);
+  t.ok(late.stdout.length > 128 * 1024, `${late.stdout.length} bytes`);
+  const [status] = JSON.parse(late.stdout) as MountStatus[];
+  t.equal(status?.report?.uploads.length, 900);
+  const early = await runCommand('sh', [
+    '-c',
+    '"$0" "$1" status --json | head -n 1',
+    process.execPath,
+    s3jail,
+  ]);
+  t.match(early, { stdout: '[\n', stderr: '' });
+  writer.kill('SIGKILL');
+  await run(s3jail, ['unmount', place.mountPoint]);
 });
 
 void t.test('on a terminal the status renews itself until q is typed', async (t) => {
@@ -200,7 +239,7 @@ void t.test('metrics tell of operations, requests, retries, and of what is held'
     'operations_total{operation="getattr",result="ENOENT"}',
     's3_retry_after_wait_seconds_total',
     's3_sent_bytes_total',
-    'temp_bytes',
+    'memory_bytes{use="upload"}',
     'resident_memory_bytes',
     'cached_entries',
     'cache_hits_total',
@@ -211,7 +250,12 @@ void t.test('metrics tell of operations, requests, retries, and of what is held'
   t.ok(/s3jail_build_info\{version="[\d.]+",node="[\d.]+",driver="kernel"\} 1/.test(during));
   t.equal(await writer.close(), '');
   const after = await page();
-  for (const name of ['open_handles', 'open_uploads', 'dirty_bytes', 'temp_bytes']) {
+  for (const name of [
+    'open_handles',
+    'open_uploads',
+    'dirty_bytes',
+    'memory_bytes{use="upload"}',
+  ]) {
     t.equal(valueOf(after, `s3jail_${name}`), 0, name);
   }
   await run(s3jail, ['unmount', place.mountPoint]);
