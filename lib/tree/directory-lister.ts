@@ -7,7 +7,7 @@ import { DirectoryPage, startBefore } from './page-range.js';
 import { Listing } from './listing.js';
 import type { Entry } from './listing.js';
 import type { Log } from '../log.js';
-import { LongListing } from './spilled-listing.js';
+import { SpilledListing } from './spilled-listing.js';
 import { classifyKey, markerOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ListPage, ObjectStore } from '../store.js';
@@ -25,8 +25,8 @@ export interface ListerSettings {
   /** as Clock.nowMs */
   readonly now: () => number;
   readonly log: Log;
-  /** nobody holds this listing any more */
-  readonly onClosed: (listing: LongListing) => void;
+  /** the last reference to this listing is gone */
+  readonly onClosed: (listing: SpilledListing) => void;
 }
 
 export class DirectoryLister {
@@ -45,27 +45,27 @@ export class DirectoryLister {
   }
 
   /**
-   * A whole directory; a long one is held by the caller.
+   * A whole directory; the caller has the first reference to a spilled one.
    * @throws StoreError; FsError ENOSPC where a long one does not fit into the temp directory
    */
-  async list(path: Path, signal: AbortSignal): Promise<Listing | LongListing> {
+  async list(path: Path, signal: AbortSignal): Promise<Listing | SpilledListing> {
     // Once only: then the endpoint is known to keep no order.
     return (await this.#tryList(path, signal)) ?? (await this.list(path, signal));
   }
 
   /** @returns undefined where it turned out too late that names come in no order */
-  async #tryList(path: Path, signal: AbortSignal): Promise<Listing | LongListing | undefined> {
+  async #tryList(path: Path, signal: AbortSignal): Promise<Listing | SpilledListing | undefined> {
     const { now, longestBytes, space, onClosed } = this.#settings;
     const fetchedAt = now();
     let listing = new Listing(fetchedAt);
-    let long: LongListing | undefined;
+    let long: SpilledListing | undefined;
     try {
       for await (const page of this.#pages(path, signal)) {
         this.#take(page, path, listing);
         const isOrdered = page.unordered !== true;
         if (long === undefined) {
           if (listing.bytes <= longestBytes || page.next === undefined) continue;
-          long = await LongListing.create({ path, fetchedAt, space, onClosed, isOrdered });
+          long = await SpilledListing.create({ path, fetchedAt, space, onClosed, isOrdered });
         } else if (long.isOrdered && !isOrdered) {
           long.release();
           return undefined;

@@ -1,59 +1,88 @@
 /**
- * LISTs under way that bring more than somebody waits for, and what this mount changes meanwhile: of
- * that their answer says nothing that may be remembered.
+ * LISTs that bring more than was asked for: pages that answer for the children of a directory which are
+ * asked for next, be it lookups (lookup-by-page.ts) or listings (subtree-walks.ts).
+ *
+ * They are sent where access is sequential, and one in flight is shared by all whose child lies behind
+ * its start. What this mount changes meanwhile is logged for each: of that the page may be remembered
+ * for nothing.
  */
 import { isStoreError } from '../errors.js';
-import { isWithin, parentOf } from '../path.js';
+import { isWithin, parentOf, sortsAfter } from '../path.js';
 import type { Path } from '../path.js';
 
-/** One of them. */
-export class Walk {
+/** What this mount changed while a page was in flight, or since it is remembered. */
+export class MutationLog {
   readonly #changed = new Set<Path>();
   readonly #forgotten: Path[] = [];
 
-  /** Whether `path` itself was changed, or an entry of it. */
-  hasChanged(path: Path): boolean {
-    return this.#changed.has(path);
-  }
-
-  /** Whether all that is known of `path` is void. */
-  hasForgotten(path: Path): boolean {
-    return this.#forgotten.some((gone) => isWithin(path, gone));
+  /** Whether the page is void for `path`: it, an entry of it, or all that is known of it changed. */
+  has(path: Path): boolean {
+    return this.#changed.has(path) || this.#forgotten.some((gone) => isWithin(path, gone));
   }
 
   noteChange(path: Path): void {
     this.#changed.add(parentOf(path)).add(path);
   }
 
+  /** What is known of `path` and below is void. */
   forget(path: Path): void {
     this.#forgotten.push(path);
+    this.#changed.add(parentOf(path));
   }
 }
 
-export class Underway {
-  readonly #walks = new Set<Walk>();
+interface ListInFlight<T> {
+  readonly from: Path;
+  readonly changes: MutationLog;
+  readonly answer: Promise<T | undefined>;
+}
+
+export class ListsInFlight<T> {
+  /** the last of each directory */
+  readonly #latest = new Map<Path, ListInFlight<T>>();
+  readonly #logs = new Set<MutationLog>();
 
   noteChange(path: Path): void {
-    for (const walk of this.#walks) walk.noteChange(path);
+    for (const log of this.#logs) log.noteChange(path);
   }
 
   forget(path: Path): void {
-    for (const walk of this.#walks) walk.forget(path);
+    for (const log of this.#logs) log.forget(path);
+  }
+
+  /** The answer of a LIST in flight that began at `child` or before it, and after its last change. */
+  covering(directory: Path, child: Path): Promise<T | undefined> | undefined {
+    const list = this.#latest.get(directory);
+    if (list === undefined || sortsAfter(list.from, child)) return undefined;
+    return list.changes.has(child) ? undefined : list.answer;
   }
 
   /**
-   * Does `work` and tells `walk` of every change till its end.
-   * @returns what `work` brings; undefined for who may look at names but not list them
+   * Sends one that begins at `from`, to be shared until its end.
+   * @param send is told of every change till then
+   * @returns undefined for who may look at names but not list them
    */
-  async during<T>(walk: Walk, work: () => Promise<T>): Promise<T | undefined> {
-    this.#walks.add(walk);
-    try {
-      return await work();
-    } catch (error) {
-      if (!isStoreError(error, 'denied')) throw error;
-      return undefined;
-    } finally {
-      this.#walks.delete(walk);
-    }
+  async fetch(
+    directory: Path,
+    from: Path,
+    send: (changes: MutationLog) => Promise<T>,
+  ): Promise<T | undefined> {
+    const changes = new MutationLog();
+    this.#logs.add(changes);
+    const answer = unlessDenied(send(changes)).finally(() => {
+      this.#logs.delete(changes);
+      if (this.#latest.get(directory)?.changes === changes) this.#latest.delete(directory);
+    });
+    this.#latest.set(directory, { from, changes, answer });
+    return await answer;
+  }
+}
+
+async function unlessDenied<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isStoreError(error, 'denied')) return undefined;
+    throw error;
   }
 }

@@ -17,7 +17,7 @@ export class NameLookup {
   }
 
   /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
-  async ask(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
+  async lookup(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
     const [file, directory] = await Promise.all([
       this.#file(keyOf(path), signal),
       this.#directory(path, signal),

@@ -62,7 +62,7 @@ export class DirectoryPage {
   }
 
   /** What is at `path`, which may be nothing; undefined where the page does not tell. */
-  tell(path: Path): { entry: Entry | undefined } | undefined {
+  lookup(path: Path): { entry: Entry | undefined } | undefined {
     const entry = this.listing.entries.get(nameOf(path));
     if (entry !== undefined) return { entry };
     const isShown = sortsAfter(keyOf(path), this.#after) && this.#reaches(markerOf(path));

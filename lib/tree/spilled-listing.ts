@@ -3,7 +3,7 @@
  * memory holds where each page begins. So it takes no more memory for a million entries than for
  * those of a page, and is complete before anybody reads it.
  *
- * It lives as long as somebody holds it. Own changes since it was begun are kept beside it.
+ * It lives as long as it is referenced. Own changes since it was begun are kept beside it.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { FsError } from '../errors.js';
@@ -22,7 +22,7 @@ interface Page {
 /** Rows of a page; S3's pages have no more. */
 const pageRows = 1000;
 
-export class LongListing {
+export class SpilledListing {
   readonly path: Path;
   /** when it was begun */
   readonly fetchedAt: number;
@@ -33,17 +33,17 @@ export class LongListing {
   readonly isOrdered: boolean;
   readonly #space: TempSpace;
   readonly #file: FileHandle;
-  readonly #onClosed: (listing: LongListing) => void;
+  readonly #onClosed: (listing: SpilledListing) => void;
   readonly #pages: Page[] = [];
   /** files that turned out to be directories after they were written */
-  readonly #turned = new Map<string, Entry>();
+  readonly #becameDirectory = new Map<string, Entry>();
   /** names written that may come again, as those of directories or on two pages: S3's order says which */
-  #open = new Map<string, Entry['kind']>();
+  #mayBecomeDirectory = new Map<string, Entry['kind']>();
   #rows = 0;
   #bytes = 0;
-  #holders = 1;
+  #refCount = 1;
 
-  private constructor(file: FileHandle, parts: LongListingParts) {
+  private constructor(file: FileHandle, parts: SpilledListingParts) {
     this.#file = file;
     this.#space = parts.space;
     this.path = parts.path;
@@ -52,13 +52,13 @@ export class LongListing {
     this.isOrdered = parts.isOrdered;
   }
 
-  /** Held by the caller. @throws system errors of the temp directory */
-  static async create(parts: LongListingParts): Promise<LongListing> {
-    return new LongListing(await parts.space.open(), parts);
+  /** The caller has the first reference. @throws system errors of the temp directory */
+  static async create(parts: SpilledListingParts): Promise<SpilledListing> {
+    return new SpilledListing(await parts.space.open(), parts);
   }
 
   get isRead(): boolean {
-    return this.#holders > 0;
+    return this.#refCount > 0;
   }
 
   /**
@@ -70,7 +70,7 @@ export class LongListing {
     for (let at = 0; at < rows.length; at += pageRows) {
       await this.#write(rows.slice(at, at + pageRows));
     }
-    for (const [name, { kind }] of rows) this.#open.set(name, kind);
+    for (const [name, { kind }] of rows) this.#mayBecomeDirectory.set(name, kind);
     if (this.isOrdered) this.#forgetPassed(rows);
   }
 
@@ -80,18 +80,18 @@ export class LongListing {
       rows.filter(([, entry]) => entry.kind === kind).map(([name]) => name);
     const lastFile = names('file').at(-1);
     const lastDirectory = names('directory').at(-1);
-    for (const [name, kind] of this.#open) {
+    for (const [name, kind] of this.#mayBecomeDirectory) {
       const isPassed =
         kind === 'file'
           ? lastFile !== undefined && !lastFile.startsWith(name)
           : lastDirectory !== undefined && name !== lastDirectory;
-      if (isPassed) this.#open.delete(name);
+      if (isPassed) this.#mayBecomeDirectory.delete(name);
     }
   }
 
-  /** One more holds it. @param onShown told of a row that is read; what it returns is shown */
+  /** Takes a reference. @param onShown told of a row that is read; what it returns is shown */
   open(onShown: (name: string, entry: Entry) => Entry): Snapshot {
-    this.#holders++;
+    this.#refCount++;
     let recent: ReadPage | undefined;
     const page = async (index: number): Promise<readonly Row[]> => {
       if (recent?.index !== index) recent = { index, rows: await this.#page(index) };
@@ -110,10 +110,10 @@ export class LongListing {
     };
   }
 
-  /** The last who holds it takes the file along. */
+  /** With the last reference the file goes. */
   release(): void {
-    this.#holders--;
-    if (this.#holders > 0) return;
+    this.#refCount--;
+    if (this.#refCount > 0) return;
     this.#onClosed(this);
     this.#space.release(this.#bytes, this);
     // Nothing is lost with an unlinked file of which nobody reads any more.
@@ -121,8 +121,8 @@ export class LongListing {
   }
 
   #isKnown([name, entry]: Row): boolean {
-    const kind = this.#open.get(name);
-    if (kind === 'file' && entry.kind === 'directory') this.#turned.set(name, entry);
+    const kind = this.#mayBecomeDirectory.get(name);
+    if (kind === 'file' && entry.kind === 'directory') this.#becameDirectory.set(name, entry);
     return kind !== undefined;
   }
 
@@ -157,7 +157,7 @@ export class LongListing {
     if (bytesRead < length) throw new FsError('EIO', 'the temporary file of a listing is cut off');
     // Written by this class.
     const rows = JSON.parse(bytes.toString()) as Row[];
-    return rows.map(([name, entry]) => [name, this.#turned.get(name) ?? entry]);
+    return rows.map(([name, entry]) => [name, this.#becameDirectory.get(name) ?? entry]);
   }
 }
 
@@ -167,11 +167,11 @@ interface ReadPage {
   readonly rows: readonly Row[];
 }
 
-export interface LongListingParts {
+export interface SpilledListingParts {
   readonly path: Path;
   readonly fetchedAt: number;
   readonly space: TempSpace;
   readonly isOrdered: boolean;
-  /** told when nobody holds it any more */
-  readonly onClosed: (listing: LongListing) => void;
+  /** told when the last reference is gone */
+  readonly onClosed: (listing: SpilledListing) => void;
 }

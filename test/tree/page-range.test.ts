@@ -24,7 +24,7 @@ function pageOf(child: string, found: { files: string[]; directories?: string[];
   const after = startBefore(parsePath(`/d/${child}`));
   const told = new DirectoryPage(directory, listing, { page, after });
   return (name: string) => {
-    const answer = told.tell(parsePath(`/d/${name}`));
+    const answer = told.lookup(parsePath(`/d/${name}`));
     return answer === undefined ? 'untold' : (answer.entry?.kind ?? 'absent');
   };
 }
