@@ -6,7 +6,8 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../errors.js';
-import { detach, findMount, readMountTable } from '../host/mount-table.js';
+import { detach } from '../host/mount-programs.js';
+import { findMount, readMountTable } from '../host/mount-table.js';
 import { Child } from './child.js';
 import childEnvironment from '../host/mount-environment.cjs';
 

@@ -7,14 +7,8 @@ import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from './failure.js';
 import type { Log } from '../log.js';
 import { probeMount } from './mount-probe.js';
-import {
-  detach,
-  findMount,
-  isAutomount,
-  isOurs,
-  soleUserOf,
-  type MountEntry,
-} from './mount-table.js';
+import { detach } from './mount-programs.js';
+import { findMount, isAutomount, isOurs, soleUserOf, type MountEntry } from './mount-table.js';
 
 /** How long a mount may take to show that it lives. */
 const deadCheckMs = 5000;

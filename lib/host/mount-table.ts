@@ -1,13 +1,5 @@
-/**
- * The kernel's mount table, and taking a mount out of it. No shell is involved: mount points are
- * arguments of their own.
- */
-import { execFile } from 'node:child_process';
+/** The kernel's mount table. */
 import { readFileSync } from 'node:fs';
-import { promisify } from 'node:util';
-import { bareEnvironment } from './bare-environment.js';
-import { systemErrorCode } from '../errors.js';
-import { Failure } from './failure.js';
 import type { UserIds } from './run-as.js';
 
 /** A line of /proc/self/mountinfo (proc(5)). */
@@ -86,47 +78,4 @@ export function soleUserOf(entry: MountEntry): UserIds | undefined {
 function superNumber(entry: MountEntry, name: string): number | undefined {
   const option = entry.superOptions.find((each) => each.startsWith(`${name}=`));
   return option === undefined ? undefined : Number(option.slice(name.length + 1));
-}
-
-/**
- * Takes a mount out of the table, by umount(8) or, without root, by FUSE's own helper.
- * @param options.lazy also while it is in use; it disappears now and ends when the last user leaves
- * @param options.cut with `lazy`: those users are cut off now (root only; umount2(2), MNT_FORCE)
- * @throws Failure with exit code 32
- */
-export async function detach(
-  mountPoint: string,
-  options: { lazy: boolean; cut?: boolean },
-): Promise<void> {
-  const failures: string[] = [];
-  for (const [program, args] of detachCommands(mountPoint, options)) {
-    try {
-      await promisify(execFile)(program, args, { env: bareEnvironment });
-      return;
-    } catch (error) {
-      // Each helper may be missing or may not be allowed to; the next one is tried.
-      const missing = systemErrorCode(error) === 'ENOENT';
-      failures.push(missing ? `${program} is not installed` : lastLine(error));
-    }
-  }
-  throw new Failure(32, `cannot unmount ${mountPoint}: ${failures.join('; ')}`);
-}
-
-function detachCommands(
-  mountPoint: string,
-  { lazy, cut }: { lazy: boolean; cut?: boolean },
-): [program: string, args: string[]][] {
-  // -i: no helper of the type is asked; -c: the path is not looked at, which a mount would answer.
-  const flags = ['-i', '-c', ...(lazy ? ['-l'] : []), ...(cut === true ? ['-f'] : [])];
-  if (process.geteuid?.() === 0) return [['umount', [...flags, '--', mountPoint]]];
-  const args = ['-u', ...(lazy ? ['-z'] : []), '--', mountPoint];
-  return [
-    ['fusermount3', args],
-    ['fusermount', args],
-  ];
-}
-
-function lastLine(error: unknown): string {
-  const text = error instanceof Error && 'stderr' in error ? String(error.stderr) : String(error);
-  return text.trim().split('\n').at(-1) ?? '';
 }

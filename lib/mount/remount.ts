@@ -2,10 +2,8 @@
  * `mount -o remount,ro` and `remount,rw`: the only thing about a living mount that can be changed, and
  * the kernel does it alone. All else is decided when a mount is made.
  */
-import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
-import { promisify } from 'node:util';
-import { bareEnvironment } from '../host/bare-environment.js';
+import { attach } from '../host/mount-programs.js';
 import { Failure, messageOf } from '../host/failure.js';
 import { realMountPoint } from '../host/mount-point.js';
 import { findMount, isOurs } from '../host/mount-table.js';
@@ -42,13 +40,10 @@ export async function runRemount(mountPoint: string, lists: readonly string[]): 
   // What is not named again is gone after a remount (mount(2), MS_REMOUNT).
   const kept = entry.options.filter((word) => word !== 'ro' && word !== 'rw');
   const options = ['remount', how, 'nosuid', 'nodev', ...kept].join(',');
-  // With source and place given, mount(8) adds nothing from fstab; -i keeps it from calling us.
-  const args = ['-i', '-n', '-o', options, '--', entry.source, place];
   try {
-    await promisify(execFile)('mount', args, { env: bareEnvironment });
+    await attach({ source: entry.source, mountPoint: place, options });
   } catch (error) {
-    const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
-    throw new Failure(32, `remount: ${said || messageOf(error)}`, { cause: error });
+    throw new Failure(32, `remount: ${messageOf(error)}`, { cause: error });
   }
 }
 

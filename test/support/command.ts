@@ -10,7 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { startEndpoint, type Endpoint } from '../../lib/endpoint/endpoint.js';
-import { detach, findMount } from '../../lib/host/mount-table.js';
+import { detach } from '../../lib/host/mount-programs.js';
+import { findMount } from '../../lib/host/mount-table.js';
 import { findRecord } from '../../lib/host/runtime-record.js';
 
 const programs = fileURLToPath(new URL('../../bin/', import.meta.url));

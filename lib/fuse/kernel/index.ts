@@ -5,13 +5,12 @@
  * file system itself is the core's. Reading a request blocks a thread of libuv's pool, so a process
  * that mounts should start with a larger UV_THREADPOOL_SIZE (16 or more) than the default 4.
  */
-import { spawnSync } from 'node:child_process';
 import { accessSync, constants, openSync, readFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { bareEnvironment } from '../../host/bare-environment.js';
 import { isDead } from '../../host/mount-point.js';
+import { attach, detachAtExit } from '../../host/mount-programs.js';
 import { findMount } from '../../host/mount-table.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
@@ -22,7 +21,6 @@ import {
   mountOptions,
   mountType,
   raiseReadAhead,
-  runMount,
   runUnmount,
 } from './mount-point.js';
 import { MountState } from './mount-state.js';
@@ -117,12 +115,10 @@ function cutAtExit({ mountPoint, device }: OwnMount, helper: RootHelper | undefi
   const cut = (): void => {
     // The helper takes the mount away then.
     if (helper !== undefined) process.kill(process.pid, 'SIGKILL');
-    const options = { timeout: 10_000, stdio: 'ignore' as const, env: bareEnvironment };
-    const args = ['-i', '-n', '-c', '-f', '-l', '--', mountPoint];
     const isThere = findMount(mountPoint)?.device === device;
     // Somebody detached it before (umount -l) and it is still in use: no path leads to the connection
     // any more, and nothing but the end of this process cuts it.
-    if (!isThere || spawnSync('umount', args, options).status !== 0) {
+    if (!isThere || !detachAtExit(mountPoint, { lazy: true, cut: true })) {
       process.kill(process.pid, 'SIGKILL');
     }
   };
@@ -187,7 +183,8 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
   const session = sessionFor(operations, settings, descriptor);
   const options = optionsOf(settings);
   try {
-    const mounting = helper?.mount() ?? runMount({ descriptor, mountPoint, source, options });
+    const request = { type: mountType, source, mountPoint, options, descriptor };
+    const mounting = helper?.mount() ?? attach(request);
     await connect(session, mounting);
   } catch (error) {
     // The kernel ends the connection with its last descriptor; the mount is dead then, if there is one.

@@ -1,16 +1,11 @@
 /**
- * The mount point: mounting and unmounting through mount(8) and umount(8), which are started directly
- * and never through a shell, and the read-ahead that /sys keeps of a mount.
- *
- * mount(2) has no binding in Node, and mount(8) brings SELinux and namespace care with it. `-i` keeps it
- * from calling a helper for the type, `-n` from writing /etc/mtab. The source is an argument of its
- * own, so no character of it can become an option; the kernel escapes it where it is listed.
+ * The mount point: what it is mounted with, a dead mount that is in the way, and the read-ahead that
+ * /sys keeps of a mount.
  */
-import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
-import { bareEnvironment } from '../../host/bare-environment.js';
 import { isDead } from '../../host/mount-point.js';
-import { detach, findMount } from '../../host/mount-table.js';
+import { detach } from '../../host/mount-programs.js';
+import { findMount } from '../../host/mount-table.js';
 import { FsError, systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { RootHelper } from '../driver.js';
@@ -38,41 +33,6 @@ export function mountOptions(facts: MountOptionFacts): string {
   if (facts.allowOther) options.push('allow_other');
   if (facts.readOnly) options.push('ro');
   return options.join(',');
-}
-
-/**
- * Runs mount(8) with the device as its descriptor 3.
- * @throws Error a sentence for the operator with what mount(8) said
- */
-export function runMount(request: {
-  descriptor: number;
-  mountPoint: string;
-  source: string;
-  options: string;
-}): Promise<void> {
-  const { descriptor, mountPoint, source, options } = request;
-  return new Promise((resolve, reject) => {
-    const child = spawn(
-      'mount',
-      ['-i', '-n', '-t', mountType, '-o', options, '--', source, mountPoint],
-      {
-        stdio: ['ignore', 'ignore', 'pipe', descriptor],
-        env: bareEnvironment,
-      },
-    );
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(0, 2000);
-    });
-    child.once('error', (error) => {
-      reject(new Error(`mount(8) did not start: ${error.message}`, { cause: error }));
-    });
-    child.once('close', (status) => {
-      if (status === 0) resolve();
-      else
-        reject(new Error(`mount(8) on ${mountPoint} failed: ${said.trim() || 'no reason given'}`));
-    });
-  });
 }
 
 /**

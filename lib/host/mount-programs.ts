@@ -1,0 +1,103 @@
+/**
+ * mount(8), umount(8) and FUSE's own helper for who is not root: the one place that starts them, never
+ * through a shell, with the bare environment.
+ *
+ * mount(2) has no binding in Node, and mount(8) brings SELinux and namespace care with it. `-i` keeps it
+ * from calling a helper for the type, which is this program, `-n` from writing /etc/mtab. The source is
+ * an argument of its own, so no character of it can become an option; the kernel escapes it where it is
+ * listed.
+ */
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { promisify } from 'node:util';
+import { systemErrorCode } from '../errors.js';
+import { bareEnvironment } from './bare-environment.js';
+import { Failure, messageOf } from './failure.js';
+
+export interface Mounting {
+  readonly source: string;
+  readonly mountPoint: string;
+  /** as after -o; with source and place given mount(8) adds nothing from fstab */
+  readonly options: string;
+  /** of the file system; undefined for a remount */
+  readonly type?: string;
+  /** what it gets as its descriptor 3 */
+  readonly descriptor?: number;
+}
+
+/** Runs mount(8). @throws Error a sentence for the operator with what mount(8) said */
+export async function attach(mounting: Mounting): Promise<void> {
+  const { source, mountPoint, options, type, descriptor } = mounting;
+  const ofType = type === undefined ? [] : ['-t', type];
+  const child = spawn('mount', ['-i', '-n', ...ofType, '-o', options, '--', source, mountPoint], {
+    stdio: ['ignore', 'ignore', 'pipe', descriptor ?? 'ignore'],
+    env: bareEnvironment,
+  });
+  let said = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(0, 2000);
+  });
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
+  }).catch((error: unknown) => {
+    throw new Error(`mount(8) did not start: ${messageOf(error)}`, { cause: error });
+  });
+  if (status === 0) return;
+  throw new Error(`mount(8) on ${mountPoint} failed: ${said.trim() || 'no reason given'}`);
+}
+
+export interface Detaching {
+  /** also while it is in use: it disappears now and ends when the last user leaves */
+  readonly lazy: boolean;
+  /** with `lazy`: those users are cut off now (root only; umount2(2), MNT_FORCE) */
+  readonly cut?: boolean;
+}
+
+/**
+ * Takes a mount out of the table, by umount(8) or, without root, by FUSE's own helper.
+ * @throws Failure with exit code 32
+ */
+export async function detach(mountPoint: string, options: Detaching): Promise<void> {
+  const failures: string[] = [];
+  for (const [program, args] of detachCommands(mountPoint, options)) {
+    try {
+      await promisify(execFile)(program, args, { env: bareEnvironment });
+      return;
+    } catch (error) {
+      // Each helper may be missing or may not be allowed to; the next one is tried.
+      const missing = systemErrorCode(error) === 'ENOENT';
+      failures.push(missing ? `${program} is not installed` : lastLine(error));
+    }
+  }
+  throw new Failure(32, `cannot unmount ${mountPoint}: ${failures.join('; ')}`);
+}
+
+function detachCommands(
+  mountPoint: string,
+  options: Detaching,
+): [program: string, args: string[]][] {
+  if (process.geteuid?.() === 0) return [['umount', umountArguments(mountPoint, options)]];
+  const { lazy } = options;
+  const args = ['-u', ...(lazy ? ['-z'] : []), '--', mountPoint];
+  return [
+    ['fusermount3', args],
+    ['fusermount', args],
+  ];
+}
+
+/** The same for the last moment of a process that is root. @returns whether it went */
+export function detachAtExit(mountPoint: string, options: Detaching): boolean {
+  const settings = { timeout: 10_000, stdio: 'ignore' as const, env: bareEnvironment };
+  return spawnSync('umount', umountArguments(mountPoint, options), settings).status === 0;
+}
+
+function umountArguments(mountPoint: string, { lazy, cut }: Detaching): string[] {
+  // -i: no helper of the type is asked; -n: there is no /etc/mtab to be kept; -c: the path is not
+  // looked at, which a mount would answer.
+  const flags = ['-i', '-n', '-c', ...(lazy ? ['-l'] : []), ...(cut === true ? ['-f'] : [])];
+  return [...flags, '--', mountPoint];
+}
+
+function lastLine(error: unknown): string {
+  const text = error instanceof Error && 'stderr' in error ? String(error.stderr) : String(error);
+  return text.trim().split('\n').at(-1) ?? '';
+}
