@@ -9,66 +9,26 @@
  */
 import { FsError, systemErrorCode, toFsError } from '../../errors.js';
 import type { Log } from '../../log.js';
+import { Answers } from './answers.js';
 import type { Call, Reply } from './call.js';
 import type { Device } from './device.js';
 import { RequestBuffers } from './device.js';
 import { errnoFor, serviceOf, type Service } from './handlers.js';
 import { InFlight, type Flight } from './in-flight.js';
 import type { MountState } from './mount-state.js';
-import {
-  initFlag,
-  maxPages,
-  maxTransferBytes,
-  opcode,
-  operationName,
-  protocolMajor,
-  protocolMinor,
-  protocolMinorLeast,
-  pruneMinor,
-  replyHeaderBytes,
-  requestHeaderBytes,
-} from './protocol.js';
+import { answerInit, ProtocolTooOld } from './negotiation.js';
+import type { Negotiated } from './negotiation.js';
+import { NodeLimit } from './node-limit.js';
+import { opcode, operationName, pruneMinor, requestHeaderBytes } from './protocol.js';
 import { wantsToStop } from './process-state.js';
-import { emptyReply, initReply, writeReplyHeader } from './replies.js';
-import {
-  decodeHeader,
-  decodeInit,
-  decodeInterrupt,
-  MalformedRequest,
-  type RequestHeader,
-} from './requests.js';
+import { emptyReply } from './replies.js';
+import { decodeHeader, decodeInterrupt, type RequestHeader } from './requests.js';
 import { batchForget, forget } from './serve-names.js';
 
-/** Replies up to this size are copied to the kernel on the main thread. */
-const smallReplyBytes = 64 * 1024;
-/**
- * Read-ahead and releases that the kernel may have under way; each up to 1 MiB. Near this number it
- * leaves out pages of the read-ahead (fuse_readahead in fs/fuse/file.c), and asks for them after those
- * that follow: many files read side by side would look like random reads.
- */
-const maxBackground = 512;
 /** Request buffers kept for reuse. */
 const spareBuffersMax = 8;
 /** With more buffers than this lent to writes under way, a write's data moves to a place of its size. */
 const lentBuffersMax = 16;
-/** Some 40 MB of nodes. */
-const nodesMaxDefault = 131_072;
-const forgetBatch = 512;
-const forgetPauseMs = 500;
-
-const wantedFlags =
-  initFlag.asyncRead |
-  initFlag.atomicOTrunc |
-  initFlag.bigWrites |
-  initFlag.autoInvalData |
-  initFlag.doReaddirplus |
-  initFlag.readdirplusAuto |
-  initFlag.asyncDio |
-  initFlag.parallelDirops |
-  initFlag.handleKillpriv |
-  initFlag.handleKillprivV2 |
-  initFlag.maxPages;
-
 export interface SessionSettings {
   readonly device: Device;
   readonly state: MountState;
@@ -81,24 +41,18 @@ export interface SessionSettings {
   readonly nodesMax?: number;
 }
 
-/** What INIT brought. */
-export interface Negotiated {
-  readonly minor: number;
-  readonly kernelMinor: number;
-}
-
 export class Session {
   readonly #device: Device;
   readonly #state: MountState;
   readonly #log: Log;
   readonly #readers: number;
   readonly #allowUids: ReadonlySet<number> | undefined;
-  readonly #nodesMax: number;
+  readonly #answers: Answers;
+  readonly #nodeLimit: NodeLimit;
   readonly #buffers = new RequestBuffers(spareBuffersMax);
   readonly #inFlight: InFlight;
   #requests = 0;
   readonly #requestsByName: Record<string, number> = {};
-  #forgetting = false;
   #isEnding = false;
   #negotiated: Negotiated | undefined;
 
@@ -107,7 +61,8 @@ export class Session {
     this.#state = settings.state;
     this.#log = settings.log;
     this.#readers = settings.readers;
-    this.#nodesMax = settings.nodesMax ?? nodesMaxDefault;
+    this.#answers = new Answers(settings.device, settings.log);
+    this.#nodeLimit = new NodeLimit(settings.state, settings.nodesMax);
     this.#allowUids =
       settings.allowUids === undefined ? undefined : new Set([0, ...settings.allowUids]);
     this.#inFlight = new InFlight({
@@ -115,7 +70,7 @@ export class Session {
       answerInterrupted: (flight) => {
         flight.answered = true;
         const { errno } = new FsError('EINTR', 'interrupted');
-        this.#answerError(flight.request, errno);
+        this.#answers.refuse(flight.request, errno);
       },
     });
   }
@@ -227,40 +182,15 @@ export class Session {
   }
 
   #init(bytes: Buffer): void {
-    const header = decodeHeader(bytes);
-    if (header.opcode !== opcode.init) throw new MalformedRequest('the first request is no INIT');
-    const asked = decodeInit(bytes.subarray(requestHeaderBytes));
-    if (asked.major > protocolMajor) {
-      // The kernel comes down to our major version with another INIT.
-      void this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
-      return;
+    try {
+      const { header, reply, negotiated } = answerInit(bytes);
+      void this.#answers.deliver(header, { pieces: [reply] });
+      this.#negotiated = negotiated;
+      this.#state.notices.canPrune = (negotiated?.kernelMinor ?? 0) >= pruneMinor;
+    } catch (error) {
+      if (error instanceof ProtocolTooOld) this.#answers.refuse(error.header, error.errno);
+      throw error;
     }
-    if (asked.major < protocolMajor || asked.minor < protocolMinorLeast) {
-      this.#answerError(header, new FsError('EIO', 'protocol too old').errno);
-      throw new Error(
-        `this kernel speaks FUSE ${asked.major}.${asked.minor}; ` +
-          `${protocolMajor}.${protocolMinorLeast} (Linux 5.4) is needed`,
-      );
-    }
-    void this.#deliver(header, { pieces: [initReply(this.#initView(asked))] });
-    const minor = Math.min(asked.minor, protocolMinor);
-    this.#state.notices.canPrune = asked.minor >= pruneMinor;
-    this.#negotiated = { minor, kernelMinor: asked.minor };
-  }
-
-  #initView(asked: {
-    minor: number;
-    maxReadahead: number;
-    flags: number;
-  }): Parameters<typeof initReply>[0] {
-    return {
-      minor: Math.min(asked.minor, protocolMinor),
-      maxReadahead: asked.maxReadahead,
-      flags: asked.flags & wantedFlags,
-      maxBackground,
-      maxWrite: maxTransferBytes,
-      maxPages,
-    };
   }
 
   /** Takes one request in a lent buffer; the buffer goes back when nothing looks at it any more. */
@@ -287,7 +217,7 @@ export class Session {
       giveBack();
       this.#log.error({ err: error }, 'the kernel sent bytes that are no request');
     }
-    this.#keepNodesFew();
+    this.#nodeLimit.enforce();
   }
 
   #dispatch(header: RequestHeader, body: Buffer): Promise<void> | undefined {
@@ -305,7 +235,7 @@ export class Session {
         case opcode.notifyReply:
           return undefined;
         case opcode.destroy:
-          void this.#deliver(header, { pieces: [emptyReply()] });
+          void this.#answers.deliver(header, { pieces: [emptyReply()] });
           return undefined;
         default:
           return this.#serve(header, body);
@@ -322,11 +252,11 @@ export class Session {
     this.#requestsByName[name] = (this.#requestsByName[name] ?? 0) + 1;
     const service = serviceOf(header.opcode);
     if (service === undefined) {
-      this.#answerError(header, new FsError('ENOSYS', 'not offered').errno);
+      this.#answers.refuse(header, new FsError('ENOSYS', 'not offered').errno);
       return undefined;
     }
     if (service.checked && !this.#isAllowed(header)) {
-      this.#answerError(header, new FsError('EACCES', 'not for this user').errno);
+      this.#answers.refuse(header, new FsError('EACCES', 'not for this user').errno);
       return undefined;
     }
     const flight = this.#inFlight.begin(header, service.changes);
@@ -384,73 +314,15 @@ export class Session {
       return;
     }
     flight.answered = true;
-    if (typeof outcome === 'number') this.#answerError(flight.request, outcome);
+    if (typeof outcome === 'number') this.#answers.refuse(flight.request, outcome);
     else {
-      const writing = this.#deliver(flight.request, outcome);
+      const writing = this.#answers.deliver(flight.request, outcome);
       if (writing !== undefined) {
         void writing.then(() => giveBack(flight));
         return;
       }
     }
     giveBack(flight);
-  }
-
-  #answerError(header: RequestHeader, errno: number): void {
-    const bytes = emptyReply();
-    writeReplyHeader(bytes, { length: bytes.length, unique: header.unique, error: errno });
-    try {
-      this.#device.writeNow([bytes]);
-    } catch (error) {
-      this.#undelivered(header, error);
-    }
-  }
-
-  /** @returns what settles when the pieces are not looked at any more; undefined if that is now */
-  #deliver(header: RequestHeader, reply: Reply): Promise<void> | undefined {
-    const [first] = reply.pieces;
-    if (!(first instanceof Buffer)) return undefined;
-    const length = reply.pieces.reduce((sum, piece) => sum + piece.length, 0);
-    writeReplyHeader(first, { length, unique: header.unique, error: 0 });
-    const failed = (error: unknown): void => {
-      reply.undo?.();
-      if (this.#undelivered(header, error)) return;
-      this.#answerError(header, new FsError('EIO', 'reply refused').errno);
-    };
-    if (length > smallReplyBytes + replyHeaderBytes) {
-      return this.#device.write(reply.pieces).catch(failed);
-    }
-    try {
-      this.#device.writeNow(reply.pieces);
-    } catch (error) {
-      failed(error);
-    }
-    return undefined;
-  }
-
-  /** @returns whether that is no more than a caller, or the mount, that is gone */
-  #undelivered(header: RequestHeader, error: unknown): boolean {
-    const code = systemErrorCode(error);
-    if (code === 'ENOENT' || code === 'ENODEV' || code === 'ENOTCONN' || code === 'EPERM')
-      return true;
-    const operation = operationName(header.opcode);
-    this.#log.error({ operation, err: error }, 'the kernel refused a reply');
-    return false;
-  }
-
-  /**
-   * Keeps the table from growing with the kernel's cache, which has the whole machine's memory: asks it
-   * to drop what nobody uses, a batch at a time.
-   */
-  #keepNodesFew(): void {
-    const { nodes, notices } = this.#state;
-    if (nodes.size <= this.#nodesMax || this.#forgetting) return;
-    this.#forgetting = true;
-    const batch = nodes.idleNodes(forgetBatch, { directories: notices.canPrune });
-    // Where little was found, all is in use or asked for already.
-    const pauseMs = batch.length < forgetBatch / 2 ? forgetPauseMs : 0;
-    void notices.forget(batch).then(() => {
-      setTimeout(() => (this.#forgetting = false), pauseMs).unref();
-    });
   }
 }
 
