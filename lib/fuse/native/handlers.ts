@@ -14,14 +14,8 @@ import { systemClock } from '../../clock.js';
 import { FsError, StoreError, errnoNumber, systemErrorCode, toFsError } from '../../errors.js';
 import { timeOfMs } from '../../file-time.js';
 import type { Log } from '../../log.js';
-import type {
-  DirectoryEntry,
-  FileTime,
-  HandleId,
-  OpenFlags,
-  Operations,
-} from '../../operations.js';
-import { parentOf, parsePath, rootPath, type Path } from '../../path.js';
+import type { DirectoryEntry, FileTime, OpenFlags, Operations } from '../../operations.js';
+import type { Path } from '../../path.js';
 import { isPresent } from './times.js';
 import type { NativeOperations, Reply } from './binding.js';
 import {
@@ -32,9 +26,9 @@ import {
   openFlags,
   type NativeStat,
 } from './structs.js';
+import { NativeNames, isHiddenEntry, parseName, visibleName } from './names.js';
 import { OpenDirectories } from './open-directories.js';
-import { OpenFiles, isHiddenName } from './open-files.js';
-import { Removals } from './removals.js';
+import { OpenFiles } from './open-files.js';
 
 /** Operations whose ENOSYS reaches the caller each time and is remembered by nobody. */
 const mayBeUnsupported: ReadonlySet<string> = new Set(['symlink', 'link', 'mknod', 'rename']);
@@ -52,17 +46,18 @@ class NativeHandlers {
   readonly #log: Log;
   readonly #files = new OpenFiles();
   readonly #directories: OpenDirectories;
-  readonly #removals: Removals;
+  readonly #names: NativeNames;
 
   constructor(core: Operations, log: Log) {
     this.#core = core;
     this.#log = log;
     this.#directories = new OpenDirectories(core);
-    this.#removals = new Removals((path) => this.#remove(path));
+    const [files, directories] = [this.#files, this.#directories];
+    this.#names = new NativeNames({ core, log, files, directories });
   }
 
   get operations(): NativeOperations {
-    return { ...this.#attributes(), ...this.#listings(), ...this.#contents(), ...this.#names() };
+    return { ...this.#attributes(), ...this.#listings(), ...this.#contents(), ...this.#naming() };
   }
 
   #attributes() {
@@ -71,7 +66,7 @@ class NativeHandlers {
         this.#serve('getattr', reply, async () => [0, await this.#getattr(parseName(path))]),
       fgetattr: (path, handle, reply) =>
         this.#serve('fgetattr', reply, async () => {
-          const name = this.#files.coreName(handle) ?? this.#visible(path);
+          const name = this.#files.coreName(handle) ?? visibleName(path);
           return [0, nativeStat(await this.#core.getattr(name, unknown, handle))];
         }),
       chmod: (path, mode, reply) =>
@@ -86,12 +81,12 @@ class NativeHandlers {
         }),
       truncate: (path, size, reply) =>
         this.#serve('truncate', reply, async () => {
-          await this.#core.truncate(await this.#settled(path), size, unknown);
+          await this.#core.truncate(await this.#names.settled(path), size, unknown);
           return [0];
         }),
       ftruncate: (path, handle, size, reply) =>
         this.#serve('ftruncate', reply, async () => {
-          const name = this.#files.coreName(handle) ?? this.#visible(path);
+          const name = this.#files.coreName(handle) ?? visibleName(path);
           await this.#core.truncate(name, size, unknown, handle);
           return [0];
         }),
@@ -105,11 +100,11 @@ class NativeHandlers {
       opendir: (path, _flags, reply) =>
         this.#serve('opendir', reply, async () => [
           0,
-          await this.#directories.open(await this.#settled(path)),
+          await this.#directories.open(await this.#names.settled(path)),
         ]),
       readdir: (path, reply) =>
         this.#serve('readdir', reply, async () => {
-          const entries = await this.#directories.read(await this.#settled(path));
+          const entries = await this.#directories.read(await this.#names.settled(path));
           return [0, ...this.#listing(entries)];
         }),
       releasedir: (_path, handle, reply) =>
@@ -119,13 +114,13 @@ class NativeHandlers {
         }),
       mkdir: (path, _mode, reply) =>
         this.#serve('mkdir', reply, async () => {
-          await this.#core.mkdir(await this.#settled(path, 'EPERM'), unknown);
+          await this.#core.mkdir(await this.#names.settled(path, 'EPERM'), unknown);
           return [0];
         }),
       rmdir: (path, reply) =>
         this.#serve('rmdir', reply, async () => {
-          const name = await this.#settled(path);
-          this.#refuseOpenBelow(name);
+          const name = await this.#names.settled(path);
+          this.#names.refuseOpenBelow(name);
           await this.#core.rmdir(name, unknown);
           return [0];
         }),
@@ -136,14 +131,14 @@ class NativeHandlers {
     return {
       open: (path, flags, reply) =>
         this.#serve('open', reply, async () => {
-          const name = await this.#settled(path);
+          const name = await this.#names.settled(path);
           const handle = await this.#core.open(name, openFlags(flags), unknown);
           this.#files.add(handle, name, (flags & constants.O_DSYNC) !== 0);
           return [0, handle];
         }),
       create: (path, _mode, reply) =>
         this.#serve('create', reply, async () => {
-          const name = await this.#settled(path, 'EPERM');
+          const name = await this.#names.settled(path, 'EPERM');
           // The flags of open(2) are not handed over here.
           const flags: OpenFlags = { access: 'readwrite', exclusive: undefined };
           const handle = await this.#core.create(name, flags, unknown);
@@ -168,19 +163,19 @@ class NativeHandlers {
         }),
       flush: (_path, handle, reply) =>
         this.#serve('flush', reply, async () => {
-          await this.#removalOf(handle);
+          await this.#names.removalOf(handle);
           await this.#core.flush(handle, unknown);
           return [0];
         }),
       fsync: (_path, _isDataOnly, handle, reply) =>
         this.#serve('fsync', reply, async () => {
-          await this.#removalOf(handle);
+          await this.#names.removalOf(handle);
           await this.#core.fsync(handle, unknown);
           return [0];
         }),
       release: (_path, handle, reply) =>
         this.#serve('release', reply, async () => {
-          await this.#removalOf(handle);
+          await this.#names.removalOf(handle);
           this.#files.delete(handle);
           await this.#core.release(handle);
           return [0];
@@ -188,31 +183,26 @@ class NativeHandlers {
     } satisfies Partial<NativeOperations>;
   }
 
-  #names() {
+  #naming() {
     return {
       unlink: (path, reply) =>
         this.#serve('unlink', reply, async () => {
-          const name = parseName(path);
-          // libfuse removes what it hid once the last handle is gone; the core did so long ago.
-          if (this.#files.removedName(name) !== undefined) this.#files.forget(name);
-          else await this.#core.unlink(await this.#settled(path), unknown);
+          await this.#names.unlink(parseName(path));
           return [0];
         }),
       rename: (from, to, reply) =>
         this.#serve('rename', reply, async () => {
-          await this.#rename(parseName(from), parseName(to));
+          await this.#names.rename(parseName(from), parseName(to));
           return [0];
         }),
       symlink: (target, path, reply) =>
-        this.#serve('symlink', reply, () =>
-          this.#core.symlink(target, this.#visible(path), unknown),
-        ),
+        this.#serve('symlink', reply, () => this.#core.symlink(target, visibleName(path), unknown)),
       link: (from, to, reply) =>
         this.#serve('link', reply, () =>
-          this.#core.link(this.#visible(from), this.#visible(to), unknown),
+          this.#core.link(visibleName(from), visibleName(to), unknown),
         ),
       mknod: (path, _mode, _device, reply) =>
-        this.#serve('mknod', reply, () => this.#core.mknod(this.#visible(path), unknown)),
+        this.#serve('mknod', reply, () => this.#core.mknod(visibleName(path), unknown)),
     } satisfies Partial<NativeOperations>;
   }
 
@@ -222,69 +212,7 @@ class NativeHandlers {
     if (removed !== undefined && handle !== undefined) {
       return nativeStat(await this.#core.getattr(removed, unknown, handle));
     }
-    return nativeStat(await this.#core.getattr(await this.#settled(path), unknown));
-  }
-
-  async #rename(from: Path, to: Path): Promise<void> {
-    if (isHiddenName(to)) {
-      this.#hide(from, to);
-      return;
-    }
-    refuseHidden(from, 'ENOENT');
-    await this.#removals.settled(from);
-    this.#refuseOpenBelow(to);
-    await this.#removals.replace(to);
-    await this.#core.rename(from, to, unknown, {});
-    this.#files.move(from, to);
-    this.#directories.move(from, to);
-  }
-
-  /** libfuse removes, or is about to replace, a file that is open. */
-  #hide(path: Path, hidden: Path): void {
-    if (parentOf(path) !== parentOf(hidden) || this.#files.handleAt(path) === undefined) {
-      throw new FsError('EPERM', `${hidden} is a name that libfuse keeps for itself`);
-    }
-    const isRemoved = this.#files.removedName(path) !== undefined;
-    this.#files.hide(path, hidden);
-    if (!isRemoved) this.#removals.schedule(path);
-  }
-
-  /** The removal of an open file; its caller has been answered already. */
-  async #remove(path: Path): Promise<void> {
-    try {
-      await this.#core.unlink(path, unknown);
-    } catch (error) {
-      const { code, message } = toFsError(error);
-      if (code === 'ENOENT') return;
-      this.#log.error(
-        { path, cause: message },
-        `${path} was removed while open, and is still there`,
-      );
-    }
-  }
-
-  async #removalOf(handle: HandleId): Promise<void> {
-    const name = this.#files.coreName(handle);
-    if (name !== undefined) await this.#removals.settled(name);
-  }
-
-  /** A directory that loses its name would take those of the open files below it along. */
-  #refuseOpenBelow(directory: Path): void {
-    if (!this.#files.isAnyBelow(directory)) return;
-    throw new FsError('ENOTEMPTY', `files in ${directory} are still open`);
-  }
-
-  /** `text` as a path that users may name, with what is going on there awaited. */
-  async #settled(text: string, refusal: 'ENOENT' | 'EPERM' = 'ENOENT'): Promise<Path> {
-    const path = this.#visible(text, refusal);
-    await this.#removals.settled(path);
-    return path;
-  }
-
-  #visible(text: string, refusal: 'ENOENT' | 'EPERM' = 'ENOENT'): Path {
-    const path = parseName(text);
-    refuseHidden(path, refusal);
-    return path;
+    return nativeStat(await this.#core.getattr(await this.#names.settled(path), unknown));
   }
 
   /** Names and types; `.` and `..` are the file system's to list with libfuse 2. */
@@ -296,7 +224,7 @@ class NativeHandlers {
         this.#log.warn({ name }, 'a name is too long for this driver and is not listed');
         continue;
       }
-      if (hiddenEntry(name)) continue;
+      if (isHiddenEntry(name)) continue;
       names.push(name);
       stats.push(attributes.kind === 'directory' ? listedDirectory : listedFile);
     }
@@ -312,7 +240,7 @@ class NativeHandlers {
   ): void {
     this.#serve(operation, reply, async () => {
       if (this.#files.removedName(parseName(path)) === undefined) {
-        await work(await this.#settled(path));
+        await work(await this.#names.settled(path));
       }
       return [0];
     });
@@ -350,23 +278,4 @@ class NativeHandlers {
     }
     return failure.errno;
   }
-}
-
-/**
- * A path as the binding hands it over. Bytes that are not UTF-8 arrive as U+FFFD, and so does a name
- * that really holds that character: the two cannot be told apart, and guessing could hit another
- * file.
- */
-function parseName(text: string): Path {
-  if (text.includes('\uFFFD')) throw new FsError('EILSEQ', 'the name is not valid UTF-8');
-  return text === '/' ? rootPath : parsePath(text);
-}
-
-function refuseHidden(path: Path, errno: 'ENOENT' | 'EPERM'): void {
-  if (!isHiddenName(path)) return;
-  throw new FsError(errno, `${path} is a name that libfuse keeps for itself`);
-}
-
-function hiddenEntry(name: string): boolean {
-  return name.startsWith('.fuse_hidden') && isHiddenName(parsePath(`/${name}`));
 }
