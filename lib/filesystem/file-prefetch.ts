@@ -11,7 +11,7 @@ import type { Entry } from '../tree/listing.js';
 import { childPath, nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { MemoryUser } from '../read/memory.js';
-import type { Keeper, SharedObject } from '../read/shared-object.js';
+import type { Retention, SharedObject } from '../read/shared-object.js';
 import type { SharedObjects } from '../read/shared-objects.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 
@@ -48,7 +48,7 @@ interface Walk {
 }
 
 /** A file nobody reads yet. */
-interface Held extends Keeper {
+interface Held extends Retention {
   readonly object: SharedObject;
   readonly bytes: number;
   readonly timer: NodeJS.Timeout;
@@ -118,7 +118,7 @@ export class FilesAhead implements MemoryUser {
     const all = { start: 0, end: info.size };
     const object = objects.of(store, info);
     const timer = setTimeout(() => this.#drop(path), keepMs).unref();
-    const held = { object, bytes: info.size, timer, keeps: all, keepsLate: 0 };
+    const held = { object, bytes: info.size, timer, keeps: all, undeliveredFrom: 0 };
     object.join(held);
     this.#held.set(path, held);
     this.#heldBytes += info.size;

@@ -11,7 +11,7 @@ import type { Chunk, ReadOptions } from './chunk.js';
 import { freshRun, planRead } from './read-plan.js';
 import type { ReadRun } from './read-plan.js';
 import type { MemoryUser } from './memory.js';
-import type { Keeper, SharedObject } from './shared-object.js';
+import type { Retention, SharedObject } from './shared-object.js';
 import type { SharedObjects } from './shared-objects.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
@@ -25,7 +25,7 @@ export interface ReaderSettings {
 
 const nothing: ByteRange = { start: 0, end: 0 };
 
-export class Reader implements Keeper, MemoryUser {
+export class Reader implements Retention, MemoryUser {
   /** The version this reader reads. */
   info: ObjectInfo;
   readonly #store: ObjectStore;
@@ -37,7 +37,7 @@ export class Reader implements Keeper, MemoryUser {
   #isFixed = false;
   #renewal: Promise<void> | undefined;
   #keeps = nothing;
-  #keepsLate = 0;
+  #undeliveredFrom = 0;
 
   constructor(store: ObjectStore, info: ObjectInfo, settings: ReaderSettings) {
     this.#store = store;
@@ -49,8 +49,8 @@ export class Reader implements Keeper, MemoryUser {
     return this.#keeps;
   }
 
-  get keepsLate(): number {
-    return this.#keepsLate;
+  get undeliveredFrom(): number {
+    return this.#undeliveredFrom;
   }
 
   /**
@@ -144,7 +144,7 @@ export class Reader implements Keeper, MemoryUser {
     const plan = planRead({ run: this.#run, wanted, size, partSize, concurrency, share, present });
     this.#run = plan.run;
     this.#keeps = plan.keep;
-    this.#keepsLate = plan.late;
+    this.#undeliveredFrom = plan.late;
     // What the reader has passed, or left behind by a jump, makes room first.
     object.sweep();
     for (const range of plan.demand) if (!object.tryFetch(range)) object.fetchSlowly(range);

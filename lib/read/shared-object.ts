@@ -16,12 +16,12 @@ import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 /** Checksums remembered of one object: random reads of a large one would go on for ever. */
 const mostSums = 20_000;
 
-/** One that reads the object. */
-export interface Keeper {
-  /** what it wants kept in memory */
+/** What one reader wants kept of the object. */
+export interface Retention {
+  /** in memory */
   readonly keeps: ByteRange;
-  /** from here on it also wants what nobody was given yet */
-  readonly keepsLate: number;
+  /** from here on also what was delivered to nobody yet */
+  readonly undeliveredFrom: number;
 }
 
 export interface SharedObjectParts {
@@ -36,7 +36,7 @@ export interface SharedObjectParts {
 export class SharedObject {
   readonly info: ObjectInfo;
   readonly #parts: SharedObjectParts;
-  readonly #keepers = new Set<Keeper>();
+  readonly #retentions = new Set<Retention>();
   /** ascending */
   #chunks: Chunk[] = [];
   /** checksums of chunks that came, by their start */
@@ -74,14 +74,14 @@ export class SharedObject {
     }
   }
 
-  join(keeper: Keeper): void {
-    this.#keepers.add(keeper);
+  join(retention: Retention): void {
+    this.#retentions.add(retention);
   }
 
-  leave(keeper: Keeper): void {
-    this.#keepers.delete(keeper);
+  leave(retention: Retention): void {
+    this.#retentions.delete(retention);
     this.sweep();
-    if (this.#keepers.size === 0) this.#parts.onUnused();
+    if (this.#retentions.size === 0) this.#parts.onUnused();
   }
 
   at(offset: number): Chunk | undefined {
@@ -107,7 +107,7 @@ export class SharedObject {
     for (const chunk of this.#chunks) {
       if (!chunk.hasFailed) chunk.trim((segment) => this.#isWanted(segment));
       // A read that failed for one chunk may still wait for another; with its reader it ends.
-      const isAwaited = chunk.isAwaited && this.#keepers.size > 0;
+      const isAwaited = chunk.isAwaited && this.#retentions.size > 0;
       const isLeft = chunk.start < chunk.end && !chunk.hasFailed;
       if (isLeft && (isAwaited || this.#isWanted(chunk))) kept.push(chunk);
       else chunk.drop();
@@ -153,8 +153,8 @@ export class SharedObject {
   }
 
   #isWanted({ start, end, isServed }: ByteRange & { readonly isServed: boolean }): boolean {
-    for (const { keeps, keepsLate } of this.#keepers) {
-      const from = isServed ? keeps.start : Math.min(keeps.start, keepsLate);
+    for (const { keeps, undeliveredFrom } of this.#retentions) {
+      const from = isServed ? keeps.start : Math.min(keeps.start, undeliveredFrom);
       if (start < keeps.end && end > from) return true;
     }
     return false;

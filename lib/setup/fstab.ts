@@ -2,20 +2,20 @@
 import { Failure } from '../host/failure.js';
 import { isDead } from '../host/mount-point.js';
 import { findMount } from '../host/mount-table.js';
-import { fstab } from './neighbours.js';
-import { mustRun, readIfThere, replaceFile, take, type Conduct, type Step } from './steps.js';
-import { withFstabLine, withoutFstabLine } from './tables.js';
-import { sourceText, type Wanted } from './wanted.js';
+import { fstab } from './existing-mounts.js';
+import { mustRun, readIfThere, replaceFile, perform, type RunMode, type Step } from './steps.js';
+import { withFstabLine, withoutFstabLine } from './config-files.js';
+import { sourceText, type UserMount } from './user-mount.js';
 
-export async function makeFstab(wanted: Wanted, conduct: Conduct): Promise<void> {
-  const { user, mountPoint } = wanted;
-  const options = ['_netdev', 'nofail', `uid=${user}`, ...wanted.options].map(quotedItem);
-  const line = { source: sourceText(wanted), mountPoint, options: options.join(',') };
-  const isChanged = await take(
+export async function makeFstab(userMount: UserMount, runMode: RunMode): Promise<void> {
+  const { user, mountPoint } = userMount;
+  const options = ['_netdev', 'nofail', `uid=${user}`, ...userMount.options].map(quotedItem);
+  const line = { source: sourceText(userMount), mountPoint, options: options.join(',') };
+  const isChanged = await perform(
     fstabStep(`write a line for ${mountPoint} into ${fstab}`, (text) => withFstabLine(text, line)),
-    conduct,
+    runMode,
   );
-  await take(
+  await perform(
     {
       what: `mount ${mountPoint}`,
       isDone: async () =>
@@ -26,17 +26,17 @@ export async function makeFstab(wanted: Wanted, conduct: Conduct): Promise<void>
         await mustRun('mount', [mountPoint], process.env);
       },
     },
-    conduct,
+    runMode,
   );
 }
 
-export async function removeFstab(mountPoint: string, conduct: Conduct): Promise<void> {
-  await take(unmountStep(mountPoint), conduct);
-  await take(
+export async function removeFstab(mountPoint: string, runMode: RunMode): Promise<void> {
+  await perform(unmountStep(mountPoint), runMode);
+  await perform(
     fstabStep(`remove the line for ${mountPoint} from ${fstab}`, (text) =>
       withoutFstabLine(text, mountPoint),
     ),
-    conduct,
+    runMode,
   );
 }
 

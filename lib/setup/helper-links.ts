@@ -3,13 +3,13 @@ import { existsSync } from 'node:fs';
 import { readlink, rm, symlink } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../errors.js';
-import { take, type Conduct } from './steps.js';
+import { perform, type RunMode } from './steps.js';
 
 /** One for each of the two names that a mount has: that of fstab, and that of the kernel's table. */
 const links = ['/sbin/mount.s3jail', '/sbin/mount.fuse.s3jail'];
 const program = fileURLToPath(new URL('../../bin/mount.s3jail.cjs', import.meta.url));
 
-export async function makeHelperLinks(conduct: Conduct): Promise<void> {
+export async function makeHelperLinks(runMode: RunMode): Promise<void> {
   for (const path of links) {
     const isDone = () => Promise.resolve(existsSync(path));
     const run = async (): Promise<void> => {
@@ -17,15 +17,15 @@ export async function makeHelperLinks(conduct: Conduct): Promise<void> {
       await rm(path, { force: true });
       await symlink(program, path);
     };
-    await take({ what: `make ${path}, which mount(8) calls`, isDone, run }, conduct);
+    await perform({ what: `make ${path}, which mount(8) calls`, isDone, run }, runMode);
   }
 }
 
 /** Those that lead to this installation. */
-export async function removeHelperLinks(conduct: Conduct): Promise<void> {
+export async function removeHelperLinks(runMode: RunMode): Promise<void> {
   for (const path of links) {
     const isDone = async () => (await linkTarget(path)) !== program;
-    await take({ what: `remove ${path}`, isDone, run: () => rm(path) }, conduct);
+    await perform({ what: `remove ${path}`, isDone, run: () => rm(path) }, runMode);
   }
 }
 

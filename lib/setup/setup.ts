@@ -14,7 +14,12 @@ import { findMount } from '../host/mount-table.js';
 import { checkUserName, isUserOurs, userRemovalStep, userStep } from './account.js';
 import { makeFstab, removeFstab } from './fstab.js';
 import { makeHelperLinks, removeHelperLinks } from './helper-links.js';
-import { endpointIn, environmentFile, findNeighbours, refuseOverlap } from './neighbours.js';
+import {
+  endpointIn,
+  environmentFile,
+  findExistingMounts,
+  refuseOverlap,
+} from './existing-mounts.js';
 import { readPublicKeys } from './public-keys.js';
 import { blockPath, blockStep, keysDirectory, reloadSshd, requireSshd } from './sshd.js';
 import {
@@ -24,12 +29,12 @@ import {
   isSystemdRunning,
   readIfThere,
   removalStep,
-  take,
-  type Conduct,
+  perform,
+  type RunMode,
 } from './steps.js';
-import { readVariable } from './tables.js';
+import { readVariable } from './config-files.js';
 import { makeUnit, removeTemplate, removeUnit } from './unit.js';
-import { checkWanted, usualMountPoint, type SetupRequest, type Wanted } from './wanted.js';
+import { checkRequest, usualMountPoint, type SetupRequest, type UserMount } from './user-mount.js';
 
 /**
  * @param print takes lines for the operator
@@ -39,86 +44,93 @@ export async function runSetup(
   request: SetupRequest,
   print: (line: string) => void,
 ): Promise<ExitCode> {
-  const conduct = { dryRun: request.dryRun, print };
+  const runMode = { dryRun: request.dryRun, print };
   if (process.geteuid?.() !== 0) throw new Failure(2, 'setup needs root: run it with sudo');
   checkUserName(request.user);
-  if (request.source === undefined) return remove(request, conduct);
+  if (request.source === undefined) return remove(request, runMode);
   requireSshd();
-  const wanted = checkWanted(request);
+  const userMount = checkRequest(request);
   const keys = request.authorizedKeys && (await readPublicKeys(request.authorizedKeys));
   if (!request.overlap) {
-    const endpointUrl = endpointIn(wanted.options.join(','));
-    refuseOverlap({ ...wanted, endpointUrl }, await findNeighbours());
+    const endpointUrl = endpointIn(userMount.options.join(','));
+    refuseOverlap({ ...userMount, endpointUrl }, await findExistingMounts());
   }
-  return make(wanted, keys, conduct);
+  return make(userMount, keys, runMode);
 }
 
 /** @param keys text of the file of public keys that was named */
-async function make(wanted: Wanted, keys: string | undefined, conduct: Conduct): Promise<ExitCode> {
-  const { user, mountPoint } = wanted;
+async function make(
+  userMount: UserMount,
+  keys: string | undefined,
+  runMode: RunMode,
+): Promise<ExitCode> {
+  const { user, mountPoint } = userMount;
   const hasOwnKeys = isUserOurs(user) || keys !== undefined;
-  await take(userStep(user), conduct);
+  await perform(userStep(user), runMode);
   // Closed to all but root, who sshd is when it changes its root, it makes the mount's answers cheap.
-  await take(directoryStep(dirname(mountPoint), 0o700), conduct);
-  if (findMount(mountPoint) === undefined) await take(directoryStep(mountPoint, 0o755), conduct);
-  await makeHelperLinks(conduct);
-  await (wanted.init === 'systemd' ? makeUnit(wanted, conduct) : makeFstab(wanted, conduct));
-  if (hasOwnKeys) await makeKeys(user, keys, conduct);
-  await tellSshd({ name: user, mountPoint, hasOwnKeys }, conduct);
-  if (conduct.dryRun) return 0;
+  await perform(directoryStep(dirname(mountPoint), 0o700), runMode);
+  if (findMount(mountPoint) === undefined) await perform(directoryStep(mountPoint, 0o755), runMode);
+  await makeHelperLinks(runMode);
+  await (userMount.init === 'systemd'
+    ? makeUnit(userMount, runMode)
+    : makeFstab(userMount, runMode));
+  if (hasOwnKeys) await makeKeys(user, keys, runMode);
+  await tellSshd({ name: user, mountPoint, hasOwnKeys }, runMode);
+  if (runMode.dryRun) return 0;
   const faults = await findChrootFaults(mountPoint);
   if ((await findClosedAncestor(await realMountPoint(mountPoint))) === undefined) {
-    conduct.print(
+    runMode.print(
       `others than root may enter ${dirname(mountPoint)}, so each step of ${user} has to be checked; ` +
         `chmod 0700 ${dirname(mountPoint)} makes the mount faster if nobody else needs it`,
     );
   }
   for (const { component, reason, cure } of faults) {
-    conduct.print(`sshd will refuse ${user}: ${component} ${reason}; ${cure}`);
+    runMode.print(`sshd will refuse ${user}: ${component} ${reason}; ${cure}`);
   }
   return faults.length === 0 ? 0 : 2;
 }
 
-async function makeKeys(user: string, keys: string | undefined, conduct: Conduct): Promise<void> {
-  await take(directoryStep(keysDirectory, 0o755), conduct);
+async function makeKeys(user: string, keys: string | undefined, runMode: RunMode): Promise<void> {
+  await perform(directoryStep(keysDirectory, 0o755), runMode);
   const path = join(keysDirectory, user);
   const content = keys ?? (await readIfThere(path)) ?? '';
-  await take(fileStep(`write the public keys ${path}`, { path, content, mode: 0o644 }), conduct);
-  if (content === '') conduct.print(`${user} cannot log in yet: add public keys to ${path}`);
+  await perform(fileStep(`write the public keys ${path}`, { path, content, mode: 0o644 }), runMode);
+  if (content === '') runMode.print(`${user} cannot log in yet: add public keys to ${path}`);
 }
 
 async function tellSshd(
   user: { name: string; mountPoint: string; hasOwnKeys: boolean },
-  conduct: Conduct,
+  runMode: RunMode,
 ): Promise<void> {
-  const isChanged = await take(blockStep(user), conduct);
-  if (!isChanged || conduct.dryRun) return;
-  if (await reloadSshd(isSystemdRunning())) conduct.print('told sshd to read its configuration');
-  else conduct.print('sshd reads this when it starts: reload it if it is running');
+  const isChanged = await perform(blockStep(user), runMode);
+  if (!isChanged || runMode.dryRun) return;
+  if (await reloadSshd(isSystemdRunning())) runMode.print('told sshd to read its configuration');
+  else runMode.print('sshd reads this when it starts: reload it if it is running');
 }
 
 /** Takes away what `make` made for this user, and with the last one what all of them shared. */
-async function remove(request: SetupRequest, conduct: Conduct): Promise<ExitCode> {
+async function remove(request: SetupRequest, runMode: RunMode): Promise<ExitCode> {
   const { user } = request;
   const text = await readIfThere(environmentFile(user));
   const isUnit = text !== undefined;
   const known = isUnit ? readVariable(text, 'MOUNTPOINT') : undefined;
   const mountPoint = resolve(request.mountPoint ?? known ?? usualMountPoint(user));
-  await take(removalStep(blockPath(user)), conduct);
-  if (!conduct.dryRun) await reloadSshd(isSystemdRunning());
-  if (isUnit) await removeUnit(user, conduct);
-  await removeFstab(mountPoint, conduct);
-  await take(removalStep(environmentFile(user)), conduct);
-  await take(directoryRemovalStep(mountPoint), conduct);
-  await take(removalStep(join(keysDirectory, user)), conduct);
-  await take(userRemovalStep(user), conduct);
-  const others = await findNeighbours();
+  await perform(removalStep(blockPath(user)), runMode);
+  if (!runMode.dryRun) await reloadSshd(isSystemdRunning());
+  if (isUnit) await removeUnit(user, runMode);
+  await removeFstab(mountPoint, runMode);
+  await perform(removalStep(environmentFile(user)), runMode);
+  await perform(directoryRemovalStep(mountPoint), runMode);
+  await perform(removalStep(join(keysDirectory, user)), runMode);
+  await perform(userRemovalStep(user), runMode);
+  const others = await findExistingMounts();
   const isLast = others.every((other) => other.name === user || other.mountPoint === mountPoint);
   if (!isLast) return 0;
   const shared = dirname(mountPoint);
-  if (shared === dirname(usualMountPoint(user))) await take(directoryRemovalStep(shared), conduct);
-  await removeTemplate(conduct);
-  await take(directoryRemovalStep(keysDirectory), conduct);
-  await removeHelperLinks(conduct);
+  if (shared === dirname(usualMountPoint(user)))
+    await perform(directoryRemovalStep(shared), runMode);
+  await removeTemplate(runMode);
+  await perform(directoryRemovalStep(keysDirectory), runMode);
+  await removeHelperLinks(runMode);
   return 0;
 }

@@ -18,14 +18,14 @@ export interface Step {
   readonly run: () => Promise<void>;
 }
 
-export interface Conduct {
+export interface RunMode {
   /** say what would be done, and do nothing */
   readonly dryRun: boolean;
   readonly print: (line: string) => void;
 }
 
 /** @returns whether anything was (or, in a dry run, would be) changed */
-export async function take(step: Step, { dryRun, print }: Conduct): Promise<boolean> {
+export async function perform(step: Step, { dryRun, print }: RunMode): Promise<boolean> {
   if (await step.isDone()) {
     print(`nothing to do: ${step.what}`);
     return false;

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { variableOf } from '../options/options.js';
-import { environmentDirectory, environmentFile } from './neighbours.js';
+import { environmentDirectory, environmentFile } from './existing-mounts.js';
 import {
   directoryRemovalStep,
   directoryStep,
@@ -16,12 +16,12 @@ import {
   readIfThere,
   removalStep,
   succeeds,
-  take,
-  type Conduct,
+  perform,
+  type RunMode,
   type Step,
 } from './steps.js';
-import { withVariables } from './tables.js';
-import { sourceText, type Wanted } from './wanted.js';
+import { withVariables } from './config-files.js';
+import { sourceText, type UserMount } from './user-mount.js';
 
 const shipped = new URL('../../../lib/systemd/s3jail@.service', import.meta.url);
 const program = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
@@ -37,45 +37,45 @@ export async function unitText(): Promise<string> {
   return text.replace(/^(Exec\w+=-?)s3jail /gm, (_all, key: string) => `${key}${call} `);
 }
 
-export async function makeUnit(wanted: Wanted, conduct: Conduct): Promise<void> {
-  await take(directoryStep(environmentDirectory, 0o700), conduct);
+export async function makeUnit(userMount: UserMount, runMode: RunMode): Promise<void> {
+  await perform(directoryStep(environmentDirectory, 0o700), runMode);
   const changes = [
-    await take(await environmentStep(wanted), conduct),
-    await take(
+    await perform(await environmentStep(userMount), runMode),
+    await perform(
       fileStep(`write ${unitFile}`, { path: unitFile, content: await unitText(), mode: 0o644 }),
-      conduct,
+      runMode,
     ),
   ];
-  const { name, isEnabled } = instanceOf(wanted.user);
+  const { name, isEnabled } = instanceOf(userMount.user);
   const enable = () => mustRun('systemctl', ['enable', name]);
-  await take({ what: `enable ${name}`, isDone: isEnabled, run: enable }, conduct);
+  await perform({ what: `enable ${name}`, isDone: isEnabled, run: enable }, runMode);
   if (!isSystemdRunning()) {
-    conduct.print(`systemd is not running here: ${name} starts when it is`);
+    runMode.print(`systemd is not running here: ${name} starts when it is`);
     return;
   }
   const isChanged = changes.includes(true);
-  if (!conduct.dryRun && isChanged) await mustRun('systemctl', ['daemon-reload']);
-  await take(startStep(name, isChanged), conduct);
+  if (!runMode.dryRun && isChanged) await mustRun('systemctl', ['daemon-reload']);
+  await perform(startStep(name, isChanged), runMode);
 }
 
-export async function removeUnit(user: string, conduct: Conduct): Promise<void> {
+export async function removeUnit(user: string, runMode: RunMode): Promise<void> {
   const { name, isEnabled } = instanceOf(user);
   const now = isSystemdRunning() ? ['--now'] : [];
-  await take(
+  await perform(
     {
       what: `stop and disable ${name}`,
       isDone: async () => !(await isEnabled()),
       run: () => mustRun('systemctl', ['disable', ...now, name]),
     },
-    conduct,
+    runMode,
   );
 }
 
 /** What all instances share. */
-export async function removeTemplate(conduct: Conduct): Promise<void> {
-  await take(removalStep(unitFile), conduct);
-  await take(directoryRemovalStep(environmentDirectory), conduct);
-  if (!conduct.dryRun && isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
+export async function removeTemplate(runMode: RunMode): Promise<void> {
+  await perform(removalStep(unitFile), runMode);
+  await perform(directoryRemovalStep(environmentDirectory), runMode);
+  if (!runMode.dryRun && isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
 }
 
 /** systemctl(1) can enable where systemd does not run, but not say whether it did. */
@@ -85,12 +85,12 @@ function instanceOf(user: string): { name: string; isEnabled: () => Promise<bool
   return { name, isEnabled: () => Promise.resolve(existsSync(link)) };
 }
 
-async function environmentStep(wanted: Wanted): Promise<Step> {
-  const { user, mountPoint, options } = wanted;
+async function environmentStep(userMount: UserMount): Promise<Step> {
+  const { user, mountPoint, options } = userMount;
   const path = environmentFile(user);
   const content = withVariables((await readIfThere(path)) ?? environmentHead(user), {
     MOUNTPOINT: mountPoint,
-    S3JAIL_SOURCE: sourceText(wanted),
+    S3JAIL_SOURCE: sourceText(userMount),
     S3JAIL_UID: user,
     ...Object.fromEntries(options.map(asVariable)),
   });

@@ -16,7 +16,7 @@ export interface Call {
   readonly body: Buffer;
   readonly context: RequestContext;
   /** From now on signals of the caller do not stop the work; a dying caller is let go before it ends. */
-  makeDeaf(options: { dying: boolean }): void;
+  makeUninterruptible(options: { dying: boolean }): void;
 }
 
 export interface Reply {

@@ -34,7 +34,7 @@ interface Entry extends Flight {
   controller: AbortController | undefined;
   interrupted: boolean;
   /** the work is to be finished, whatever becomes of the caller */
-  deaf: boolean;
+  uninterruptible: boolean;
   /** it changes something: its work gets longer to end */
   readonly changes: boolean;
   timer: NodeJS.Timeout | undefined;
@@ -68,7 +68,7 @@ export class InFlight {
       answered: false,
       controller: undefined,
       interrupted: false,
-      deaf: false,
+      uninterruptible: false,
       changes,
       timer: undefined,
       lent: [],
@@ -95,10 +95,10 @@ export class InFlight {
    * @param options.dying the caller hears no answer and waits for it all the same, past all signals:
    *   it is let go after a while, and the work goes on without it
    */
-  makeDeaf(unique: number, options: { dying: boolean }): void {
+  makeUninterruptible(unique: number, options: { dying: boolean }): void {
     const entry = this.#entries.get(unique);
     if (entry === undefined) return;
-    entry.deaf = true;
+    entry.uninterruptible = true;
     clearTimeout(entry.timer);
     if (options.dying) this.#answerLater(entry, patienceMs.changing);
   }
@@ -135,7 +135,7 @@ export class InFlight {
   }
 
   #consider(entry: Entry): void {
-    if (entry.interrupted || entry.answered || entry.deaf) return;
+    if (entry.interrupted || entry.answered || entry.uninterruptible) return;
     if (!this.#wantsToStop(entry.request.pid)) {
       entry.timer = setTimeout(() => this.#consider(entry), lookAgainMs);
       return;

@@ -206,7 +206,8 @@ export async function flush(state: MountState, call: Call): Promise<Reply> {
     const closer = closerState(call.header.pid);
     // What a program leaves to exit(3) is to be stored all the same, and whoever waits for the program
     // relies on it. One that was killed shall go, also while S3 hangs.
-    if (closer.closing !== 'close') call.makeDeaf({ dying: closer.closing === 'killed' });
+    if (closer.closing !== 'close')
+      call.makeUninterruptible({ dying: closer.closing === 'killed' });
     context = { ...context, ...closer };
   }
   await commit(state, file, {

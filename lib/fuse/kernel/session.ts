@@ -287,7 +287,7 @@ export class Session {
       header,
       body,
       context: flight.context,
-      makeDeaf: (options) => this.#inFlight.makeDeaf(header.unique, options),
+      makeUninterruptible: (options) => this.#inFlight.makeUninterruptible(header.unique, options),
     };
     const failed = (error: unknown): number => this.#errnoOf(header, error);
     try {

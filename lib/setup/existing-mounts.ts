@@ -8,13 +8,13 @@ import { Failure } from '../host/failure.js';
 import { splitOptionList } from '../options/options.js';
 import { parseSecretSource, showSource, type Source } from '../options/source.js';
 import { readIfThere, unlessAbsent } from './steps.js';
-import { fstabLines, readVariable } from './tables.js';
+import { fstabLines, readVariable } from './config-files.js';
 
 export const environmentDirectory = '/etc/s3jail';
 export const fstab = '/etc/fstab';
 
 /** A mount that this machine makes at boot. */
-export interface Neighbour {
+export interface ExistingMount {
   /** user for an environment file, mount point for a line of fstab */
   readonly name: string;
   readonly source: Source;
@@ -26,12 +26,12 @@ export function environmentFile(user: string): string {
   return join(environmentDirectory, `${user}.env`);
 }
 
-export async function findNeighbours(): Promise<Neighbour[]> {
+export async function findExistingMounts(): Promise<ExistingMount[]> {
   return [...(await fromEnvironmentFiles()), ...(await fromFstab())];
 }
 
-async function fromEnvironmentFiles(): Promise<Neighbour[]> {
-  const found: Neighbour[] = [];
+async function fromEnvironmentFiles(): Promise<ExistingMount[]> {
+  const found: ExistingMount[] = [];
   for (const file of (await unlessAbsent(readdir(environmentDirectory))) ?? []) {
     if (!file.endsWith('.env')) continue;
     const text = await readFile(join(environmentDirectory, file), 'utf8');
@@ -49,7 +49,7 @@ async function fromEnvironmentFiles(): Promise<Neighbour[]> {
   return found;
 }
 
-async function fromFstab(): Promise<Neighbour[]> {
+async function fromFstab(): Promise<ExistingMount[]> {
   const lines = fstabLines((await readIfThere(fstab)) ?? '');
   return lines.map(({ source, mountPoint, options }) => ({
     name: mountPoint,
@@ -65,20 +65,20 @@ export function endpointIn(list: string): string | undefined {
   return option?.slice('endpoint-url='.length);
 }
 
-/** @throws Failure with exit code 1 if `wanted` holds what is a neighbour's, or the other way */
+/** @throws Failure with exit code 1 if `mount` holds what is another's, or the other way */
 export function refuseOverlap(
-  wanted: Omit<Neighbour, 'name'>,
-  neighbours: readonly Neighbour[],
+  mount: Omit<ExistingMount, 'name'>,
+  existing: readonly ExistingMount[],
 ): void {
-  for (const other of neighbours) {
-    if (other.mountPoint === wanted.mountPoint) continue;
+  for (const other of existing) {
+    if (other.mountPoint === mount.mountPoint) continue;
     const isSameBucket =
-      other.source.bucket === wanted.source.bucket && other.endpointUrl === wanted.endpointUrl;
-    const [mine, theirs] = [wanted.source.prefix, other.source.prefix];
+      other.source.bucket === mount.source.bucket && other.endpointUrl === mount.endpointUrl;
+    const [mine, theirs] = [mount.source.prefix, other.source.prefix];
     if (!isSameBucket || !(mine.startsWith(theirs) || theirs.startsWith(mine))) continue;
     throw new Failure(
       1,
-      `${showSource(wanted.source)} and ${showSource(other.source)} of ${other.name} contain each ` +
+      `${showSource(mount.source)} and ${showSource(other.source)} of ${other.name} contain each ` +
         `other, so that one user would see the other's files; add --overlap if that is meant`,
     );
   }

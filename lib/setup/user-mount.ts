@@ -22,7 +22,7 @@ export interface SetupRequest {
 }
 
 /** A user's mount. */
-export interface Wanted {
+export interface UserMount {
   readonly user: string;
   readonly source: Source;
   /** absolute */
@@ -38,7 +38,7 @@ export function usualMountPoint(user: string): string {
 }
 
 /** @throws UsageError with what is wrong with the mount */
-export function checkWanted(request: SetupRequest): Wanted {
+export function checkRequest(request: SetupRequest): UserMount {
   const { user, lists } = request;
   const options = lists.flatMap((list) => splitOptionList(list) ?? [list]);
   const fixed = options.find((option) => /^(uid|private|chroot|no-chroot)\b/.test(option));
@@ -63,6 +63,6 @@ function checkMount(source: string, mountPoint: string, options: readonly string
 }
 
 /** SOURCE as files name it. */
-export function sourceText({ source }: Wanted): string {
+export function sourceText({ source }: UserMount): string {
   return showSource(source);
 }
