@@ -12,7 +12,8 @@
  *
  * A commit holds no name, so that a file can be opened while its gigabytes leave. Therefore whoever
  * moves, replaces or removes a name holds the files at it too (`alone`), and looks at them only then:
- * - a commit under way is waited for, and what it has stored, or that it failed, is what counts;
+ * - a commit under way is waited for, and what it has stored, or that it failed, is what counts; unlink
+ *   and truncate have it make way, and it begins anew behind them with what they have left;
  * - one that comes meanwhile waits, and then stores under the new name, or nothing if the file was
  *   replaced or removed, as on a disk where it was closed just before;
  * - a last handle that is closed meanwhile takes the file out of the tables (staged-files.ts) at once,
@@ -54,19 +55,36 @@ export class NameLocks {
 
   /** The same, and nobody writes to a file there, stores it or gives it up meanwhile. */
   async alone<T>(paths: readonly Path[], work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    // What lasts is waited for before the names are taken: they can be opened meanwhile.
-    await holdFiles(this.#staged.atOrBelow(paths), () => Promise.resolve(), signal);
-    const withFiles = (): Promise<T> => holdFiles(this.#staged.atOrBelow(paths), work, signal);
-    return await this.holdTrees(paths, withFiles, signal);
+    return await this.#alone(paths, work, { signal, makesWay: false });
   }
+
+  /** The same for removing: what is being stored there need not be waited for. */
+  async removing<T>(path: Path, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return await this.#alone([path], work, { signal, makesWay: true });
+  }
+
+  async #alone<T>(paths: readonly Path[], work: () => Promise<T>, how: Waiting): Promise<T> {
+    // What lasts is waited for before the names are taken: they can be opened meanwhile.
+    await holdFiles(this.#staged.atOrBelow(paths), () => Promise.resolve(), how);
+    const withFiles = (): Promise<T> => holdFiles(this.#staged.atOrBelow(paths), work, how);
+    return await this.holdTrees(paths, withFiles, how.signal);
+  }
+}
+
+interface Waiting {
+  readonly signal: AbortSignal | undefined;
+  /** commits under way are broken off, and begin anew behind */
+  readonly makesWay: boolean;
 }
 
 async function holdFiles<T>(
   files: readonly StagedFile[],
   work: () => Promise<T>,
-  signal: AbortSignal | undefined,
+  how: Waiting,
 ): Promise<T> {
   const [first, ...others] = files;
   if (first === undefined) return await work();
-  return await first.hold(() => holdFiles(others, work, signal), signal);
+  const withFirst = (): Promise<T> => holdFiles(others, work, how);
+  if (how.makesWay) return await first.holdAhead(withFirst, how.signal);
+  return await first.hold(withFirst, how.signal);
 }

@@ -103,8 +103,8 @@ export class Namespace {
   /** @throws FsError ENOENT, EISDIR; StoreError */
   async unlink(path: Path, signal?: AbortSignal): Promise<void> {
     const { staged, store, tree, locks } = this.#parts;
-    const unlinked = await locks.alone(
-      [path],
+    const unlinked = await locks.removing(
+      path,
       async () => {
         const found = await this.findExisting(path, signal);
         if (found.kind === 'directory') throw new FsError('EISDIR', `${path} is a directory`);

@@ -21,7 +21,7 @@
  * Locks: `hold` serialises write, truncate, commit, discard and rename of this file (name-locks.ts).
  * Parts in flight do not hold it.
  */
-import { FsError, isStoreError, toFsError } from '../errors.js';
+import { FsError, isFsError, isStoreError, toFsError } from '../errors.js';
 import { givenTimeName, textOfTime, timeOfMs } from '../file-time.js';
 import { Locks } from '../locks.js';
 import { keyOf } from '../path.js';
@@ -65,6 +65,10 @@ export class StagedFile implements SpaceHolder {
   /** nothing was to be there (O_EXCL), and nothing of this file is yet */
   #isExclusive: boolean;
   #failure: FsError | undefined;
+  /** callers of `holdAhead` that wait or work */
+  #ahead = 0;
+  /** breaks off the commit under way, to be begun anew */
+  #makeWay: AbortController | undefined;
 
   constructor(area: WriteContext, path: Path, { base, absent }: StagedOrigin) {
     this.#area = area;
@@ -138,6 +142,21 @@ export class StagedFile implements SpaceHolder {
     return await this.#queue.hold(['content'], work, signal);
   }
 
+  /**
+   * The same for who is going to remove or cut the file: a commit under way, of a huge hole perhaps, is
+   * broken off and begins anew behind them, with what they have left. One whose bytes have left this
+   * machine goes on: they could not be sent again.
+   */
+  async holdAhead<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    this.#ahead++;
+    if (!this.#content.hasReleased) this.#makeWay?.abort();
+    try {
+      return await this.hold(work, signal);
+    } finally {
+      this.#ahead--;
+    }
+  }
+
   /** @throws FsError EFBIG, ENOSPC, or the sticky failure */
   async write(data: Uint8Array, offset: number | 'end'): Promise<void> {
     await this.hold(async () => {
@@ -178,12 +197,12 @@ export class StagedFile implements SpaceHolder {
   }
 
   /**
-   * Cuts or grows the file; a grown part reads as zeros.
+   * Cuts or grows the file; a grown part reads as zeros. A commit under way makes way.
    * @returns whether S3 had all of it before: then it is for the caller to store it again
    * @throws FsError as write
    */
   async truncate(size: number, signal?: AbortSignal): Promise<boolean> {
-    return await this.hold(async () => {
+    return await this.holdAhead(async () => {
       this.#refuseIfFailed();
       this.#refuseIfTooLarge(size);
       const wasStored = this.#state === 'clean';
@@ -204,19 +223,35 @@ export class StagedFile implements SpaceHolder {
    * @throws FsError, sticky from then on
    */
   async commit(signal?: AbortSignal): Promise<ObjectInfo | undefined> {
-    return await this.hold(async () => {
-      this.#refuseIfFailed();
-      if (this.#state !== 'dirty') return undefined;
-      this.#state = 'committing';
-      try {
-        const info = this.#infoOf(await this.#publication.publish(signal));
-        this.#becomeClean(info);
-        this.#area.onStored(this.#path, info);
-        return info;
-      } catch (error) {
-        throw await this.#fail(error);
-      }
-    }, signal);
+    for (;;) {
+      const outcome = await this.hold(() => this.#commitNow(signal), signal);
+      if (outcome !== 'made way') return outcome;
+    }
+  }
+
+  async #commitNow(signal: AbortSignal | undefined): Promise<ObjectInfo | 'made way' | undefined> {
+    this.#refuseIfFailed();
+    if (this.#state !== 'dirty') return undefined;
+    if (this.#ahead > 0 && !this.#content.hasReleased) return 'made way';
+    this.#state = 'committing';
+    const way = new AbortController();
+    this.#makeWay = way;
+    try {
+      const ends = signal === undefined ? way.signal : AbortSignal.any([signal, way.signal]);
+      const info = this.#infoOf(await this.#publication.publish(ends));
+      this.#becomeClean(info);
+      this.#area.onStored(this.#path, info);
+      return info;
+    } catch (error) {
+      const hasMadeWay =
+        way.signal.aborted && isFsError(error, 'EINTR') && signal?.aborted !== true;
+      if (!hasMadeWay || this.#content.hasReleased) throw await this.#fail(error);
+      await this.#publication.drop();
+      this.#state = 'dirty';
+      return 'made way';
+    } finally {
+      this.#makeWay = undefined;
+    }
   }
 
   /** Forgets all that was not committed; the path no longer means this file. For who holds it. */

@@ -219,6 +219,55 @@ void t.test('who is told to stop does not wait for the zeros of a huge hole', as
   }
 });
 
+void t.test('who removes or cuts a huge hole does not wait for its zeros', async (t) => {
+  const wanted = { unlink: undefined, truncate: 'ne', open: '' } as const;
+  for (const how of ['unlink', 'truncate', 'open'] as const) {
+    const { core, program } = await useProgram(t);
+    const gate = core.proxy.gate({ action: 'UploadPart', at: 'request' });
+    const handle = await program.create('/f');
+    await program.write(handle, 'new');
+    await core.fs.truncate(parsePath('/f'), 100 * 1024 * 1024 * KiB, {}, handle);
+    const closing = program.close(handle);
+    await gate.arrived;
+    const change = {
+      unlink: () => program.unlink('/f'),
+      truncate: () => program.truncate('/f', 2),
+      open: async () => {
+        await program.close(await program.open('/f', { access: 'write', truncate: true }));
+      },
+    }[how]();
+    gate.open();
+    await change;
+    await closing;
+    const want = wanted[how];
+    t.same(await core.bucket.keys('alice/'), want === undefined ? [] : ['alice/f'], how);
+    if (want !== undefined) t.equal(await core.bucket.text('alice/f'), want);
+    isClean(t, core);
+  }
+});
+
+void t.test('a commit that made way for a removal that fails is made all the same', async (t) => {
+  const settings = { partSize, memoryLimit: 4 * partSize };
+  const core = await useCore(t, { minPart, settings });
+  const program = new Program(core.fs);
+  await core.bucket.put('alice/f', 'old');
+  const gate = core.proxy.gate({ action: 'UploadPart', at: 'request' });
+  const handle = await program.open('/f', { access: 'write', truncate: true });
+  await core.fs.truncate(parsePath('/f'), 600 * KiB, {}, handle);
+  const closing = program.close(handle);
+  await gate.arrived;
+  core.proxy.inject({
+    action: 'DeleteObject',
+    fault: { kind: 'status', status: 403, code: 'AccessDenied' },
+  });
+  const removing = t.rejects(program.unlink('/f'), { code: 'EACCES' });
+  gate.open();
+  await removing;
+  await closing;
+  t.ok((await core.bucket.bytes('alice/f')).equals(Buffer.alloc(600 * KiB)));
+  isClean(t, core);
+});
+
 void t.test('what is small or kept is stored whatever its caller is told', async (t) => {
   for (const interrupted of ['discard', 'keep'] as const) {
     const core = await useCore(t, { minPart, settings: { partSize, interrupted } });
