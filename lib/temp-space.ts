@@ -33,7 +33,7 @@ export interface SpaceHolder {
  * Left free on the temp file system for everybody else; below it the disk counts as full although
  * `--temp-limit` is not reached.
  */
-const keepFree = 64 * 1024 * 1024;
+export const keepFree = 64 * 1024 * 1024;
 /** A segment of a spool, and parts of the usual size that are on their way and behind it. */
 const usuallyEnough = 32 * 1024 * 1024;
 /** The file system's free space is looked at again after this many bytes. */

@@ -67,6 +67,16 @@ export async function prepareMountPoint(
 }
 
 /**
+ * Whether `prepareMountPoint` would find the place fit, without changing anything.
+ * @throws Failure as that does
+ */
+export async function inspectMountPoint(mountPoint: string): Promise<void> {
+  const entry = findMount(mountPoint);
+  if (entry === undefined || isAutomount(entry)) await checkDirectory(mountPoint);
+  else if (!isOurs(entry) || !(await isDead(mountPoint))) throw occupied(mountPoint, entry);
+}
+
+/**
  * While a private mount is away, its user must not be able to write in the bare directory: uploads
  * would land on this machine's disk unnoticed.
  */

@@ -47,12 +47,13 @@ export class BucketTrial {
   async run(): Promise<void> {
     const source = await this.#put();
     if (source === undefined) return;
-    await this.#get(source);
+    const mayRead = await this.#get(source);
     await this.#copy(source);
     await this.#multipart();
     await this.#append();
     await this.#abort();
-    await this.#conditions();
+    if (mayRead === true) await this.#conditions();
+    else this.#findings.warn('conditional writes', 'not tried: what was stored cannot be read');
     await this.#names();
     await this.#delete();
   }
@@ -99,10 +100,11 @@ export class BucketTrial {
     );
   }
 
-  async #get({ key, etag }: CopySource): Promise<void> {
-    await this.#attempt('get', this.#with('s3:GetObject', 'kms:Decrypt'), async () => {
+  /** @returns whether what was stored came back */
+  async #get({ key, etag }: CopySource): Promise<boolean | undefined> {
+    return await this.#attempt('get', this.#with('s3:GetObject', 'kms:Decrypt'), async () => {
       await this.#store.head(key);
-      if (content.equals(await this.#read(key, etag))) return;
+      if (content.equals(await this.#read(key, etag))) return true;
       throw new StoreError('corrupt', 'other bytes came back', { action: 'GetObject', key });
     });
   }
@@ -301,7 +303,9 @@ export class BucketTrial {
   #explain(error: StoreError, actions: readonly string[]): string {
     const { url } = this.#store;
     if (error.kind === 'denied') {
-      return `${error.message}; allow ${actions.join(' and ')} for ${url}* (see s3jail policy)`;
+      const isPut = actions.includes('s3:PutObject');
+      const other = isPut ? ', or mount with --read-only where nothing is to be written' : '';
+      return `${error.message}; allow ${actions.join(' and ')} for ${url}* (see s3jail policy)${other}`;
     }
     return `${error.message}; ${cures[error.kind] ?? 'check the service and --endpoint-url'}`;
   }

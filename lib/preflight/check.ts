@@ -14,7 +14,7 @@ import { showSource } from '../options/source.js';
 import { BucketTrial } from './bucket-trial.js';
 import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';
-import { checkMachine, checkTempDirectory } from './machine.js';
+import { checkMachine, checkOutputs, checkTempDirectory } from './machine.js';
 
 /** Whoever checks waits for it. */
 const patience = { timeoutMs: 10_000, maxAttempts: 2 };
@@ -35,6 +35,7 @@ export async function runCheck(
   if (plan.mountPoint !== undefined) await checkMountPoint(plan.mountPoint, options, findings);
   if (options.runAs !== undefined) giveUpRoot(options.runAs);
   checkTempDirectory(options, findings);
+  await checkOutputs(options, findings);
   const store = await open(plan, findings);
   try {
     if (store !== undefined && (await checkService(store, plan, findings))) {

@@ -1,10 +1,10 @@
 /** Whether sshd would take the mount point as ChrootDirectory, or the directory above it. */
-import { realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findChrootFaults } from '../host/chroot-path.js';
 import { findClosedAncestor } from '../host/closed-ancestor.js';
 import { accessOf } from '../options/access.js';
-import { systemErrorCode } from '../errors.js';
+import { Failure } from '../host/failure.js';
+import { inspectMountPoint, realMountPoint } from '../host/mount-point.js';
 import type { MountOptions } from '../options/table.js';
 import type { Findings } from './findings.js';
 
@@ -21,17 +21,13 @@ export async function checkMountPoint(
   const { chroot, private: isPrivate } = options;
   const what = 'mount point';
   try {
-    if (!(await stat(mountPoint)).isDirectory()) {
-      findings.fail(what, `${mountPoint} is no directory; name one`);
-    } else {
-      findings.ok(what, `${mountPoint} is a directory`);
-      const closed = await findClosedAncestor(await realpath(mountPoint));
-      findings.ok('access', accessOf(options, closed));
-    }
+    const place = await realMountPoint(mountPoint);
+    await inspectMountPoint(place);
+    findings.ok(what, `${mountPoint} is an empty directory`);
+    findings.ok('access', accessOf(options, await findClosedAncestor(place)));
   } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === undefined) throw error;
-    findings.fail(what, `${mountPoint}: ${code}; make it with mkdir -p ${mountPoint}`);
+    if (!(error instanceof Failure)) throw error;
+    findings.fail(what, error.message);
   }
   if (!chroot && !isPrivate) return;
   const faults = await findChrootFaults(dirname(mountPoint));

@@ -1,10 +1,12 @@
 /** `check` and `policy`: what they say, against an endpoint that enforces policies. */
-import { mkdtemp, rm, writeFile, chmod } from 'node:fs/promises';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { mustRun } from '../../lib/demo/child.js';
 import type { Endpoint } from '../../lib/endpoint/endpoint.js';
 import type { PolicyDocument } from '../../lib/endpoint/access/policy.js';
 import { silentLog } from '../../lib/log.js';
@@ -312,4 +314,62 @@ void t.test('SOURCE with keys comes from the environment or a private file', asy
   await chmod(file, 0o640);
   t.match(refused([at, `--source-file=${file}`]), /mode 0640; chown it .* chmod 600/);
   t.equal(refused(['none', at, '/mnt'], { S3JAIL_SOURCE: source }), 'taken', 'as fstab has it');
+});
+
+void t.test('what a mount would stumble over on this machine is told beforehand', async (t) => {
+  setAwsEnvironment(t, keyVariables);
+  const endpoint = await useEndpoint(t);
+  const place = await mkdtemp(join(tmpdir(), 's3jail-check-'));
+  t.teardown(() => rm(place, { recursive: true }));
+  const args = [`s3://${testBucket}/a/`, `--endpoint-url=${endpoint.url}`, '--no-chroot'];
+  const filled = await check([...args, place, `--log-file=${place}/log`, '--metrics=0']);
+  t.match(filled, {
+    status: 0,
+    verdicts: { 'mount point': 'ok', '--log-file': 'ok', '--metrics': 'ok' },
+  });
+
+  await writeFile(join(place, 'file'), '');
+  const full = await check([...args, place]);
+  t.match(full, { status: 32, verdicts: { 'mount point': 'FAIL' } });
+  t.match(full.text, /is not empty/);
+  const taken = await check([...args, '/proc']);
+  t.match(taken, { status: 32, verdicts: { 'mount point': 'FAIL' } });
+  t.match(taken.text, /is a mount point of proc/);
+
+  const busy = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => busy.close());
+  await once(busy, 'listening');
+  const { port } = busy.address() as AddressInfo;
+  const others = await check([
+    ...args,
+    `--metrics=127.0.0.1:${port}`,
+    `--log-file=${place}/absent/log`,
+    `--audit-log=${place}/absent/audit`,
+  ]);
+  t.match(others, {
+    status: 32,
+    verdicts: { '--metrics': 'FAIL', '--log-file': 'FAIL', '--audit-log': 'FAIL' },
+  });
+
+  const small = join(place, 'small');
+  await mkdir(small);
+  await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=1m', 's3jail-test', small]);
+  t.teardown(() => mustRun('umount', [small]));
+  const noRoom = await check([...args, `--temp-dir=${small}`]);
+  t.match(noRoom, { status: 32, verdicts: { 'temporary files': 'FAIL' } });
+});
+
+void t.test('keys that may not write or not read are told what they are good for', async (t) => {
+  setAwsEnvironment(t, keyVariables);
+  const endpoint = await useEndpoint(t);
+  const source = `s3://${testBucket}/alice/`;
+  const args = [source, `--endpoint-url=${endpoint.url}`];
+  const policy = leastPolicy(parseSource(source), {});
+  restrict(endpoint, without(policy, 's3:PutObject'));
+  const reader = await check(args);
+  t.match(reader.text, /^FAIL {2}put: .*or mount with --read-only/m);
+  restrict(endpoint, without(policy, 's3:GetObject'));
+  const writer = await check(args);
+  t.match(writer.verdicts, { get: 'FAIL', 'conditional writes': 'warn' });
+  t.match(writer.text, /conditional writes: not tried/);
 });
