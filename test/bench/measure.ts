@@ -17,6 +17,7 @@ import { smallSize, type FloorTask, type Row, type Sizes } from './rows.js';
 import type { Storage } from './storage.js';
 import { CpuMeter, forgetPeak, limitShare, peakOf, type Usage } from './usage.js';
 import { workProgram } from './work.js';
+import { mebibyte } from '../support/sizes.js';
 
 /** What all measurements share. */
 export interface Stage {
@@ -51,7 +52,6 @@ interface Way {
 }
 
 const floorProgram = fileURLToPath(new URL('floor.js', import.meta.url));
-const mebibyte = 2 ** 20;
 
 /**
  * Done before on each mount, on files of its own: what is measured is a mount in use, with its

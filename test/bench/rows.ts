@@ -3,8 +3,8 @@
  * contestant sees the same calls; what has to be in the bucket before, and what has to be there after.
  */
 import type { NamedContent } from './storage.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 export const smallSize = 4096;
 export const parallelFiles = 16;
 export const sessions = 32;

@@ -3,8 +3,7 @@ import t from 'tap';
 import { Child, sendSignal } from '../../lib/demo/child.js';
 import { groupsOf, markdown, type Result } from './results.js';
 import { CpuMeter, forgetPeak, isAtWork, peakOf } from './usage.js';
-
-const mebibyte = 2 ** 20;
+import { mebibyte } from '../support/sizes.js';
 
 /** Uses 0.3 s of processor time at each signal, in a child of its own that is gone when it says so. */
 const worker = `

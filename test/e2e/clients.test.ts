@@ -9,8 +9,7 @@ import { startJail, type Jail } from '../support/jail.js';
 import { lftp } from '../support/lftp.js';
 import { readTree, sha256OfFile, writeRandomFile, writeTree } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
-
-const mebibyte = 1024 * 1024;
+import { mebibyte } from '../support/sizes.js';
 
 forEachDriver(t, ['embedded'], clientCases);
 

@@ -14,8 +14,8 @@ import { startJail, type Jail } from '../support/jail.js';
 import { writeRandomFile } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
 import { serverNames } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 const always = Number.POSITIVE_INFINITY;
 
 forEachDriver(t, serverNames(), failureCases);

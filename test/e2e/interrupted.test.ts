@@ -13,8 +13,8 @@ import { startJail, type Jail } from '../support/jail.js';
 import { sha256OfFile, writeRandomFile } from '../support/local-files.js';
 import { sha256 } from '../support/bucket.js';
 import { serverNames } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 /** More than the mount needs to have sent parts before the end. */
 const cutAt = 20 * mebibyte;
 

@@ -23,9 +23,9 @@ import { startJail, type Jail } from '../support/jail.js';
 import { writeRandomFile } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
 import { serverNames } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 import { deviationsOf } from '../suites/store-deviations.js';
 
-const mebibyte = 1024 * 1024;
 const lookup: ActionCounts = { HeadObject: 1, ListObjectsV2: 1 };
 
 forEachDriver(t, serverNames(), requestCases);

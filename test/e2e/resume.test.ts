@@ -7,8 +7,8 @@ import { succeeded } from '../support/expect.js';
 import { startJail, type Jail } from '../support/jail.js';
 import { sha256OfFile, writeRandomFile } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 const size = 30 * mebibyte + 12_345;
 
 forEachDriver(t, ['embedded'], resumeCases);

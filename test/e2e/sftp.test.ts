@@ -8,8 +8,8 @@ import { startJail, type Jail } from '../support/jail.js';
 import { readTree, sha256OfFile, writeRandomFile, writeTree } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
 import { serverNames } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 /** the default of `--part-size` */
 const partSize = 8 * mebibyte;
 

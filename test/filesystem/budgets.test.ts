@@ -4,9 +4,8 @@ import t from 'tap';
 import { inParallel } from '../support/bucket.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
+import { mebibyte } from '../support/sizes.js';
 import { parsePath } from '../../lib/path.js';
-
-const MiB = 1024 * 1024;
 
 /** Requests of `work`, as `{ Action: count }`. */
 async function cost(core: Core, work: () => Promise<unknown>): Promise<Record<string, number>> {
@@ -77,7 +76,7 @@ void t.test('files of several parts are looked up with their checksum', async (t
   const core = await useCore(t);
   const program = new Program(core.fs);
   await core.bucket.put('alice/first', 'x');
-  await core.bucket.put('alice/large', Buffer.alloc(9 * MiB));
+  await core.bucket.put('alice/large', Buffer.alloc(9 * mebibyte));
   await program.stat('/first');
   const count = await cost(core, () => program.stat('/large'));
   t.same(count, { HeadObject: 1, ListObjectsV2: 1 });
@@ -129,9 +128,9 @@ void t.test('reading costs one GET a part, no byte twice, and none past the end'
   for (const [size, gets] of [
     [0, 0],
     [1, 1],
-    [8 * MiB, 1],
-    [8 * MiB + 1, 2],
-    [50 * MiB, 7],
+    [8 * mebibyte, 1],
+    [8 * mebibyte + 1, 2],
+    [50 * mebibyte, 7],
   ] as const) {
     const content = randomBytes(size);
     await core.bucket.put('alice/read', content);
@@ -157,12 +156,12 @@ async function useFresh(core: Core, program: Program): Promise<string> {
 void t.test('a random read fetches what it asks for', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
-  const content = randomBytes(40 * MiB);
+  const content = randomBytes(40 * mebibyte);
   await core.bucket.put('alice/big', content);
   await program.stat('/big');
   const handle = await program.open('/big', { access: 'read' });
   core.proxy.reset();
-  for (const offset of [30 * MiB, 11 * MiB, 22 * MiB]) {
+  for (const offset of [30 * mebibyte, 11 * mebibyte, 22 * mebibyte]) {
     const pieces = await core.fs.read(handle, offset, 4096, {});
     t.ok(Buffer.concat(pieces).equals(content.subarray(offset, offset + 4096)));
   }
@@ -177,16 +176,16 @@ void t.test('writing costs one PUT up to a part, and parts + 2 above', async (t)
   for (const [size, want] of [
     [0, { PutObject: 1 }],
     [1, { PutObject: 1 }],
-    [8 * MiB, { PutObject: 1 }],
-    [8 * MiB + 1, { CreateMultipartUpload: 1, UploadPart: 2, CompleteMultipartUpload: 1 }],
-    [50 * MiB, { CreateMultipartUpload: 1, UploadPart: 7, CompleteMultipartUpload: 1 }],
+    [8 * mebibyte, { PutObject: 1 }],
+    [8 * mebibyte + 1, { CreateMultipartUpload: 1, UploadPart: 2, CompleteMultipartUpload: 1 }],
+    [50 * mebibyte, { CreateMultipartUpload: 1, UploadPart: 7, CompleteMultipartUpload: 1 }],
   ] as const) {
     const content = randomBytes(size);
     await program.exists(`/w${size}`);
     core.proxy.reset();
     const handle = await program.create(`/w${size}`, { exclusive: true });
-    for (let at = 0; at < size; at += MiB) {
-      await program.write(handle, content.subarray(at, at + MiB), at);
+    for (let at = 0; at < size; at += mebibyte) {
+      await program.write(handle, content.subarray(at, at + mebibyte), at);
     }
     await program.close(handle);
     t.same(core.proxy.counts(), want, `${size} bytes`);
@@ -239,52 +238,55 @@ void t.test('names cost what the table says', async (t) => {
   }
 });
 
-void t.test('appending a MiB to a large object moves little more than a MiB', async (t) => {
-  const core = await useCore(t);
-  const program = new Program(core.fs);
-  const base = randomBytes(60 * MiB);
-  await core.bucket.put('alice/log', base, 'text/x-log');
-  await program.stat('/log');
-  const more = randomBytes(MiB);
-  core.proxy.reset();
-  const handle = await program.open('/log', { access: 'write', append: true });
-  await program.write(handle, more);
-  await program.close(handle);
-  t.ok(core.proxy.bytes().fromClient < 2 * MiB, `${core.proxy.bytes().fromClient} bytes up`);
-  t.ok(core.proxy.bytes().toClient < MiB, `${core.proxy.bytes().toClient} bytes down`);
-  t.same(core.proxy.counts().GetObject ?? 0, 0);
-  t.ok((await core.bucket.bytes('alice/log')).equals(Buffer.concat([base, more])));
-  t.equal(
-    (await core.bucket.head('alice/log')).ContentType,
-    'text/x-log',
-    'still described as before',
-  );
-});
+void t.test(
+  'appending a mebibyte to a large object moves little more than a mebibyte',
+  async (t) => {
+    const core = await useCore(t);
+    const program = new Program(core.fs);
+    const base = randomBytes(60 * mebibyte);
+    await core.bucket.put('alice/log', base, 'text/x-log');
+    await program.stat('/log');
+    const more = randomBytes(mebibyte);
+    core.proxy.reset();
+    const handle = await program.open('/log', { access: 'write', append: true });
+    await program.write(handle, more);
+    await program.close(handle);
+    t.ok(core.proxy.bytes().fromClient < 2 * mebibyte, `${core.proxy.bytes().fromClient} bytes up`);
+    t.ok(core.proxy.bytes().toClient < mebibyte, `${core.proxy.bytes().toClient} bytes down`);
+    t.same(core.proxy.counts().GetObject ?? 0, 0);
+    t.ok((await core.bucket.bytes('alice/log')).equals(Buffer.concat([base, more])));
+    t.equal(
+      (await core.bucket.head('alice/log')).ContentType,
+      'text/x-log',
+      'still described as before',
+    );
+  },
+);
 
 void t.test('a byte changed in the middle moves about two small parts', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
-  const content = randomBytes(60 * MiB);
+  const content = randomBytes(60 * mebibyte);
   await core.bucket.put('alice/disk', content);
   const handle = await program.open('/disk', { access: 'write' });
   core.proxy.reset();
-  await program.write(handle, 'Z', 30 * MiB);
+  await program.write(handle, 'Z', 30 * mebibyte);
   await program.close(handle);
-  content[30 * MiB] = 'Z'.charCodeAt(0);
+  content[30 * mebibyte] = 'Z'.charCodeAt(0);
   t.ok((await core.bucket.bytes('alice/disk')).equals(content));
   const moved = core.proxy.bytes();
-  t.ok(moved.fromClient + moved.toClient < 11 * MiB, JSON.stringify(moved));
+  t.ok(moved.fromClient + moved.toClient < 11 * mebibyte, JSON.stringify(moved));
 });
 
 void t.test('overwriting without O_TRUNC fetches nothing, as scp does it', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
-  await core.bucket.put('alice/f', randomBytes(20 * MiB));
-  const content = randomBytes(12 * MiB);
+  await core.bucket.put('alice/f', randomBytes(20 * mebibyte));
+  const content = randomBytes(12 * mebibyte);
   const handle = await program.open('/f', { access: 'write' });
   core.proxy.reset();
-  for (let at = 0; at < content.length; at += MiB) {
-    await program.write(handle, content.subarray(at, at + MiB), at);
+  for (let at = 0; at < content.length; at += mebibyte) {
+    await program.write(handle, content.subarray(at, at + mebibyte), at);
   }
   await core.fs.truncate(parsePath('/f'), content.length, {}, handle);
   await program.close(handle);

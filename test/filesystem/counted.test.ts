@@ -13,8 +13,8 @@ import type { ActionCounts } from '../support/fault-proxy.js';
 import { inParallel } from '../support/bucket.js';
 import { Program, useCore, type Core } from '../support/core.js';
 import { testBucket } from '../support/embedded.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 const size = 1024 * mebibyte;
 const pieceSize = 64 * mebibyte;
 /** The object repeats it. */

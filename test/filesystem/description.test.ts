@@ -13,10 +13,10 @@ import type { Key } from '../../lib/path.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core, CoreOptions } from '../support/core.js';
 import { testBucket, testKey } from '../support/embedded.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const small: CoreOptions = { minPart: 64 * KiB, settings: { partSize: 100 * KiB } };
-const base = randomBytes(400 * KiB);
+const small: CoreOptions = { minPart: 64 * kibibyte, settings: { partSize: 100 * kibibyte } };
+const base = randomBytes(400 * kibibyte);
 
 const described = {
   ContentType: 'text/x-law',
@@ -86,11 +86,11 @@ async function edit(program: Program, path: string, at: number): Promise<void> {
 
 const changes: Record<string, (program: Program) => Promise<void>> = {
   'appending a little': (program) => appendTo(program, '/f', randomBytes(10)),
-  'appending several parts': (program) => appendTo(program, '/f', randomBytes(350 * KiB)),
-  'a change in the middle': (program) => edit(program, '/f', 200 * KiB),
-  'a cut to several parts': (program) => program.truncate('/f', 300 * KiB),
+  'appending several parts': (program) => appendTo(program, '/f', randomBytes(350 * kibibyte)),
+  'a change in the middle': (program) => edit(program, '/f', 200 * kibibyte),
+  'a cut to several parts': (program) => program.truncate('/f', 300 * kibibyte),
   'a cut to less than a part': (program) => program.truncate('/f', 10),
-  growing: (program) => program.truncate('/f', 500 * KiB),
+  growing: (program) => program.truncate('/f', 500 * kibibyte),
 };
 
 for (const [name, change] of Object.entries(changes)) {
@@ -117,7 +117,7 @@ void t.test('an object described in UTF-8 can be changed and renamed', async (t)
   const program = new Program(core.fs);
   const said = 'grün, 文字 🙂';
   speakUtf8(core);
-  for (const size of [10, 400 * KiB]) {
+  for (const size of [10, 400 * kibibyte]) {
     const [from, to] = [`f${size}`, `g${size}`];
     await putDescribed(core, from, randomBytes(size), { Metadata: { said } });
     const { Metadata } = await core.bucket.head(`alice/${from}`);

@@ -11,13 +11,13 @@ import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { ProxyAction } from '../support/faults.js';
 import { foreignAnswers } from '../support/foreign-answers.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const minPart = 64 * KiB;
-const partSize = 100 * KiB;
+const minPart = 64 * kibibyte;
+const partSize = 100 * kibibyte;
 const always = Number.POSITIVE_INFINITY;
 const small = randomBytes(1000);
-const large = randomBytes(350 * KiB);
+const large = randomBytes(350 * kibibyte);
 const before: Readonly<Record<string, Buffer>> = {
   f: small,
   large: large,
@@ -59,7 +59,7 @@ for (const [what, answer] of Object.entries(foreignAnswers)) {
     const core = await useCore(t, {
       minPart,
       maxAttempts: 1,
-      copyThreshold: 200 * KiB,
+      copyThreshold: 200 * kibibyte,
       settings: { partSize, renameDir: 'recursive' },
     });
     const program = new Program(core.fs);

@@ -10,10 +10,10 @@ import '../support/no-jitter.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { Fault, ProxyAction } from '../support/faults.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const minPart = 64 * KiB;
-const partSize = 100 * KiB;
+const minPart = 64 * kibibyte;
+const partSize = 100 * kibibyte;
 
 interface Scenario {
   readonly name: string;
@@ -27,16 +27,16 @@ interface Scenario {
 }
 
 const small = randomBytes(1000);
-const large = randomBytes(350 * KiB);
-const base = randomBytes(400 * KiB);
-const more = randomBytes(150 * KiB);
+const large = randomBytes(350 * kibibyte);
+const base = randomBytes(400 * kibibyte);
+const more = randomBytes(150 * kibibyte);
 
 /** As a program does it: what a write fails with is told, and the file is closed all the same. */
 async function writeAndClose(program: Program, handle: HandleId, data: Buffer): Promise<void> {
   let failure: unknown;
   try {
-    for (let at = 0; at < data.length; at += 50 * KiB) {
-      await program.write(handle, data.subarray(at, at + 50 * KiB), at);
+    for (let at = 0; at < data.length; at += 50 * kibibyte) {
+      await program.write(handle, data.subarray(at, at + 50 * kibibyte), at);
     }
   } catch (error) {
     failure = error;
@@ -100,11 +100,15 @@ const scenarios: Scenario[] = [
     before: { f: base },
     work: async (program) => {
       const handle = await program.open('/f', { access: 'write' });
-      await program.write(handle, small, 200 * KiB);
+      await program.write(handle, small, 200 * kibibyte);
       await program.close(handle);
     },
     after: {
-      f: Buffer.concat([base.subarray(0, 200 * KiB), small, base.subarray(200 * KiB + 1000)]),
+      f: Buffer.concat([
+        base.subarray(0, 200 * kibibyte),
+        small,
+        base.subarray(200 * kibibyte + 1000),
+      ]),
     },
   },
   {
@@ -211,7 +215,7 @@ async function tryFault(t: Tap, scenario: Scenario, trial: Trial): Promise<void>
   const { action, label, fault, count } = trial;
   // Only where the time limit is what ends the request it has to be short; this machine may be slow.
   const requestTimeoutMs = fault.kind === 'no-answer' ? 1500 : 20_000;
-  const { memoryLimit = 64 * 1024 * KiB } = scenario;
+  const { memoryLimit = 64 * 1024 * kibibyte } = scenario;
   const core = await useCore(t, { minPart, settings: { partSize, memoryLimit }, requestTimeoutMs });
   const program = new Program(core.fs);
   for (const [key, bytes] of Object.entries(scenario.before)) {

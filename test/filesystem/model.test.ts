@@ -11,12 +11,12 @@ import { parsePath } from '../../lib/path.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import { seededRandom } from '../support/seeded-random.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
 /** Small next to the files, so that every rule about parts is met. */
-const minPart = 64 * KiB;
-const partSize = 100 * KiB;
-const maxSize = 600 * KiB;
+const minPart = 64 * kibibyte;
+const partSize = 100 * kibibyte;
+const maxSize = 600 * kibibyte;
 
 interface Open {
   readonly handle: HandleId;
@@ -75,7 +75,7 @@ class Model {
     const open = this.#someOpen();
     if (open === undefined) return;
     const { file } = open;
-    const length = 1 + this.#pick(this.#pick(2) === 0 ? 2000 : 150 * KiB);
+    const length = 1 + this.#pick(this.#pick(2) === 0 ? 2000 : 150 * kibibyte);
     const offset = Math.min(this.#pick(file.content.length + 3000), maxSize - length);
     await this.#writeAt(open, offset, length);
   };
@@ -83,7 +83,7 @@ class Model {
   readonly append = async (): Promise<void> => {
     const open = this.#someOpen();
     if (open === undefined) return;
-    const length = 1 + this.#pick(200 * KiB);
+    const length = 1 + this.#pick(200 * kibibyte);
     if (open.file.content.length + length > maxSize) return;
     await this.#writeAt(open, open.file.content.length, length);
   };
@@ -113,7 +113,7 @@ class Model {
     const open = this.#someOpen();
     if (open === undefined) return;
     const offset = this.#pick(open.file.content.length + 10);
-    const length = this.#pick(120 * KiB);
+    const length = this.#pick(120 * kibibyte);
     const reading = this.#core.fs.read(open.handle, offset, length, {});
     // The object behind a file without a name is gone: its unchanged bytes cannot be had any more.
     if (this.#nameOf(open.file) === undefined) {

@@ -24,10 +24,10 @@ import {
   type Setting,
 } from '../support/names-actions.js';
 import { NamesModel, type Outcome } from '../support/names-model.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const minPart = 64 * KiB;
-const partSize = 100 * KiB;
+const minPart = 64 * kibibyte;
+const partSize = 100 * kibibyte;
 const { metadataTtlMs: ttlMs } = defaultSettings;
 const stride = Number(process.env['S3JAIL_NAMES_STRIDE'] ?? 6);
 const names = ['a', 'b', 'x'];

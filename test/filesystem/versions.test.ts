@@ -9,14 +9,14 @@ import t, { type Test } from 'tap';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { Fault, ProxyAction, WholeAnswer } from '../support/faults.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const minPart = 64 * KiB;
-const partSize = 100 * KiB;
-const options = { minPart, copyThreshold: 200 * KiB, settings: { partSize } };
+const minPart = 64 * kibibyte;
+const partSize = 100 * kibibyte;
+const options = { minPart, copyThreshold: 200 * kibibyte, settings: { partSize } };
 const small = randomBytes(1000);
-const large = randomBytes(350 * KiB);
-const more = randomBytes(10 * KiB);
+const large = randomBytes(350 * kibibyte);
+const more = randomBytes(10 * kibibyte);
 const always = Number.POSITIVE_INFINITY;
 
 function rewrite(
@@ -119,9 +119,9 @@ void t.test('listings that say too little under the right tag', async (t) => {
 void t.test('a large object whose listing says too little is renamed whole', async (t) => {
   const core = await useCore(t, options);
   const program = new Program(core.fs);
-  const long = randomBytes(11 * KiB * KiB);
+  const long = randomBytes(11 * kibibyte * kibibyte);
   await core.bucket.put('alice/long', long);
-  listAs(core, /<Size>\d+<\/Size>/g, `<Size>${6 * KiB * KiB}</Size>`);
+  listAs(core, /<Size>\d+<\/Size>/g, `<Size>${6 * kibibyte * kibibyte}</Size>`);
   await program.list('/');
   await program.rename('/long', '/moved');
   t.ok((await core.bucket.bytes('alice/moved')).equals(long));

@@ -12,8 +12,8 @@ import { mountForTest, type DriverName } from '../support/mounted.js';
 import { makeDirectory, makePlace } from '../support/place.js';
 import { seededRandom } from '../support/seeded-random.js';
 import { useServer } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 const steps = Number(process.env['S3JAIL_MODEL_STEPS'] ?? 300);
 const firstSeed = Number(process.env['S3JAIL_MODEL_SEED'] ?? Date.now() % 1_000_000);
 const names = ['a', 'b.txt', 'c'];

@@ -16,8 +16,8 @@ import { mountForTest } from '../support/mounted.js';
 import { peakMemory } from '../support/peak-memory.js';
 import { makePlace } from '../support/place.js';
 import { useServer } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 const size = Number(process.env['S3JAIL_READERS_MIB'] ?? 10) * mebibyte;
 const readers = 64;
 const memoryLimit = 32 * mebibyte;

@@ -9,9 +9,9 @@ import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core } from '../support/core.js';
 import type { Fault, ProxyAction } from '../support/faults.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const large = randomBytes(350 * KiB);
+const large = randomBytes(350 * kibibyte);
 const small = randomBytes(3000);
 const names = Array.from({ length: 1500 }, (_, index) => `n${String(index).padStart(4, '0')}`);
 
@@ -37,7 +37,7 @@ const scenarios: Scenario[] = [
   {
     name: 'a file of several parts, with memory for half of one',
     actions: ['GetObject'],
-    settings: { memoryLimit: 100 * KiB },
+    settings: { memoryLimit: 100 * kibibyte },
     work: async (program) => mustBe((await program.get('/large')).equals(large)),
   },
   {
@@ -84,7 +84,7 @@ function mustBe(isTrue: boolean): void {
 for (const scenario of scenarios) {
   void t.test(`${scenario.name}, with every fault in every request`, async (t) => {
     const core = await useCore(t, {
-      settings: { partSize: 100 * KiB, metadataTtlMs: 0, ...scenario.settings },
+      settings: { partSize: 100 * kibibyte, metadataTtlMs: 0, ...scenario.settings },
       requestTimeoutMs: 1500,
       maxAttempts: 2,
     });

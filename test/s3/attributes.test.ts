@@ -4,9 +4,9 @@ import t from 'tap';
 import type { Key } from '../../lib/path.js';
 import { testBucket, testKey, useClient, useEndpoint } from '../support/embedded.js';
 import { startFaultProxy } from '../support/fault-proxy.js';
+import { mebibyte } from '../support/sizes.js';
 import { useStore } from '../support/store.js';
 
-const mebibyte = 1024 * 1024;
 const keyId = 'arn:aws:kms:us-east-1:123456789012:key/sftp';
 const accountId = '123456789012';
 

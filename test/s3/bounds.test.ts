@@ -6,9 +6,9 @@ import type { S3Store } from '../../lib/s3/s3-store.js';
 import { testKey, useEndpoint } from '../support/embedded.js';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
 import type { Fault } from '../support/faults.js';
+import { mebibyte } from '../support/sizes.js';
 import { useStore } from '../support/store.js';
 
-const mebibyte = 1024 * 1024;
 const key = 'x' as Key;
 const timeoutMs = 300;
 

@@ -10,9 +10,9 @@ import type { S3Store } from '../../lib/s3/s3-store.js';
 import { testBucket, testKey, useEndpoint } from '../support/embedded.js';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
 import type { Fault } from '../support/faults.js';
+import { mebibyte } from '../support/sizes.js';
 import { useStore } from '../support/store.js';
 
-const mebibyte = 1024 * 1024;
 const small = [Buffer.from('content')];
 const large = [Buffer.alloc(5 * mebibyte, 'x')];
 const maxAttempts = 2;

@@ -3,10 +3,10 @@ import t from 'tap';
 import { isStoreError } from '../../lib/errors.js';
 import type { Key } from '../../lib/path.js';
 import { testKey, useEndpoint } from '../support/embedded.js';
+import { kibibyte } from '../support/sizes.js';
 import { useStore } from '../support/store.js';
 
-const KiB = 1024;
-const content = Buffer.alloc(256 * KiB, 'x');
+const content = Buffer.alloc(256 * kibibyte, 'x');
 
 /** Milliseconds of `work`. */
 async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -23,7 +23,7 @@ async function collect(body: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
 
 void t.test('uploads and downloads keep to their rates, together and not each', async (t) => {
   const endpoint = await useEndpoint(t);
-  const rate = 512 * KiB;
+  const rate = 512 * kibibyte;
   const store = useStore(t, endpoint.url, {
     credentials: testKey,
     maxUploadRate: rate,
@@ -45,7 +45,7 @@ void t.test('uploads and downloads keep to their rates, together and not each', 
 
 void t.test('who gives up waits for no turn', async (t) => {
   const endpoint = await useEndpoint(t);
-  const store = useStore(t, endpoint.url, { credentials: testKey, maxUploadRate: 64 * KiB });
+  const store = useStore(t, endpoint.url, { credentials: testKey, maxUploadRate: 64 * kibibyte });
   await store.put('first' as Key, [content], {});
   const stop = new AbortController();
   const waiting = store.put('second' as Key, [content], { signal: stop.signal });

@@ -12,8 +12,7 @@ import { entityTag, md5OfTag, pageOfAnswer } from '../../lib/s3/object-info.js';
 import { multipartTag } from '../../lib/s3/evidence.js';
 import { partSizeFor } from '../../lib/s3/upload-source.js';
 import { multipartLimits, type ETag } from '../../lib/store.js';
-
-const mebibyte = 1024 * 1024;
+import { mebibyte } from '../support/sizes.js';
 
 void t.test('parts of a file never exceed what S3 takes', (t) => {
   const largest = multipartLimits.maxPart * multipartLimits.maxParts;

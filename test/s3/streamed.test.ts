@@ -16,9 +16,9 @@ import type { S3Store } from '../../lib/s3/s3-store.js';
 import { pattern, sourceOf } from '../suites/store-law-setup.js';
 import { makeCertificate, type Certificate } from '../support/certificate.js';
 import { listen } from '../support/listen.js';
+import { mebibyte } from '../support/sizes.js';
 import { useStore } from '../support/store.js';
 
-const mebibyte = 1024 * 1024;
 const content = pattern(3 * mebibyte + 1);
 const upload = { key: 'x' as Key, uploadId: 'id' };
 const etag = '"0123456789abcdef0123456789abcdef"';

@@ -12,8 +12,8 @@ import { Bucket } from '../support/bucket.js';
 import { testBucket, testKey, useClient, useEndpoint } from '../support/embedded.js';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
 import type { WholeAnswer } from '../support/faults.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 /** More than a part, so that it is read in several. */
 const content = randomBytes(11 * mebibyte);
 

@@ -29,11 +29,10 @@ import {
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { kibibyte } from '../support/sizes.js';
 
 /** One behaviour; rejects where it is missing. */
 export type PosixCase = (directory: string) => Promise<void>;
-
-const kib = 1024;
 
 export const posixCases: Readonly<Record<string, PosixCase>> = {
   // --- files and their content ---
@@ -56,7 +55,7 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
 
   'a file shows its size while it is written': async (d) => {
     await withFile(join(d, 'file'), 'w', async (file) => {
-      for (const size of [10, 5000, 200 * kib]) {
+      for (const size of [10, 5000, 200 * kibibyte]) {
         await file.write(Buffer.alloc(size), 0, size, 0);
         assert.equal((await file.stat()).size, size);
         assert.equal((await stat(join(d, 'file'))).size, size);
@@ -129,12 +128,12 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
     const random = randomNumbers(1);
     await withFile(f, 'w+', async (file) => {
       for (let round = 0; round < 200; round++) {
-        const offset = random(400 * kib);
-        const bytes = Buffer.alloc(1 + random(20 * kib), round % 251);
+        const offset = random(400 * kibibyte);
+        const bytes = Buffer.alloc(1 + random(20 * kibibyte), round % 251);
         await file.write(bytes, 0, bytes.length, offset);
         model.write(bytes, offset);
         if (round % 20 === 0) {
-          const length = Math.min(model.size, 50 * kib);
+          const length = Math.min(model.size, 50 * kibibyte);
           const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0);
           assert.ok(buffer.subarray(0, bytesRead).equals(model.bytes.subarray(0, length)));
         }
@@ -147,13 +146,13 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
     const f = join(d, 'file');
     const model = new Model();
     const random = randomNumbers(2);
-    const base = Buffer.from(Array.from({ length: 600 * kib }, () => random(256)));
+    const base = Buffer.from(Array.from({ length: 600 * kibibyte }, () => random(256)));
     model.write(base, 0);
     await writeFile(f, base);
     await withFile(f, 'r+', async (file) => {
       for (let round = 0; round < 50; round++) {
-        const offset = random(700 * kib);
-        const bytes = Buffer.alloc(1 + random(9 * kib), round);
+        const offset = random(700 * kibibyte);
+        const bytes = Buffer.alloc(1 + random(9 * kibibyte), round);
         await file.write(bytes, 0, bytes.length, offset);
         model.write(bytes, offset);
       }
@@ -188,23 +187,23 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
 
   'what was cut off never comes back': async (d) => {
     const f = join(d, 'file');
-    await writeFile(f, Buffer.alloc(200 * kib, 'x'));
+    await writeFile(f, Buffer.alloc(200 * kibibyte, 'x'));
     await withFile(f, 'r+', async (file) => {
       await file.truncate(100);
-      await file.truncate(150 * kib);
-      await file.write('end', 150 * kib);
+      await file.truncate(150 * kibibyte);
+      await file.write('end', 150 * kibibyte);
     });
     const content = await readFile(f);
     assert.ok(content.subarray(0, 100).equals(Buffer.alloc(100, 'x')));
-    assert.ok(content.subarray(100, 150 * kib).equals(Buffer.alloc(150 * kib - 100)));
-    assert.equal(content.toString('latin1', 150 * kib), 'end');
+    assert.ok(content.subarray(100, 150 * kibibyte).equals(Buffer.alloc(150 * kibibyte - 100)));
+    assert.equal(content.toString('latin1', 150 * kibibyte), 'end');
   },
 
   'overwriting from the start and cutting leaves the new content alone': async (d) => {
     // scp and sftp-server's clients do this instead of O_TRUNC.
     const f = join(d, 'file');
-    await writeFile(f, Buffer.alloc(300 * kib, 'o'));
-    const bytes = Buffer.alloc(100 * kib, 'n');
+    await writeFile(f, Buffer.alloc(300 * kibibyte, 'o'));
+    const bytes = Buffer.alloc(100 * kibibyte, 'n');
     await withFile(f, constants.O_WRONLY | constants.O_CREAT, async (file) => {
       await file.write(bytes, 0, bytes.length, 0);
       await file.truncate(bytes.length);
@@ -262,7 +261,7 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
   'a large file is whole': async (d) => {
     const f = join(d, 'file');
     const random = randomNumbers(3);
-    const piece = Buffer.from(Array.from({ length: kib * kib }, () => random(256)));
+    const piece = Buffer.from(Array.from({ length: kibibyte * kibibyte }, () => random(256)));
     const hash = createHash('sha256');
     await withFile(f, 'w', async (file) => {
       for (let index = 0; index < 20; index++) {
@@ -272,7 +271,7 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
       }
     });
     const content = await readFile(f);
-    assert.equal(content.length, 20 * kib * kib);
+    assert.equal(content.length, 20 * kibibyte * kibibyte);
     assert.equal(createHash('sha256').update(content).digest('hex'), hash.digest('hex'));
   },
 
@@ -476,7 +475,7 @@ export const posixCases: Readonly<Record<string, PosixCase>> = {
   },
 
   'a reader of a replaced file gets the old content, or an error, and no mix': async (d) => {
-    const size = 300 * kib;
+    const size = 300 * kibibyte;
     await writeFile(join(d, 'a'), Buffer.alloc(size, 'n'));
     await writeFile(join(d, 'b'), Buffer.alloc(size, 'o'));
     await withFile(join(d, 'b'), 'r', async (file) => {

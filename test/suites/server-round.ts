@@ -19,10 +19,10 @@ import { sha256OfFile, writeRandomFile } from '../support/local-files.js';
 import { mountForTest } from '../support/mounted.js';
 import { makePlace } from '../support/place.js';
 import type { RealServer } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 import { killRounds } from './kill-rounds.js';
 import { deviationsOf } from './store-deviations.js';
 
-const mebibyte = 1024 * 1024;
 /** the default of `--part-size` */
 const partSize = 8 * mebibyte;
 /** One CopyObject copies up to this, parts above. */

@@ -4,18 +4,10 @@
  */
 import type { Test } from 'tap';
 import type { Condition, ETag } from '../../lib/store.js';
-import {
-  bytes,
-  key,
-  mebibyte,
-  otherTag,
-  pattern,
-  read,
-  sourceOf,
-  fails,
-} from './store-law-setup.js';
+import { bytes, key, otherTag, pattern, read, sourceOf, fails } from './store-law-setup.js';
 import type { LawSetup, LawStore } from './store-law-setup.js';
 import type { KeptConditions } from './store-deviations.js';
+import { mebibyte } from '../support/sizes.js';
 
 /** A write under a condition: what it stores is `content`. */
 interface Way {

@@ -4,7 +4,6 @@ import type { Test } from 'tap';
 import {
   bytes,
   key,
-  mebibyte,
   otherTag,
   pattern,
   read,
@@ -13,6 +12,7 @@ import {
   fails,
 } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
+import { mebibyte } from '../support/sizes.js';
 
 const described = {
   ContentType: 'text/x-law',

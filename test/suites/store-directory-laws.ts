@@ -4,17 +4,9 @@ import type { Test } from 'tap';
 import { silentLog } from '../../lib/log.js';
 import { writeMarker } from '../../lib/filesystem/markers.js';
 import { DirectoryMove } from '../../lib/filesystem/directory-move.js';
-import {
-  bytes,
-  key,
-  mebibyte,
-  otherTag,
-  pattern,
-  fails,
-  read,
-  sourceOf,
-} from './store-law-setup.js';
+import { bytes, key, otherTag, pattern, fails, read, sourceOf } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
+import { mebibyte } from '../support/sizes.js';
 
 const described = {
   ContentType: 'text/x-law',

@@ -13,7 +13,8 @@ import type { S3Store } from '../../lib/s3/s3-store.js';
 import type { ETag } from '../../lib/store.js';
 import type { Fault, ProxyAction, WholeAnswer } from '../support/faults.js';
 import { foreignAnswers } from '../support/foreign-answers.js';
-import { bytes, key, mebibyte, pattern, read, sourceOf } from './store-law-setup.js';
+import { mebibyte } from '../support/sizes.js';
+import { bytes, key, pattern, read, sourceOf } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 
 const large = pattern(6 * mebibyte);

@@ -19,7 +19,8 @@ import { base64Crc32 } from '../../lib/s3/stored-checksum.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
 import type { Bucket } from '../support/bucket.js';
 import { Program, defaultSettings } from '../support/core.js';
-import { mebibyte } from './store-law-setup.js';
+import { mebibyte } from '../support/sizes.js';
+import {} from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 
 const partSize = 8 * mebibyte;

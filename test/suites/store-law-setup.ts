@@ -13,9 +13,9 @@ import type { ETag } from '../../lib/store.js';
 import type { Bucket } from '../support/bucket.js';
 import type { FaultProxy } from '../support/fault-proxy.js';
 import type { TestServer } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 import type { Deviations } from './store-deviations.js';
 
-export const mebibyte = 1024 * 1024;
 /** An ETag that nothing has. */
 export const otherTag = '"00000000000000000000000000000000"' as ETag;
 

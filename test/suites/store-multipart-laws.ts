@@ -2,7 +2,8 @@
 import { crc32 } from 'node:zlib';
 import type { Test } from 'tap';
 import { sha256 } from '../support/bucket.js';
-import { key, mebibyte, otherTag, pattern, read, sourceOf, fails } from './store-law-setup.js';
+import { mebibyte } from '../support/sizes.js';
+import { key, otherTag, pattern, read, sourceOf, fails } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 
 const part = 5 * mebibyte;

@@ -10,11 +10,11 @@ import {
 import type { Test } from 'tap';
 import { isStoreError } from '../../lib/errors.js';
 import { Bucket } from '../support/bucket.js';
+import { mebibyte } from '../support/sizes.js';
 import {
   bytes,
   collect,
   key,
-  mebibyte,
   otherTag,
   pattern,
   read,

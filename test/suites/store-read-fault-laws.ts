@@ -6,7 +6,8 @@
  */
 import type { Test } from 'tap';
 import type { Fault } from '../support/faults.js';
-import { bytes, collect, key, mebibyte, otherTag, pattern, fails } from './store-law-setup.js';
+import { mebibyte } from '../support/sizes.js';
+import { bytes, collect, key, otherTag, pattern, fails } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 
 const size = 3 * mebibyte;

@@ -7,9 +7,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { bytes, key, mebibyte, pattern, read, sourceOf, fails } from './store-law-setup.js';
+import { bytes, key, pattern, read, sourceOf, fails } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 import type { Fault, ProxyAction } from '../support/faults.js';
+import { mebibyte } from '../support/sizes.js';
 
 const lost: Fault = { kind: 'reset-after' };
 const large = pattern(11 * mebibyte);

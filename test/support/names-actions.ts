@@ -7,8 +7,7 @@ import type { HandleId } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import type { Program } from './core.js';
 import type { NamesModel, Outcome } from './names-model.js';
-
-const KiB = 1024;
+import { kibibyte } from './sizes.js';
 
 /** One file `a` that is open for writing, between a stored `x` and a stored or absent `b`. */
 export interface Setting {
@@ -22,7 +21,7 @@ export interface Setting {
 
 const old = 'old '.repeat(50);
 const fresh = 'new '.repeat(60);
-const large = 'large '.repeat(45 * KiB);
+const large = 'large '.repeat(45 * kibibyte);
 
 export const settings: Setting[] = [
   {

@@ -11,6 +11,7 @@ import { clientOptions, type Sshd } from '../../lib/demo/sshd.js';
 import { sha256 } from './bucket.js';
 import { lftp } from './lftp.js';
 import { sha256OfFile } from './local-files.js';
+import { mebibyte } from './sizes.js';
 
 export const sessionKinds = ['sftp', 'scp', 'lftp', 'paramiko', 'dropped'] as const;
 export type SessionKind = (typeof sessionKinds)[number];
@@ -33,7 +34,6 @@ export interface Session extends SessionUser {
 export type Left = Map<string, string>;
 
 const sizes = [0, 1, 3000, 70_000, 400_000, 9_000_000];
-const mebibyte = 1024 * 1024;
 
 /** @throws Error with what the program said, or which file came back changed */
 export async function doRound(session: Session, round: number, left: Left): Promise<void> {

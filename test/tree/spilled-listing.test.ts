@@ -12,10 +12,10 @@ import t from 'tap';
 import { startMount } from '../../lib/demo/mount-process.js';
 import { peakMemory } from '../support/peak-memory.js';
 import { makeDirectory, makePlace } from '../support/place.js';
+import { mebibyte } from '../support/sizes.js';
 import { startVastDirectory, vastName, vastSize } from '../support/vast-directory.js';
 
 const entries = Number(process.env['S3JAIL_LISTING_ENTRIES'] ?? 20_000);
-const mebibyte = 1024 * 1024;
 /** Node.js itself, the SDK, what a listing may take before it goes to disk, what is kept of names that
  * were looked up, by the tree and by the driver, and what V8 has not collected yet. */
 const memoryFloor = 640 * mebibyte;

@@ -9,11 +9,11 @@ import t, { type Test } from 'tap';
 import { systemErrorCode } from '../../lib/errors.js';
 import { parsePath } from '../../lib/path.js';
 import { Program, useCore, type Core } from '../support/core.js';
+import { kibibyte } from '../support/sizes.js';
 
-const KiB = 1024;
-const minPart = 64 * KiB;
-const partSize = 100 * KiB;
-const large = randomBytes(530 * KiB);
+const minPart = 64 * kibibyte;
+const partSize = 100 * kibibyte;
+const large = randomBytes(530 * kibibyte);
 
 async function useProgram(t: Test): Promise<{ core: Core; program: Program }> {
   const core = await useCore(t, { minPart, settings: { partSize } });
@@ -51,8 +51,8 @@ void t.test('parts leave while the file is written, and nobody sees it before cl
 void t.test('what somebody else stored meanwhile stays, and close says so', async (t) => {
   for (const [name, size, data, offset] of [
     ['a small file', 100, Buffer.from('x'), 10],
-    ['a change in the middle', 400 * KiB, Buffer.from('x'), 200 * KiB],
-    ['an appended stream', 400 * KiB, large, 400 * KiB],
+    ['a change in the middle', 400 * kibibyte, Buffer.from('x'), 200 * kibibyte],
+    ['an appended stream', 400 * kibibyte, large, 400 * kibibyte],
   ] as const) {
     const { core, program } = await useProgram(t);
     await core.bucket.put('alice/f', randomBytes(size));
@@ -181,8 +181,8 @@ void t.test('handles on one file share what is written', async (t) => {
   await program.write(first, large);
   const second = await program.open('/f', { access: 'readwrite' });
   await program.write(second, 'AB', 7);
-  await program.truncate('/f', 300 * KiB);
-  const want = Buffer.from(large.subarray(0, 300 * KiB));
+  await program.truncate('/f', 300 * kibibyte);
+  const want = Buffer.from(large.subarray(0, 300 * kibibyte));
   want.write('AB', 7);
   t.ok((await program.read(second)).equals(want));
   await program.close(first);
@@ -196,9 +196,9 @@ void t.test('handles on one file share what is written', async (t) => {
 void t.test('who is told to stop does not wait for the zeros of a huge hole', async (t) => {
   // The ways differ with what fits the memory and the number of parts.
   for (const [size, memoryLimit] of [
-    [20 * 1024 * KiB, 64 * 1024 * KiB],
-    [600 * KiB, 4 * partSize],
-    [100 * 1024 * 1024 * KiB, 64 * 1024 * KiB],
+    [20 * 1024 * kibibyte, 64 * 1024 * kibibyte],
+    [600 * kibibyte, 4 * partSize],
+    [100 * 1024 * 1024 * kibibyte, 64 * 1024 * kibibyte],
   ] as const) {
     const core = await useCore(t, { minPart, settings: { partSize, memoryLimit } });
     const program = new Program(core.fs);
@@ -226,7 +226,7 @@ void t.test('who removes or cuts a huge hole does not wait for its zeros', async
     const gate = core.proxy.gate({ action: 'UploadPart', at: 'request' });
     const handle = await program.create('/f');
     await program.write(handle, 'new');
-    await core.fs.truncate(parsePath('/f'), 100 * 1024 * 1024 * KiB, {}, handle);
+    await core.fs.truncate(parsePath('/f'), 100 * 1024 * 1024 * kibibyte, {}, handle);
     const closing = program.close(handle);
     await gate.arrived;
     const change = {
@@ -253,7 +253,7 @@ void t.test('a commit that made way for a removal that fails is made all the sam
   await core.bucket.put('alice/f', 'old');
   const gate = core.proxy.gate({ action: 'UploadPart', at: 'request' });
   const handle = await program.open('/f', { access: 'write', truncate: true });
-  await core.fs.truncate(parsePath('/f'), 600 * KiB, {}, handle);
+  await core.fs.truncate(parsePath('/f'), 600 * kibibyte, {}, handle);
   const closing = program.close(handle);
   await gate.arrived;
   core.proxy.inject({
@@ -264,7 +264,7 @@ void t.test('a commit that made way for a removal that fails is made all the sam
   gate.open();
   await removing;
   await closing;
-  t.ok((await core.bucket.bytes('alice/f')).equals(Buffer.alloc(600 * KiB)));
+  t.ok((await core.bucket.bytes('alice/f')).equals(Buffer.alloc(600 * kibibyte)));
   isClean(t, core);
 });
 

@@ -14,8 +14,8 @@ import { mountForTest, type Mounted } from '../support/mounted.js';
 import { peakMemory } from '../support/peak-memory.js';
 import { makePlace } from '../support/place.js';
 import { useServer, type TestServer } from '../support/servers.js';
+import { mebibyte } from '../support/sizes.js';
 
-const mebibyte = 1024 * 1024;
 const size = Number(process.env['S3JAIL_LARGE_MIB'] ?? 384) * mebibyte;
 const tempLimit = Number(process.env['S3JAIL_LARGE_LIMIT_MIB'] ?? 128) * mebibyte;
 const memoryLimit = 64 * mebibyte;

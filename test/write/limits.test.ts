@@ -6,15 +6,15 @@ import type { HandleId } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import { Program, useCore, type Core } from '../support/core.js';
 import { mostAtOnce } from '../support/fault-proxy.js';
+import { mebibyte } from '../support/sizes.js';
 
-const MiB = 1024 * 1024;
-const partSize = 8 * MiB;
-const tempLimit = 64 * MiB;
+const partSize = 8 * mebibyte;
+const tempLimit = 64 * mebibyte;
 const content = randomBytes(2 * tempLimit);
 
 async function writeAll(program: Program, handle: HandleId, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; at += MiB) {
-    await program.write(handle, bytes.subarray(at, at + MiB), at);
+  for (let at = 0; at < bytes.length; at += mebibyte) {
+    await program.write(handle, bytes.subarray(at, at + mebibyte), at);
   }
 }
 
@@ -64,9 +64,9 @@ void t.test('a large file whose beginning is filled in at the end arrives', asyn
 
 void t.test('a part that has left and is written anew as a whole arrives', async (t) => {
   const { core, program, handle } = await useLargeFile(t);
-  const anew = randomBytes(16 * MiB);
-  for (let at = 0; at < anew.length; at += MiB) {
-    await program.write(handle, anew.subarray(at, at + MiB), 2 * partSize + at);
+  const anew = randomBytes(16 * mebibyte);
+  for (let at = 0; at < anew.length; at += mebibyte) {
+    await program.write(handle, anew.subarray(at, at + mebibyte), 2 * partSize + at);
   }
   await program.close(handle);
   const want = Buffer.from(content);

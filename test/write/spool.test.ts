@@ -8,14 +8,14 @@ import { crc32 } from 'node:zlib';
 import t from 'tap';
 import { Spool } from '../../lib/write/spool.js';
 import { TempSpace } from '../../lib/temp-space.js';
+import { mebibyte } from '../support/sizes.js';
 
-const MiB = 1024 * 1024;
-const segment = 16 * MiB;
+const segment = 16 * mebibyte;
 
 void t.test('what was written at any offset is read back, with its checksum', async (t) => {
-  const space = new TempSpace(t.testdir(), 1024 * MiB, 1000);
+  const space = new TempSpace(t.testdir(), 1024 * mebibyte, 1000);
   const spool = new Spool(space);
-  const truth = randomBytes(segment + 3 * MiB);
+  const truth = randomBytes(segment + 3 * mebibyte);
   await spool.write(0, truth);
   // Steps of odd sizes, forth and back, over block and segment borders.
   for (let step = 0; step < 400; step++) {
@@ -39,15 +39,15 @@ void t.test('what was written at any offset is read back, with its checksum', as
 });
 
 void t.test('bytes that others compare are never half of one write, half of another', async (t) => {
-  const spool = new Spool(new TempSpace(t.testdir(), 64 * MiB, 1000));
-  const part = randomBytes(4 * MiB);
+  const spool = new Spool(new TempSpace(t.testdir(), 64 * mebibyte, 1000));
+  const part = randomBytes(4 * mebibyte);
   await spool.write(0, part);
   const isOver = new AbortController();
   /** Writes into the same segment as long as the others read. */
   const write = async (offset: number, length: number): Promise<void> => {
     while (!isOver.signal.aborted) await spool.write(offset, randomBytes(length));
   };
-  const writers = [write(4 * MiB, MiB), write(8 * MiB, 100)];
+  const writers = [write(4 * mebibyte, mebibyte), write(8 * mebibyte, 100)];
   for (let reads = 0; reads < 50; reads++) {
     const into = Buffer.alloc(part.length);
     t.equal(await spool.read(into, 0, false), crc32(part), 'beside what is being written');
@@ -65,7 +65,7 @@ void t.test('bytes that others compare are never half of one write, half of anot
 
 void t.test('temp files have no name and are gone with the spool', async (t) => {
   const directory = t.testdir();
-  const space = new TempSpace(directory, 64 * MiB, 1000);
+  const space = new TempSpace(directory, 64 * mebibyte, 1000);
   const spool = new Spool(space);
   await spool.write(0, randomBytes(1000));
   t.same(await readdir(directory), [], 'a killed process leaves nothing behind');
@@ -75,7 +75,7 @@ void t.test('temp files have no name and are gone with the spool', async (t) => 
 });
 
 void t.test('cutting forgets the rest, and growing again shows zeros', async (t) => {
-  const space = new TempSpace(t.testdir(), 64 * MiB, 1000);
+  const space = new TempSpace(t.testdir(), 64 * mebibyte, 1000);
   const spool = new Spool(space);
   await spool.write(0, Buffer.alloc(200_000, 1));
   await spool.truncate(100_000);
@@ -88,17 +88,17 @@ void t.test('cutting forgets the rest, and growing again shows zeros', async (t)
 });
 
 void t.test('a full space refuses with ENOSPC when nothing is on its way out', async (t) => {
-  const space = new TempSpace(t.testdir(), MiB, 60_000);
+  const space = new TempSpace(t.testdir(), mebibyte, 60_000);
   const spool = new Spool(space);
-  await spool.write(0, Buffer.alloc(MiB));
-  await t.rejects(spool.write(MiB, Buffer.alloc(1)), { code: 'ENOSPC' });
+  await spool.write(0, Buffer.alloc(mebibyte));
+  await t.rejects(spool.write(mebibyte, Buffer.alloc(1)), { code: 'ENOSPC' });
   await spool.write(10, Buffer.alloc(10));
-  t.equal(space.used, MiB, 'rewriting needs no room');
+  t.equal(space.used, mebibyte, 'rewriting needs no room');
   spool.dispose();
 });
 
 void t.test('a full space makes writers wait while something is on its way out', async (t) => {
-  const space = new TempSpace(t.testdir(), 32 * MiB, 60_000);
+  const space = new TempSpace(t.testdir(), 32 * mebibyte, 60_000);
   const old = new Spool(space);
   const full = Buffer.alloc(segment, 7);
   await old.write(0, full);
@@ -113,13 +113,13 @@ void t.test('a full space makes writers wait while something is on its way out',
   };
   space.join(holder);
   const next = new Spool(space);
-  const writing = next.write(0, Buffer.alloc(MiB));
+  const writing = next.write(0, Buffer.alloc(mebibyte));
   const nudging = setInterval(() => space.nudge(), 1);
   await writing;
   clearInterval(nudging);
   t.ok(asked >= 3);
-  t.equal(space.used, segment + MiB);
-  t.ok(space.peak <= 32 * MiB);
+  t.equal(space.used, segment + mebibyte);
+  t.ok(space.peak <= 32 * mebibyte);
   old.dispose();
   next.dispose();
 });
@@ -131,13 +131,17 @@ void t.test('a nearly full disk is a full space, whatever the limit says', async
     execFileSync('umount', ['--lazy', directory]);
     rmdirSync(directory);
   });
-  const space = new TempSpace(directory, 1024 * MiB, 1000);
+  const space = new TempSpace(directory, 1024 * mebibyte, 1000);
   const spool = new Spool(space);
   const writing = async (): Promise<void> => {
-    for (let at = 0; at < 96 * MiB; at += MiB) await spool.write(at, Buffer.alloc(MiB));
+    for (let at = 0; at < 96 * mebibyte; at += mebibyte)
+      await spool.write(at, Buffer.alloc(mebibyte));
   };
   await t.rejects(writing(), { code: 'ENOSPC', message: /bytes free on its file system/ });
-  t.ok(space.used >= 16 * MiB && space.used <= 33 * MiB, `${space.used} bytes were taken`);
+  t.ok(
+    space.used >= 16 * mebibyte && space.used <= 33 * mebibyte,
+    `${space.used} bytes were taken`,
+  );
   spool.dispose();
   t.equal(space.used, 0);
 });

@@ -5,9 +5,7 @@ import { parsePath } from '../../lib/path.js';
 import { Budget } from '../../lib/read/budget.js';
 import { Tail, tailBytes } from '../../lib/write/tail.js';
 import { Program, useCore } from '../support/core.js';
-
-const KiB = 1024;
-const MiB = 1024 * KiB;
+import { kibibyte, mebibyte } from '../support/sizes.js';
 
 void t.test('it takes what follows, and memory by need', (t) => {
   const memory = new Budget(tailBytes.most);
@@ -40,10 +38,10 @@ void t.test('it takes what follows, and memory by need', (t) => {
 void t.test('a small file never comes to the disk, and its memory is given back', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
-  const content = randomBytes(60 * KiB);
+  const content = randomBytes(60 * kibibyte);
   const handle = await program.create('/f');
-  for (let at = 0; at < content.length; at += 7 * KiB) {
-    await program.write(handle, content.subarray(at, at + 7 * KiB), at);
+  for (let at = 0; at < content.length; at += 7 * kibibyte) {
+    await program.write(handle, content.subarray(at, at + 7 * kibibyte), at);
   }
   t.equal(core.fs.status.uploadMemory, tailBytes.least);
   await program.close(handle);
@@ -54,13 +52,13 @@ void t.test('a small file never comes to the disk, and its memory is given back'
 void t.test('readers, writers and truncate see no seam between memory and disk', async (t) => {
   const core = await useCore(t);
   const program = new Program(core.fs);
-  const size = 5 * MiB;
+  const size = 5 * mebibyte;
   const content = randomBytes(size);
   const handle = await program.create('/f', { access: 'readwrite' });
-  const step = 33 * KiB;
+  const step = 33 * kibibyte;
   for (let at = 0; at < size; at += step) {
     await program.write(handle, content.subarray(at, at + step), at);
-    const from = Math.max(0, at - 100 * KiB);
+    const from = Math.max(0, at - 100 * kibibyte);
     const end = Math.min(size, at + step);
     const pieces = await core.fs.read(handle, from, end - from, {});
     const seen = Buffer.concat(pieces);

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { readMountTable, type MountEntry } from '../../../lib/host/mount-table.js';
 import { ServedMount, type ServeOptions } from '../../support/served-mount.js';
+import { mebibyte } from '../../support/sizes.js';
 
 async function serve(t: Test, options: ServeOptions = {}): Promise<ServedMount> {
   const served = await ServedMount.start(options);
@@ -64,8 +65,7 @@ void t.test(
 
 void t.test('bytes come back as they were written, whatever their number', async (t) => {
   const served = await serve(t);
-  const MiB = 1 << 20;
-  for (const size of [0, 1, 4095, 4096, MiB - 1, MiB, MiB + 1, 5 * MiB + 17]) {
+  for (const size of [0, 1, 4095, 4096, mebibyte - 1, mebibyte, mebibyte + 1, 5 * mebibyte + 17]) {
     const bytes = Buffer.alloc(size, `${size} `);
     fs.writeFileSync(served.path('f'), bytes);
     t.equal(fs.statSync(served.path('f')).size, size);
@@ -73,7 +73,7 @@ void t.test('bytes come back as they were written, whatever their number', async
   }
   const writes = (await served.ask('records')).filter((record) => record.startsWith('write'));
   t.ok(
-    writes.some((record) => record.endsWith(`+${MiB}`)),
+    writes.some((record) => record.endsWith(`+${mebibyte}`)),
     'in requests of 1 MiB',
   );
 });

@@ -4,10 +4,10 @@ import { open, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { MemoryMount, scratch, shell } from '../../support/memory-mount.js';
+import { kibibyte } from '../../support/sizes.js';
 
 const driver = 'fuse-native';
-const kib = 1024;
-const requestSize = 128 * kib;
+const requestSize = 128 * kibibyte;
 
 /** Offset and length of the requests of one kind: `write 3 0+4096` is `[0, 4096]`. */
 function requests(asked: string[], operation: string): [offset: number, length: number][] {
@@ -76,7 +76,7 @@ void t.test(
 void t.test('cp, cat, dd, cmp and a shared library work on the mount', async (t) => {
   const mount = await MemoryMount.start(t, { driver });
   const place = await scratch(t);
-  await writeFile(join(place, 'source'), randomBytes(3 * 1024 * kib + 17));
+  await writeFile(join(place, 'source'), randomBytes(3 * 1024 * kibibyte + 17));
   const commands = [
     `cp ${place}/source copy && cmp copy ${place}/source`,
     `cat copy > again && cmp again copy`,
@@ -96,7 +96,7 @@ void t.test('cp, cat, dd, cmp and a shared library work on the mount', async (t)
 void t.test('sftp puts and gets a file whole', async (t) => {
   const mount = await MemoryMount.start(t, { driver });
   const place = await scratch(t);
-  const content = randomBytes(5 * 1024 * kib + 1);
+  const content = randomBytes(5 * 1024 * kibibyte + 1);
   await writeFile(join(place, 'source'), content);
   await writeFile(
     join(place, 'batch'),
