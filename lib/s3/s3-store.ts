@@ -1,22 +1,17 @@
 /**
  * The object store on S3: one bucket, one prefix, by @aws-sdk/client-s3.
  *
- * This file is where keys get and lose the prefix and where the pieces beside it are put together:
- * connection.ts sends and counts, get-body.ts reads, multipart.ts, upload-source.ts and
- * copy-object.ts write, conditional-writes.ts knows what the endpoint's conditions are worth, and
- * evidence.ts judges what an answer proves, and settle.ts asks what became of writes whose answer was
- * lost or proves nothing.
+ * This file is where the pieces beside it are put together: connection.ts sends and counts, get-body.ts
+ * reads, put-object.ts, multipart.ts, upload-source.ts and copy-object.ts write, conditional-writes.ts
+ * knows what the endpoint's conditions are worth, evidence.ts judges what an answer proves, and settle.ts
+ * asks what became of writes whose answer was lost or proves nothing.
  *
- * A PUT under If-None-Match carries a random token in the object's metadata, `s3jail-upload`, because
- * nothing else can prove afterwards whose PUT it was. An abort by signal ends the request, but S3 may
- * have applied it by then: whoever aborts a write knows nothing about the key until he has asked.
+ * An abort by signal ends the request, but S3 may have applied it by then: whoever aborts a write knows
+ * nothing about the key until he has asked.
  */
-import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
-import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
-import { LRUCache } from 'lru-cache';
+import { DeleteObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 
 import { StoreError, isStoreError } from '../errors.js';
-import { Limitation } from '../limitation.js';
 import type { Beginning } from './upload-journal.js';
 import type { Log } from '../log.js';
 import { PartRules, PartsRefused } from '../part-rules.js';
@@ -40,35 +35,33 @@ import type {
   WriteOptions,
 } from '../store.js';
 import type { StoreOptions } from './connection/client.js';
-import { ConditionalWrites, conditionFailed, conditionalActions } from './conditional-writes.js';
+import { ConditionalWrites, conditionalActions } from './conditional-writes.js';
 import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection/connection.js';
 import type { StoreCounters } from './connection/traffic.js';
 import { Copier } from './copy-object.js';
+import { Deleter } from './delete-object.js';
+import type { DeleteOptions } from './delete-object.js';
 import { DeleteRight } from './delete-right.js';
 import { Descriptions } from './description.js';
-import { Evidence, newToken, proveGone, unproven } from './evidence.js';
+import { Evidence } from './evidence.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
 import { ListPages } from './list-pages.js';
 import { Listings } from './listing.js';
-import { Multipart, targetError } from './multipart.js';
+import { Multipart } from './multipart.js';
 import type { CreateInput } from './multipart.js';
 import { NameTrial } from './name-trial.js';
-import { entityTag, infoOfAnswer, tokenName } from './object-info.js';
+import { infoOfAnswer } from './object-info.js';
+import { Putter } from './put-object.js';
+import { Remembered } from './remembered.js';
 import { checkedCrc32, joined } from './request-body.js';
-import { isAbsent, isInDoubt, settlePut } from './settle.js';
 import { StreamedBody } from './streamed-body.js';
 import { believedAnswer } from './told-checksum.js';
 import { abortUploads } from './unrecorded-uploads.js';
 import { uploadSource } from './upload-source.js';
 import { verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
-
-/** Objects whose storage class is remembered, so that a rename need not ask for it. */
-const rememberedClasses = 20_000;
-/** Answers to HEAD, kept for the copy with other metadata that comes right after one. */
-const rememberedHeads = { max: 500, ttl: 5_000 };
 
 /** What a store knows of its endpoint. */
 export interface EndpointFacts {
@@ -104,14 +97,11 @@ export class S3Store implements ObjectStore {
   readonly #multipart: Multipart;
   readonly #copier: Copier;
   readonly #descriptions: Descriptions;
-  readonly #classes = new LRUCache<string, { etag: ETag; storageClass: string }>({
-    max: rememberedClasses,
-  });
-  readonly #heads = new LRUCache<string, HeadObjectCommandOutput>(rememberedHeads);
+  readonly #remembered = new Remembered();
   /** storage class the upload was created with, undefined for the default */
   readonly #uploadClasses = new WeakMap<MultipartUpload, string | undefined>();
-  /** the endpoint refuses If-Match on DeleteObject even where it holds, or does not know it */
-  readonly #deletesPlainly: Limitation;
+  readonly #putter: Putter;
+  readonly #deleter: Deleter;
 
   constructor(options: StoreOptions, log: Log) {
     this.url = `s3://${options.bucket}/${options.prefix}`;
@@ -119,7 +109,6 @@ export class S3Store implements ObjectStore {
     this.#options = options;
     this.partRules = new PartRules(options.clock);
     this.#connection = new Connection(options, log);
-    this.#deletesPlainly = new Limitation(options.clock);
     this.#evidence = new Evidence(this.#connection);
     this.#deletes = new DeleteRight(this.#connection);
     this.#conditions = new ConditionalWrites(this.#connection, {
@@ -140,6 +129,19 @@ export class S3Store implements ObjectStore {
       rules: this.partRules,
     });
     this.#descriptions = new Descriptions(this.#connection);
+    this.#putter = new Putter({
+      connection: this.#connection,
+      conditions: this.#conditions,
+      descriptions: this.#descriptions,
+      evidence: this.#evidence,
+      integrity: this.#integrity,
+    });
+    this.#deleter = new Deleter({
+      connection: this.#connection,
+      conditions: this.#conditions,
+      right: this.#deletes,
+      store: this,
+    });
     this.#copier = new Copier(this.#connection, this.#multipart, this.#descriptions);
   }
 
@@ -168,10 +170,7 @@ export class S3Store implements ObjectStore {
       'conditional PutObject': this.#conditions.describe('PutObject'),
       'conditional CompleteMultipartUpload': this.#conditions.describe('CompleteMultipartUpload'),
       'conditional CopyObject': this.#conditions.describe('CopyObject'),
-      'conditional DeleteObject':
-        this.#deletesPlainly.isSuspected || this.#conditions.deletesAnyway
-          ? 'not kept'
-          : 'not refused yet',
+      'conditional DeleteObject': this.#deleter.describe(),
       'checksums of uploads': this.#integrity.usesCrc32 ? 'CRC32' : 'MD5 only',
       'checksums of multipart uploads': this.#multipart.describe(),
       'copying parts': this.partRules.noCopies.isSuspected ? 'refused' : 'not refused yet',
@@ -254,14 +253,14 @@ export class S3Store implements ObjectStore {
     const output = await this.#connection.send(new HeadObjectCommand(at), { key, signal });
     const believed = await believedAnswer(this.#connection, key, output);
     const info = infoOfAnswer(key, believed, 'HeadObject');
-    this.#remember(info);
-    this.#heads.set(key, output);
+    this.#remembered.note(info);
+    this.#remembered.noteHead(key, output);
     return info;
   }
 
   async list(options: ListOptions): Promise<ListPage> {
     const page = await this.#pages.page(options);
-    for (const info of page.objects) this.#remember(info);
+    for (const info of page.objects) this.#remembered.note(info);
     return page;
   }
 
@@ -270,12 +269,12 @@ export class S3Store implements ObjectStore {
     // A known version is that of a HEAD or a listing.
     if (options.ifMatch === undefined) await this.#names.requireListed(key, options.signal);
     const answer = await getObject(this.#connection, { key, input }, options);
-    this.#remember(answer.info);
+    this.#remembered.note(answer.info);
     return answer;
   }
 
   async put(key: Key, body: readonly Uint8Array[], options: WriteOptions = {}): Promise<Stored> {
-    const at = this.#at(key, 'PutObject');
+    this.#at(key, 'PutObject');
     await this.#names.requireHeld(key);
     const bytes = joined(body);
     const sum = checkedCrc32(bytes, options.crc32, {
@@ -283,35 +282,10 @@ export class S3Store implements ObjectStore {
       key,
       isCompared: this.comparesCrc32,
     });
-    const condition = await this.#conditions.prepare('PutObject', key, options);
-    const token =
-      condition.IfNoneMatch === undefined ? this.#evidence.token('PutObject') : newToken();
-    const input = await this.#newObject(options);
-    const metadata =
-      token === undefined ? {} : { Metadata: { ...input.Metadata, [tokenName]: token } };
-    try {
-      const output = await this.#descriptions.withTags(
-        key,
-        { ...at, ...input, ...metadata, ...condition, Body: bytes },
-        async (fields) =>
-          await this.#integrity.put(
-            bytes,
-            sum,
-            async (sums) =>
-              await this.#connection.send(new PutObjectCommand({ ...fields, ...sums }), {
-                key,
-                signal: options.signal,
-                bodyBytes: bytes.length,
-              }),
-          ),
-      );
-      const etag = this.#evidence.put(output, { body: bytes, crc32: sum });
-      if (etag === undefined) throw unproven('PutObject', key);
-      return this.#noteWritten(key, { etag, crc32: sum }, input.StorageClass);
-    } catch (error) {
-      if (!isInDoubt(error)) throw targetError(error, condition);
-      return await settlePut(this.#connection, key, { body: bytes, crc32: sum, token }, error);
-    }
+    const content = { body: bytes, crc32: sum };
+    const describe = (): Promise<CreateInput> => this.#newObject(options);
+    const { stored, storageClass } = await this.#putter.put(key, content, options, describe);
+    return this.#remembered.noteWritten(key, stored, storageClass);
   }
 
   async upload(key: Key, source: Source, options: WriteOptions = {}): Promise<Stored> {
@@ -350,42 +324,20 @@ export class S3Store implements ObjectStore {
     await this.#names.requireHeld(target);
     this.#at(source.key, 'CopyObject');
     const action = this.#copier.isByParts(source.size) ? 'CompleteMultipartUpload' : 'CopyObject';
-    const known = this.#classes.get(source.key);
     return await this.#copier.copy({
       source,
       target,
       options,
       condition: await this.#conditions.prepare(action, target, options),
-      storageClass:
-        options.storageClass ?? (known?.etag === source.etag ? known.storageClass : undefined),
-      head: this.#heads.get(source.key),
+      storageClass: options.storageClass ?? this.#remembered.classOf(source),
+      head: this.#remembered.headOf(source),
     });
   }
 
-  async delete(key: Key, options: { ifMatch?: ETag; signal?: AbortSignal } = {}): Promise<void> {
-    const { ifMatch, signal } = options;
-    const at = this.#at(key, 'DeleteObject');
-    if (!(await this.#names.isListed(key, signal))) return;
-    const input =
-      ifMatch === undefined || this.#deletesPlainly.holds ? at : { ...at, IfMatch: ifMatch };
-    if (ifMatch !== undefined && this.#conditions.deletesAnyway) {
-      await this.#refuseOther(key, ifMatch, signal);
-    }
-    try {
-      const command = new DeleteObjectCommand(input);
-      await this.#deletes.noted(key, async () => {
-        proveGone('DeleteObject', key, await this.#connection.send(command, { key, signal }));
-      });
-      if (input !== at) this.#deletesPlainly.lift();
-    } catch (error) {
-      if (isStoreError(error, 'notFound')) return;
-      if (input !== at && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
-        await this.#deleteAfterRefusal(key, options, error);
-        return;
-      }
-      if (isInDoubt(error) && (await isAbsent(this, key, error))) return;
-      throw error;
-    }
+  async delete(key: Key, options: DeleteOptions = {}): Promise<void> {
+    this.#at(key, 'DeleteObject');
+    if (!(await this.#names.isListed(key, options.signal))) return;
+    await this.#deleter.delete(key, options);
   }
 
   async requireDelete(key: Key): Promise<void> {
@@ -448,7 +400,7 @@ export class S3Store implements ObjectStore {
     );
     const { signal } = options;
     const stored = await this.#multipart.complete(upload, parts, { condition, signal });
-    return this.#noteWritten(upload.key, stored, this.#uploadClasses.get(upload));
+    return this.#remembered.noteWritten(upload.key, stored, this.#uploadClasses.get(upload));
   }
 
   async abortUpload(upload: MultipartUpload): Promise<void> {
@@ -470,42 +422,9 @@ export class S3Store implements ObjectStore {
   async #newObject(options: WriteOptions): Promise<CreateInput> {
     const { like, signal } = options;
     if (like === undefined) return newObjectInput(this.#options, options);
-    const recent = this.#heads.get(like.key);
-    const found =
-      entityTag(recent?.ETag) === like.etag && recent !== undefined
-        ? recent
-        : await this.#descriptions.head(like, signal);
+    const recent = this.#remembered.headOf(like);
+    const found = recent ?? (await this.#descriptions.head(like, signal));
     return await this.#descriptions.inputLike(like.key, found, options);
-  }
-
-  /** Looks first, where the endpoint would not: what is gone in between is gone already. */
-  async #refuseOther(key: Key, etag: ETag, signal: AbortSignal | undefined): Promise<void> {
-    const found = await this.#versionAt(key, signal);
-    if (found !== undefined && found !== etag) throw conditionFailed('DeleteObject', key);
-  }
-
-  /** @returns undefined where nothing is */
-  async #versionAt(key: Key, signal: AbortSignal | undefined): Promise<ETag | undefined> {
-    try {
-      return (await this.head(key, signal)).etag;
-    } catch (error) {
-      if (isStoreError(error, 'notFound')) return undefined;
-      throw error;
-    }
-  }
-
-  /** Tells another version from an endpoint that cannot do conditional deletes. */
-  async #deleteAfterRefusal(
-    key: Key,
-    options: { ifMatch?: ETag; signal?: AbortSignal },
-    refusal: StoreError,
-  ): Promise<void> {
-    const found = await this.#versionAt(key, options.signal);
-    // Deleted by the first sending of this very request, or by somebody else.
-    if (found === undefined) return;
-    if (found !== options.ifMatch) throw conditionFailed('DeleteObject', key, refusal);
-    this.#deletesPlainly.note();
-    await this.delete(key, options);
   }
 
   async #abortQuietly(upload: MultipartUpload): Promise<void> {
@@ -519,18 +438,6 @@ export class S3Store implements ObjectStore {
         'the multipart upload of a failed write is still open',
       );
     }
-  }
-
-  /** What was just written need not be asked for its class when it is renamed. */
-  #noteWritten(key: Key, stored: Stored, storageClass: string | undefined): Stored {
-    this.#classes.set(key, { etag: stored.etag, storageClass: storageClass ?? 'STANDARD' });
-    // The same bytes have the same ETag again, whatever is said of them now.
-    this.#heads.delete(key);
-    return stored;
-  }
-
-  #remember(info: ObjectInfo): void {
-    this.#classes.set(info.key, { etag: info.etag, storageClass: info.storageClass ?? 'STANDARD' });
   }
 
   #at(key: Key, action: string) {
