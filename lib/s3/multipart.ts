@@ -1,18 +1,12 @@
 /**
  * Multipart uploads: S3's five actions, and what has to be remembered between them. How their bytes
- * are verified is said in upload-ways.ts.
- *
- * Endpoints that are not AWS's may ignore the condition on the source of UploadPartCopy, so there
- * the sources copied from are looked at again right before the upload is completed: nothing has
- * become visible by then.
+ * are verified is said in upload-ways.ts, and what copied parts take in part-copies.ts.
  */
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  HeadObjectCommand,
   UploadPartCommand,
-  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import type {
   CreateMultipartUploadCommandInput,
@@ -36,11 +30,11 @@ import { AbandonedUploads } from './abandoned-uploads.js';
 import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
 import type { Connection } from './connection/connection.js';
-import { copySource } from './copy-source.js';
 import type { Integrity } from './integrity.js';
 import { proveGone, unproven } from './evidence.js';
 import type { Evidence } from './evidence.js';
 import { entityTag, tokenName } from './object-info.js';
+import { PartCopies, notCopied } from './part-copies.js';
 import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
@@ -77,8 +71,7 @@ export class Multipart {
   readonly #ways: UploadWays;
   readonly #states = new Map<string, UploadState>();
   readonly #abandoned: AbandonedUploads;
-  /** Ceph before 18 takes the source key of UploadPartCopy literally, though not of CopyObject. */
-  #literalSources = false;
+  readonly #copies: PartCopies;
 
   constructor(
     connection: Connection,
@@ -90,6 +83,7 @@ export class Multipart {
   ) {
     this.#connection = connection;
     this.#rules = parts.rules;
+    this.#copies = new PartCopies(connection);
     this.#integrity = parts.integrity;
     this.#ways = new UploadWays(() => connection.isAws, connection.options.clock);
     this.#evidence = parts.evidence;
@@ -216,37 +210,19 @@ export class Multipart {
     source: CopySource,
     options: { range: ByteRange; signal?: AbortSignal | undefined },
   ): Promise<UploadedPart> {
-    const { range, signal } = options;
+    const { range } = options;
     const state = this.#states.get(upload.uploadId);
-    const { ExpectedBucketOwner: owner } = this.#connection.bucketInput;
-    const copy = {
-      ...this.#at(upload),
-      ...(owner === undefined ? {} : { ExpectedSourceBucketOwner: owner }),
-      PartNumber: number,
-      // S3 takes a range only of objects over 5 MiB, so none where it would change nothing.
-      ...(range.start === 0 && range.end === source.size
-        ? {}
-        : { CopySourceRange: `bytes=${range.start}-${range.end - 1}` }),
-    };
-    const output = await this.#connection
-      .withSourceCondition(source.etag, async (condition) =>
-        this.#withSource(source.key, async (CopySource) =>
-          this.#connection.send(new UploadPartCopyCommand({ ...copy, ...condition, CopySource }), {
-            key: source.key,
-            signal,
-          }),
-        ),
-      )
-      .catch((error: unknown) => {
-        const { isAws } = this.#connection;
-        throw this.#noted(state, refusalOfCopy(error, { isAws, isSummed: isSummed(state) }));
-      });
-    const etag = entityTag(output.CopyPartResult?.ETag);
+    const at = { ...this.#at(upload), PartNumber: number };
+    const copied = await this.#copies.send(at, source, options).catch((error: unknown) => {
+      const { isAws } = this.#connection;
+      throw this.#noted(state, refusalOfCopy(error, { isAws, isSummed: isSummed(state) }));
+    });
+    const etag = entityTag(copied.ETag);
     // Taken for an UploadPart without a body.
-    if (etag === undefined) throw this.#notCopied(source.key, 'no ETag in the answer');
+    if (etag === undefined) throw notCopied(source.key, 'no ETag in the answer');
     state?.sources.set(source.key, source.etag);
     state?.copied.add(number);
-    const told = crc32OfText(output.CopyPartResult?.ChecksumCRC32);
+    const told = crc32OfText(copied.ChecksumCRC32);
     if (told === undefined) state?.sums.delete(number);
     else state?.sums.set(number, base64Crc32(told));
     // Some tell that of the whole source for a range of it.
@@ -354,45 +330,10 @@ export class Multipart {
     condition: ConditionInput,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    if (state === undefined || this.#connection.isAws) return;
-    for (const [key, etag] of state.sources) {
-      // If-Match on the target says it for the object that is being rewritten.
-      if (key === upload.key && condition.IfMatch === etag) continue;
-      const found = await this.#connection.send(new HeadObjectCommand(this.#connection.at(key)), {
-        key,
-        signal,
-        isPatient: true,
-      });
-      if (entityTag(found.ETag) !== etag) throw conditionFailed('UploadPartCopy', key);
-    }
-  }
-
-  async #withSource<Output>(key: Key, send: (header: string) => Promise<Output>): Promise<Output> {
-    const { bucket, prefix } = this.#connection.options;
-    const literal = `${bucket}/${prefix}${key}`;
-    const encoded = copySource(bucket, prefix + key);
-    const canBeLiteral = /^[\x21-\x7e][\x20-\x7e]*$/.test(literal) && !literal.endsWith(' ');
-    const forms = canBeLiteral ? [encoded, literal] : [encoded];
-    if (this.#literalSources) forms.reverse();
-    const [first = encoded, second] = forms;
-    try {
-      return await send(first);
-    } catch (error) {
-      if (this.#connection.isAws || encoded === literal || !isStoreError(error, 'notFound')) {
-        throw error;
-      }
-      if (second === undefined)
-        throw this.#notCopied(key, 'the endpoint finds no source of this name', error);
-      const output = await send(second);
-      this.#literalSources = second === literal;
-      return output;
-    }
-  }
-
-  #notCopied(key: Key, why: string, cause?: StoreError): PartsRefused {
-    const action = 'UploadPartCopy';
-    const what = `${action} ${JSON.stringify(key)}: ${why}`;
-    return new PartsRefused(what, ['noCopies'], { action, key, cause });
+    const sources = new Map(state?.sources);
+    // If-Match on the target says it for the object that is being rewritten.
+    if (sources.get(upload.key) === condition.IfMatch) sources.delete(upload.key);
+    await this.#copies.checkSources(sources, signal);
   }
 
   #at(upload: MultipartUpload) {

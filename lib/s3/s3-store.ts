@@ -9,7 +9,7 @@
  * An abort by signal ends the request, but S3 may have applied it by then: whoever aborts a write knows
  * nothing about the key until he has asked.
  */
-import { DeleteObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import { HeadObjectCommand } from '@aws-sdk/client-s3';
 
 import { StoreError, isStoreError } from '../errors.js';
 import type { Beginning } from './upload-journal.js';
@@ -58,9 +58,9 @@ import { Remembered } from './remembered.js';
 import { checkedCrc32, joined } from './request-body.js';
 import { StreamedBody } from './streamed-body.js';
 import { believedAnswer } from './told-checksum.js';
-import { abortUploads } from './unrecorded-uploads.js';
+import { removeBegun } from './unrecorded-uploads.js';
 import { uploadSource } from './upload-source.js';
-import { verifyBucket, verifyCredentials } from './verify-bucket.js';
+import { objectAbove, verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
 
 /** What a store knows of its endpoint. */
@@ -218,19 +218,7 @@ export class S3Store implements ObjectStore {
    * @returns its URL
    */
   async objectAbove(): Promise<string | undefined> {
-    const { bucket, prefix } = this.#options;
-    const segments = prefix.split('/').slice(0, -1);
-    for (let depth = segments.length; depth > 0; depth--) {
-      const Key = segments.slice(0, depth).join('/');
-      try {
-        const input = { ...this.#connection.bucketInput, Key };
-        await this.#connection.send(new HeadObjectCommand(input));
-        return `s3://${bucket}/${Key}`;
-      } catch (error) {
-        if (!isStoreError(error, 'notFound', 'denied', 'invalid')) throw error;
-      }
-    }
-    return undefined;
+    return await objectAbove(this.#connection);
   }
 
   /**
@@ -408,15 +396,8 @@ export class S3Store implements ObjectStore {
   }
 
   /** Removes what a process was about to make when it was killed, if it came to that. */
-  async removeBegun({ key, kind, fromMs, untilMs }: Beginning): Promise<void> {
-    if (kind === 'upload') {
-      const latest = Math.min(untilMs, fromMs + this.#options.timeoutMs);
-      await abortUploads(this.#connection, key, { earliest: fromMs, latest });
-      return;
-    }
-    // Nobody else uses its name.
-    await abortUploads(this.#connection, key);
-    await this.#connection.send(new DeleteObjectCommand(this.#connection.at(key)), { key });
+  async removeBegun(begun: Beginning): Promise<void> {
+    await removeBegun(this.#connection, begun);
   }
 
   async #newObject(options: WriteOptions): Promise<CreateInput> {

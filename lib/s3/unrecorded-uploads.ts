@@ -6,6 +6,7 @@
  */
 import {
   AbortMultipartUploadCommand,
+  DeleteObjectCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
 } from '@aws-sdk/client-s3';
@@ -14,6 +15,7 @@ import type { MultipartUpload as ListedUpload } from '@aws-sdk/client-s3';
 import type { Key } from '../path.js';
 import type { MultipartUpload } from '../store.js';
 import type { Connection } from './connection/connection.js';
+import type { Beginning } from './upload-journal.js';
 
 /** Some servers list whole seconds. */
 const clockGrainMs = 1000;
@@ -23,7 +25,7 @@ const clockGrainMs = 1000;
  * server's clock, and without a part, as it had not used them. Without a time, all uploads of the key.
  * @throws StoreError
  */
-export async function abortUploads(
+async function abortUploads(
   connection: Connection,
   key: Key,
   time?: { readonly earliest: number; readonly latest: number },
@@ -39,6 +41,21 @@ export async function abortUploads(
     const isThen = at >= time.earliest - clockGrainMs && at <= time.latest + clockGrainMs;
     if (isThen && (await isEmpty(connection, upload))) await abort(connection, upload);
   }
+}
+
+/** Removes what a process was about to make when it was killed, if it came to that. */
+export async function removeBegun(
+  connection: Connection,
+  { key, kind, fromMs, untilMs }: Beginning,
+): Promise<void> {
+  if (kind === 'upload') {
+    const latest = Math.min(untilMs, fromMs + connection.options.timeoutMs);
+    await abortUploads(connection, key, { earliest: fromMs, latest });
+    return;
+  }
+  // Nobody else uses its name.
+  await abortUploads(connection, key);
+  await connection.send(new DeleteObjectCommand(connection.at(key)), { key });
 }
 
 async function listUploads(connection: Connection, key: Key): Promise<ListedUpload[]> {

@@ -6,8 +6,10 @@
  * waits for the answer. A bucket of another AWS region is found by what S3 says about it, and
  * everything from then on goes there.
  */
+import { HeadObjectCommand } from '@aws-sdk/client-s3';
+
 import { unlessAborted } from '../abort.js';
-import { StoreError } from '../errors.js';
+import { StoreError, isStoreError } from '../errors.js';
 import type { Connection } from './connection/connection.js';
 import type { Listings } from './listing.js';
 import { mustBeListing } from './object-info.js';
@@ -62,6 +64,25 @@ export async function verifyCredentials(connection: Connection): Promise<void> {
       { action: 'AssumeRole', ...(code === undefined ? {} : { code }), cause: error },
     );
   }
+}
+
+/**
+ * An object named like the prefix or a directory above it, without the slash, if there is one: its URL.
+ * @throws StoreError, but not where a key above the prefix may not be looked at
+ */
+export async function objectAbove(connection: Connection): Promise<string | undefined> {
+  const { bucket, prefix } = connection.options;
+  const segments = prefix.split('/').slice(0, -1);
+  for (let depth = segments.length; depth > 0; depth--) {
+    const Key = segments.slice(0, depth).join('/');
+    try {
+      await connection.send(new HeadObjectCommand({ ...connection.bucketInput, Key }));
+      return `s3://${bucket}/${Key}`;
+    } catch (error) {
+      if (!isStoreError(error, 'notFound', 'denied', 'invalid')) throw error;
+    }
+  }
+  return undefined;
 }
 
 async function listOnce(connection: Connection, listings: Listings): Promise<unknown> {
