@@ -11,6 +11,8 @@ import type { HttpRequest } from '@smithy/types';
 import t from 'tap';
 import type { Test } from 'tap';
 
+import { silentLog } from '../../lib/log.js';
+import type { LogFields } from '../../lib/log.js';
 import { HttpHandler } from '../../lib/s3/connection/http.js';
 import { LentBody } from '../../lib/s3/wire/lent-body.js';
 import { Lanes } from '../../lib/s3/wire/lanes.js';
@@ -150,6 +152,35 @@ void t.test('what was met with a reset goes by a connection of its own', async (
     t.equal(body instanceof LentBody, !isAgain);
     t.ok(Buffer.concat((await body.toArray()) as Buffer[]).equals(content));
   }
+});
+
+void t.test('a server that does not speak HTTP is told of once', async (t) => {
+  const told: string[] = [];
+  const log = { ...silentLog, warn: ({ error }: LogFields) => void told.push(String(error)) };
+  const handler = new HttpHandler({ timeoutMs: 5000, log });
+  t.teardown(() => handler.destroy());
+  const handle = handler.handle.bind(handler) as (
+    request: HttpRequest,
+  ) => ReturnType<HttpHandler['handle']>;
+  const sockets: Socket[] = [];
+  const unasked = await rawServer(t, (socket) => {
+    sockets.push(socket);
+    socket.on('data', () => {
+      socket.write(`HTTP/1.1 206 X\r\ncontent-length: ${size}\r\n\r\n`);
+      socket.write(content);
+    });
+  });
+  const { response } = await handle(requestTo(unasked));
+  t.ok(Buffer.concat((await (response.body as Readable).toArray()) as Buffer[]).equals(content));
+  t.strictSame(told, []);
+  const [first] = sockets as [Socket];
+  first.write('HTTP/1.1 206 X\r\ncontent-length: 3\r\n\r\nabc');
+  await once(first, 'close');
+  t.strictSame(told, ['an answer nobody asked for']);
+  const other = await rawServer(t, (socket) => socket.write('220 this is mail\r\n'));
+  const small = { ...requestTo(other), method: 'HEAD' };
+  await t.rejects(handle(small), { code: /^HPE_/ });
+  t.equal(told.length, 1, 'and to whoever wants all of it');
 });
 
 void t.test('an endpoint whose answers have no length is not asked this way again', async (t) => {

@@ -99,7 +99,7 @@ export class Connection {
     this.readChecksums = new ReadChecksums(options.noReadChecksums !== true, options.clock);
     this.#uploads = new TransferRate(options.maxUploadRate);
     this.downloads = new TransferRate(options.maxDownloadRate);
-    this.#handler = new HttpHandler(options);
+    this.#handler = new HttpHandler({ ...options, log });
     this.credentials = credentialSource(options, {
       region: () => this.region(),
       stsEndpoint: stsEndpoint(options),
@@ -131,7 +131,7 @@ export class Connection {
    */
   impatient(timeoutMs: number, maxAttempts: number): Sender {
     const options = { ...this.options, timeoutMs, maxAttempts };
-    return this.#newSender(options, new HttpHandler(options));
+    return this.#newSender(options, new HttpHandler({ ...options, log: this.log }));
   }
 
   #newSender(options: StoreOptions, requestHandler: HttpHandler, region?: string): Sender {

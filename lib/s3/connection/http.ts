@@ -26,6 +26,8 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 import type { HttpRequest, HttpResponse } from '@smithy/types';
 
+import { silentLog } from '../../log.js';
+import type { Log } from '../../log.js';
 import { takeBody } from './bounded-answer.js';
 import { fromWire, toWire } from '../header-text.js';
 import { proxyAgents, proxyFor } from './proxy.js';
@@ -33,6 +35,7 @@ import type { Proxy } from './proxy.js';
 import { errorFacts, isSilence } from './s3-errors.js';
 import type { AttemptStep } from './steps.js';
 import { unreadable } from '../streamed-body.js';
+import { BrokenAnswer } from '../wire/answer-head.js';
 import { Lanes } from '../wire/lanes.js';
 
 type HandlerRequest = Parameters<NodeHttpHandler['handle']>[0];
@@ -44,6 +47,8 @@ export interface HttpSettings {
   readonly timeoutMs: number;
   /** PEM file with certificate authorities to trust besides the usual ones */
   readonly caBundle?: string | undefined;
+  /** told of servers that do not speak HTTP; absent: nobody */
+  readonly log?: Log;
 }
 
 /** A host that does not even answer the handshake in this time is not there. */
@@ -65,6 +70,8 @@ export class HttpHandler extends NodeHttpHandler {
   readonly #timeoutMs: number;
   readonly #ca: readonly string[] | undefined;
   readonly #lanes: Lanes;
+  readonly #log: Log;
+  #isBreachTold = false;
   /** by the proxy's URL, empty for none */
   readonly #ways = new Map<string, Way>();
   /** the proxy for each origin, as the environment had it at the first request */
@@ -74,6 +81,7 @@ export class HttpHandler extends NodeHttpHandler {
   constructor(settings: HttpSettings) {
     super();
     this.#timeoutMs = settings.timeoutMs;
+    this.#log = settings.log ?? silentLog;
     this.#ca =
       settings.caBundle === undefined
         ? undefined
@@ -155,9 +163,17 @@ export class HttpHandler extends NodeHttpHandler {
   }
 
   #onTrouble(target: Target, error: unknown): void {
+    if (isBreach(error)) this.#tellBreach(target, error);
     if (!isSilence(error)) return;
     this.#lanes.closeIdle(target);
     closeIdle(this.#way(this.proxyOf(target)).agents, target);
+  }
+
+  /** The first is worth a look; a server that does it once does it often. */
+  #tellBreach({ hostname }: Target, { message }: Error): void {
+    const text = 'what the endpoint sent is not HTTP; the connection was closed';
+    this.#log[this.#isBreachTold ? 'debug' : 'warn']({ host: hostname, error: message }, text);
+    this.#isBreachTold = true;
   }
 
   #way(proxy: Proxy | undefined): Way {
@@ -231,6 +247,12 @@ async function handleStream(
 }
 
 type Target = Pick<HandlerRequest, 'protocol' | 'hostname' | 'port'>;
+
+/** By the reader of lanes, or by Node's (`HPE_INVALID_CONSTANT`, and so on). */
+function isBreach(error: unknown): error is Error {
+  if (error instanceof BrokenAnswer) return true;
+  return error instanceof Error && 'code' in error && /^HPE_/.test(String(error.code));
+}
 
 /** Whether an answer is the content of an object, which its reader takes as it comes. */
 function isContent({ query }: HandlerRequest, status: number): boolean {
