@@ -358,6 +358,9 @@ void t.test('what is no page of a listing', (t) => {
   t.match(refused('<ListBucketResult><Name>&e;</Name></ListBucketResult>'), /undefined entity/);
   t.match(refused('<ListBucketResult><Name>&#xD800;</Name></ListBucketResult>'), /no character/);
   t.match(refused('<ListBucketResult><Name></ListBucketResult></Name>'), /close tag/);
+  t.match(refused(`<ListBucketResult>${'<a>'.repeat(1e6)}`), /too deep/);
+  const attributes = Array.from({ length: 200 }, (_, at) => ` a${at}=""`).join('');
+  t.match(refused(`<ListBucketResult${attributes}></ListBucketResult>`), /full of attributes/);
   t.match(refused(whole.replace('false', 'maybe')), /neither ends nor goes on/);
   t.end();
 });

@@ -15,6 +15,8 @@ type Listing = Omit<ListObjectsV2CommandOutput, '$metadata'> & { NextMarker?: st
 const root = 'ListBucketResult';
 /** Characters of the document that are parsed at a time. */
 const pieceChars = 64 * 1024;
+/** A listing is three elements deep, and its root has one attribute: more is no listing, and memory. */
+const most = { depth: 8, attributes: 100 };
 
 /** @throws Error where it is no such document */
 export function listDocument(document: Buffer): Listing {
@@ -33,6 +35,7 @@ class Reader {
   readonly #prefixes: { Prefix?: string }[] = [];
   readonly #path: string[] = [];
   #entry: Record<string, string> = {};
+  #attributes = 0;
   #text = '';
   /** the text has references that the parser left alone */
   #hasReferences = false;
@@ -45,6 +48,9 @@ class Reader {
     });
     parser.on('doctype', () => {
       throw new Error('a listing with a document type');
+    });
+    parser.on('attribute', () => {
+      if (++this.#attributes > most.attributes) throw new Error('a listing full of attributes');
     });
     parser.on('opentag', ({ name }) => this.#open(name));
     parser.on('text', (text) => (this.#text += text));
@@ -70,7 +76,7 @@ class Reader {
 
   #open(name: string): void {
     if (this.#path.length === 0 && name !== root) throw new Error(`the answer is no ${root}`);
-    this.#path.push(name);
+    if (this.#path.push(name) > most.depth) throw new Error('a listing too deep to be one');
     if (this.#path.length === 2) this.#entry = {};
     this.#take();
   }
