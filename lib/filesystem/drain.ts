@@ -1,11 +1,11 @@
 /**
  * Before a mount goes away: everything written is stored. Files that are still being written are
- * waited for; one that rests is stored as it is.
+ * waited for; an idle one is stored as it is.
  */
 import type { StagedFile } from '../write/staged-file.js';
 
-/** A dirty file nobody has written to for this long rests. */
-const restMs = 2000;
+/** A dirty file that nobody has written to for this long is idle. */
+const idleMs = 2000;
 
 /**
  * @param work.dirty what is not stored now
@@ -26,9 +26,9 @@ export async function drain(work: {
     if (dirty.length === 0) return [...failed];
     if (signal.aborted) return [...failed, ...dirty.map((file) => file.path)];
     work.onProgress();
-    const resting = dirty.filter((file) => file.restedMs > restMs);
+    const idle = dirty.filter((file) => file.restedMs > idleMs);
     const stored = Promise.allSettled(
-      resting.map(async (file) => {
+      idle.map(async (file) => {
         try {
           await work.store(file);
         } catch (error) {
@@ -38,7 +38,7 @@ export async function drain(work: {
       }),
     );
     await Promise.race([stored, aborted(signal, 1000)]);
-    if (resting.length === 0) await aborted(signal, 500);
+    if (idle.length === 0) await aborted(signal, 500);
   }
 }
 

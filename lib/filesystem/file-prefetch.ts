@@ -7,6 +7,7 @@
  * ahead the longer files are read in order, so that few are fetched in vain.
  */
 import { LRUCache } from 'lru-cache';
+import { filesFrom } from '../tree/listing.js';
 import type { Entry } from '../tree/listing.js';
 import { childPath, nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
@@ -15,7 +16,7 @@ import type { Retention, SharedObject } from '../read/shared-object.js';
 import type { SharedObjects } from '../read/shared-objects.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 
-export interface FilesAheadSettings {
+export interface FilePrefetchSettings {
   readonly store: ObjectStore;
   readonly objects: SharedObjects;
   /** bytes; larger files are not fetched ahead, nor more than this altogether */
@@ -35,10 +36,10 @@ const tolerance = 4;
 /** How long a file waits for its reader. */
 const keepMs = 10_000;
 /** Directories watched, and names of each that are remembered at a time. */
-const maxWalks = 4;
+const maxSequences = 4;
 const maxNames = 10_000;
 
-interface Walk {
+interface Sequence {
   /** from the file on with which it began */
   readonly names: readonly string[];
   /** index of the furthest that was read */
@@ -54,13 +55,13 @@ interface Held extends Retention {
   readonly timer: NodeJS.Timeout;
 }
 
-export class FilesAhead implements MemoryUser {
-  readonly #settings: FilesAheadSettings;
-  readonly #walks = new LRUCache<Path, Walk>({ max: maxWalks });
+export class FilePrefetch implements MemoryUser {
+  readonly #settings: FilePrefetchSettings;
+  readonly #sequences = new LRUCache<Path, Sequence>({ max: maxSequences });
   readonly #held = new Map<Path, Held>();
   #heldBytes = 0;
 
-  constructor(settings: FilesAheadSettings) {
+  constructor(settings: FilePrefetchSettings) {
     this.#settings = settings;
   }
 
@@ -68,18 +69,18 @@ export class FilesAhead implements MemoryUser {
   note(path: Path, { size }: ObjectInfo): void {
     this.#drop(path);
     const directory = parentOf(path);
-    const walk = this.#walks.get(directory) ?? { names: [], at: 0, length: 0 };
-    const index = indexNear(walk, nameOf(path));
+    const sequence = this.#sequences.get(directory) ?? { names: [], at: 0, length: 0 };
+    const index = indexNear(sequence, nameOf(path));
     if (index === undefined) {
       this.#dropIn(directory);
       this.#begin(directory, nameOf(path));
       return;
     }
-    if (index <= walk.at) return;
-    walk.at = index;
-    walk.length++;
+    if (index <= sequence.at) return;
+    sequence.at = index;
+    sequence.length++;
     // While a large file is read, what is fetched now would grow old.
-    if (size <= this.#settings.partSize) this.#fetch(directory, walk);
+    if (size <= this.#settings.partSize) this.#fetch(directory, sequence);
   }
 
   evict(): void {
@@ -87,19 +88,16 @@ export class FilesAhead implements MemoryUser {
   }
 
   #begin(directory: Path, name: string): void {
-    const names: string[] = [];
-    for (const [other, entry] of this.#settings.listed(directory) ?? []) {
+    const names = filesFrom(this.#settings.listed(directory), name, {
+      most: maxNames,
       // Nobody reads empty files.
-      if (entry.kind !== 'file' || entry.info.size === 0) continue;
-      if (names.length === 0 && other !== name) continue;
-      names.push(other);
-      if (names.length === maxNames) break;
-    }
-    if (names.length === 0) this.#walks.delete(directory);
-    else this.#walks.set(directory, { names, at: 0, length: 1 });
+      isMeant: ({ size }) => size > 0,
+    });
+    if (names.length === 0) this.#sequences.delete(directory);
+    else this.#sequences.set(directory, { names, at: 0, length: 1 });
   }
 
-  #fetch(directory: Path, { names, at, length }: Walk): void {
+  #fetch(directory: Path, { names, at, length }: Sequence): void {
     const { concurrency, partSize, stored } = this.#settings;
     if (length < longEnough) return;
     const count = Math.min(concurrency, 2 ** (length - longEnough));
@@ -144,7 +142,7 @@ export class FilesAhead implements MemoryUser {
 }
 
 /** @returns undefined where `name` is none of those that are near */
-function indexNear({ names, at }: Walk, name: string): number | undefined {
+function indexNear({ names, at }: Sequence, name: string): number | undefined {
   const from = Math.max(0, at - tolerance);
   const index = names.slice(from, at + 1 + tolerance).indexOf(name);
   return index < 0 ? undefined : from + index;

@@ -8,6 +8,7 @@
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from '../abort.js';
 import { isStoreError } from '../errors.js';
+import { filesFrom } from '../tree/listing.js';
 import type { Entry } from '../tree/listing.js';
 import { childPath, keyOf, nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
@@ -26,10 +27,10 @@ export interface GivenTimesParts {
 /** HEADs at a time for who asks for one name after another. */
 const ahead = 16;
 /** Directories watched, and names of each that are remembered at a time. */
-const maxWalks = 8;
+const maxSequences = 8;
 const maxNames = 1000;
 
-interface Walk {
+interface Sequence {
   /** from the file on with which it began */
   readonly names: readonly string[];
   /** index of the last that was asked for */
@@ -38,7 +39,7 @@ interface Walk {
 
 export class GivenTimes {
   readonly #parts: GivenTimesParts;
-  readonly #walks = new LRUCache<Path, Walk>({ max: maxWalks });
+  readonly #sequences = new LRUCache<Path, Sequence>({ max: maxSequences });
   readonly #pending = new Map<Path, Promise<ObjectInfo | undefined>>();
 
   constructor(parts: GivenTimesParts) {
@@ -90,14 +91,14 @@ export class GivenTimes {
   #following(path: Path): (readonly [Path, ObjectInfo])[] {
     const directory = parentOf(path);
     const name = nameOf(path);
-    const walk = this.#walks.get(directory);
-    const near = walk?.names.slice(walk.at, walk.at + 2 * ahead).indexOf(name) ?? -1;
-    if (walk === undefined || near < 0) {
+    const sequence = this.#sequences.get(directory);
+    const near = sequence?.names.slice(sequence.at, sequence.at + 2 * ahead).indexOf(name) ?? -1;
+    if (sequence === undefined || near < 0) {
       this.#begin(directory, name);
       return [];
     }
-    walk.at += near;
-    return walk.names.slice(walk.at + 1, walk.at + 1 + ahead).flatMap((following) => {
+    sequence.at += near;
+    return sequence.names.slice(sequence.at + 1, sequence.at + 1 + ahead).flatMap((following) => {
       const other = childPath(directory, following);
       const entry = this.#parts.known(other);
       if (entry?.kind !== 'file' || entry.info.givenTime !== undefined) return [];
@@ -106,12 +107,7 @@ export class GivenTimes {
   }
 
   #begin(directory: Path, name: string): void {
-    const names: string[] = [];
-    for (const [other, { kind }] of this.#parts.listed(directory) ?? []) {
-      if (kind !== 'file' || (names.length === 0 && other !== name)) continue;
-      names.push(other);
-      if (names.length === maxNames) break;
-    }
-    if (names.length > 0) this.#walks.set(directory, { names, at: 0 });
+    const names = filesFrom(this.#parts.listed(directory), name, { most: maxNames });
+    if (names.length > 0) this.#sequences.set(directory, { names, at: 0 });
   }
 }

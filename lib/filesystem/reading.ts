@@ -8,7 +8,7 @@ import { pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
 import type { Reader } from '../read/reader.js';
 import type { ObjectInfo } from '../store.js';
-import { FilesAhead } from './file-prefetch.js';
+import { FilePrefetch } from './file-prefetch.js';
 import type { OpenFile } from './handles.js';
 import type { FilesystemParts } from './parts.js';
 
@@ -19,12 +19,12 @@ interface Range {
 
 export class Reading {
   readonly #parts: FilesystemParts;
-  readonly #ahead: FilesAhead;
+  readonly #prefetch: FilePrefetch;
 
   constructor(parts: FilesystemParts) {
     this.#parts = parts;
     const { reading, store, tree } = parts;
-    this.#ahead = new FilesAhead({
+    this.#prefetch = new FilePrefetch({
       ...reading,
       store,
       listed: (path) => tree.listed(path),
@@ -65,7 +65,7 @@ export class Reading {
     const path = pathOfKey(reader.info.key);
     try {
       const reading = reader.read(offset, length, context);
-      if (offset === 0) this.#ahead.note(path, reader.info);
+      if (offset === 0) this.#prefetch.note(path, reader.info);
       return await reading;
     } catch (error) {
       // The kernel has cached what came before the last read found out.

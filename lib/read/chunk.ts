@@ -32,6 +32,7 @@ import { FsError, isStoreError } from '../errors.js';
 import type { Lend } from '../operations.js';
 import type { HedgePolicy } from './hedging.js';
 import type { ReadMemory } from './memory.js';
+import { Progress } from './progress.js';
 import { Segment, segmentBytes } from './segment.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
@@ -79,7 +80,8 @@ export class Chunk implements ByteRange {
   /** it may have to wait for memory, so how long it takes says nothing of S3 */
   readonly #isMemoryBound: boolean;
   #failure: { error: unknown } | undefined;
-  #waiting: (() => void)[] = [];
+  /** bytes came, memory came free, or it ended */
+  readonly #progress = new Progress();
 
   /** Begins to fetch at once. */
   constructor(parts: ChunkParts) {
@@ -150,17 +152,17 @@ export class Chunk implements ByteRange {
     const taker = { start, end };
     this.#takers.add(taker);
     // It may be waiting for memory, and does not have to any more.
-    if (this.#received < end) this.#wake();
+    if (this.#received < end) this.#progress.wake();
     try {
       while (this.#received < end || this.#start > start) {
         if (this.#failure !== undefined) throw this.#failure.error;
         if (signal?.aborted === true) throw new FsError('EINTR', 'the read was interrupted');
-        await this.#progress(signal);
+        await this.#progress.next(signal);
       }
       return this.#hand(start, end, lend);
     } finally {
       this.#takers.delete(taker);
-      if (this.#isMemoryBound && !this.isComplete) this.#wake();
+      if (this.#isMemoryBound && !this.isComplete) this.#progress.wake();
     }
   }
 
@@ -180,7 +182,7 @@ export class Chunk implements ByteRange {
     }
   }
 
-  /** Ends what is under way. Nobody finds it any more; who has bytes of it may look at them still. */
+  /** Ends the GET. No new views are handed out; views that are lent stay valid until they come back. */
   drop(): void {
     this.#abort.abort();
     for (const segment of this.#segments) this.#release(segment);
@@ -189,7 +191,7 @@ export class Chunk implements ByteRange {
     this.#giveBack(this.#reserved);
     this.#reserved = 0;
     this.#failure ??= { error: new FsError('EINTR', 'the bytes are not wanted') };
-    this.#wake();
+    this.#progress.wake();
   }
 
   #isAwaited({ start, end }: ByteRange): boolean {
@@ -225,16 +227,13 @@ export class Chunk implements ByteRange {
   }
 
   async #run(): Promise<void> {
-    const beganMs = performance.now();
     try {
       await this.#fetch();
-      const bytes = this.end - this.origin;
-      if (!this.#isMemoryBound) this.#parts.hedging.completed(bytes, performance.now() - beganMs);
     } catch (error) {
       this.#failure ??= { error };
     } finally {
       this.#abort.abort();
-      this.#wake();
+      this.#progress.wake();
     }
   }
 
@@ -242,7 +241,7 @@ export class Chunk implements ByteRange {
   async #fetch(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#race();
+        await this.#get();
         return;
       } catch (error) {
         const isRetried = isStoreError(error, 'corrupt') && !this.#wasSeen && attempt < maxAttempts;
@@ -253,27 +252,11 @@ export class Chunk implements ByteRange {
     }
   }
 
-  /** One GET, or it and its hedge: the first that is complete ends it, or the failure of all. */
-  async #race(): Promise<void> {
-    let stopWatching: () => void = () => undefined;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        let running = 0;
-        const begin = (from: number): void => {
-          running++;
-          this.#pull(from).then(resolve, (error: unknown) => {
-            running--;
-            if (running === 0) reject(error instanceof Error ? error : new Error(String(error)));
-          });
-        };
-        begin(this.origin);
-        if (this.#isMemoryBound) return;
-        const { hedging } = this.#parts;
-        stopWatching = hedging.watch(this.end - this.origin, () => begin(this.#received));
-      });
-    } finally {
-      stopWatching();
-    }
+  /** From the first byte that is missing to the end; hedged, unless memory may be what it waits for. */
+  async #get(): Promise<void> {
+    const pull = (): Promise<void> => this.#pull(this.#received);
+    if (this.#isMemoryBound) await pull();
+    else await this.#parts.hedging.race(this.end - this.origin, pull);
   }
 
   /** Reads from `from` to the end. */
@@ -312,8 +295,8 @@ export class Chunk implements ByteRange {
 
   async #storeLater(bytes: Uint8Array, end: number): Promise<void> {
     do {
-      const forget = this.#parts.memory.onRoom(() => this.#wake());
-      await this.#progress();
+      const forget = this.#parts.memory.onRoom(() => this.#progress.wake());
+      await this.#progress.next();
       forget();
     } while (!this.#store(bytes, end));
   }
@@ -324,7 +307,7 @@ export class Chunk implements ByteRange {
     segment.write(added, from);
     if (this.#parts.isSummed) this.#crc = crc32(added, this.#crc);
     this.#received += added.length;
-    this.#wake();
+    this.#progress.wake();
   }
 
   /** Memory for the bytes that come next. @returns whether there was some */
@@ -367,24 +350,5 @@ export class Chunk implements ByteRange {
       if (first === undefined || taker.start < first.start) first = taker;
     }
     return first;
-  }
-
-  async #progress(signal?: AbortSignal): Promise<void> {
-    let wake: () => void = () => undefined;
-    const woken = new Promise<void>((resolve) => {
-      wake = () => {
-        resolve();
-      };
-    });
-    this.#waiting.push(wake);
-    signal?.addEventListener('abort', wake, { once: true });
-    await woken;
-    signal?.removeEventListener('abort', wake);
-  }
-
-  #wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
   }
 }

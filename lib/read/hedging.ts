@@ -29,8 +29,33 @@ export class HedgePolicy {
   #watched = 0;
   #hedges = 0;
 
-  /** Records the duration of a completed GET. */
-  completed(bytes: number, tookMs: number): void {
+  /**
+   * One GET, or it and its hedge: the first that is complete ends it, or the failure of all.
+   * @param send begins a GET of what is missing
+   */
+  async race(bytes: number, send: () => Promise<void>): Promise<void> {
+    const beganMs = performance.now();
+    let stopWatching: () => void = () => undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        let running = 0;
+        const begin = (): void => {
+          running++;
+          send().then(resolve, (error: unknown) => {
+            running--;
+            if (running === 0) reject(error instanceof Error ? error : new Error(String(error)));
+          });
+        };
+        begin();
+        stopWatching = this.#watch(bytes, begin);
+      });
+      this.#completed(bytes, performance.now() - beganMs);
+    } finally {
+      stopWatching();
+    }
+  }
+
+  #completed(bytes: number, tookMs: number): void {
     const size = sizeClass(bytes);
     const latest = this.#durations.get(size) ?? [];
     latest.push(tookMs);
@@ -43,7 +68,7 @@ export class HedgePolicy {
    * @param hedge called once if it lags
    * @returns ends the watch
    */
-  watch(bytes: number, hedge: () => void): () => void {
+  #watch(bytes: number, hedge: () => void): () => void {
     this.#watched++;
     const watched = { beganMs: performance.now() };
     const peers = this.#inFlight.get(sizeClass(bytes)) ?? new Set();

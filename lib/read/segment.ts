@@ -55,7 +55,7 @@ export class Segment {
     return this.#bytes.subarray(start, end);
   }
 
-  /** Nobody finds it any more; who has bytes of it may look at them still. */
+  /** No new views are handed out; views that are lent stay valid until they come back. */
   release(): void {
     this.#isReleased = true;
     this.#recycle();

@@ -34,6 +34,26 @@ export interface Snapshot {
   close(): void;
 }
 
+/**
+ * The files that are listed from `name` on, for who reads or looks at one after another.
+ * @param listed the entries of their directory, in the order of its listing
+ * @returns at most `most`; none where `name` is no file among them
+ */
+export function filesFrom(
+  listed: ReadonlyMap<string, Entry> | undefined,
+  name: string,
+  { most, isMeant = () => true }: { most: number; isMeant?: (file: ObjectInfo) => boolean },
+): string[] {
+  const names: string[] = [];
+  for (const [other, entry] of listed ?? []) {
+    if (entry.kind !== 'file' || !isMeant(entry.info)) continue;
+    if (names.length === 0 && other !== name) continue;
+    names.push(other);
+    if (names.length === most) break;
+  }
+  return names;
+}
+
 /** Of an entry with its place in the maps, beside the text of its name and attributes. */
 const entryBytes = 300;
 
