@@ -8,6 +8,7 @@ import { isStoreError, StoreError, type StoreErrorKind } from '../errors.js';
 import type { Key } from '../path.js';
 import { conditionalActions } from '../s3/conditional-writes.js';
 import type { S3Store } from '../s3/s3-store.js';
+import type { UploadRecord } from '../s3/upload-journal.js';
 import { PartsRefused } from '../part-rules.js';
 import { multipartLimits } from '../store.js';
 import type { CopySource, ETag } from '../store.js';
@@ -33,14 +34,23 @@ export class BucketTrial {
   readonly #findings: Findings;
   readonly #hasKey: boolean;
   readonly #scratch = `.s3jail-check-${randomBytes(8).toString('hex')}`;
-  /** keys that may exist now */
-  readonly #made = new Set<Key>();
+  readonly #record: UploadRecord | undefined;
+  /** keys that may exist now, and what to call once they do not */
+  readonly #made = new Map<Key, () => void>();
 
-  /** @param hasKey objects are encrypted with a KMS key that the mount names */
-  constructor(store: S3Store, findings: Findings, hasKey: boolean) {
+  /**
+   * @param settings.hasKey objects are encrypted with a KMS key that the mount names
+   * @param settings.record keeps what is made until it is gone
+   */
+  constructor(
+    store: S3Store,
+    findings: Findings,
+    { hasKey, record }: { hasKey: boolean; record?: UploadRecord | undefined },
+  ) {
     this.#store = store;
     this.#findings = findings;
     this.#hasKey = hasKey;
+    this.#record = record;
   }
 
   /** Tries all of it; without the first object there is nothing to go on with. */
@@ -225,7 +235,7 @@ export class BucketTrial {
     } catch (error) {
       if (!isStoreError(error)) throw error;
       if (error.kind !== 'badName') return false;
-      this.#made.delete(key);
+      this.#gone(key);
       return true;
     }
   }
@@ -252,12 +262,15 @@ export class BucketTrial {
     const left: Key[] = [];
     await this.#attempt('delete', ['s3:DeleteObject'], async () => {
       const failures: StoreError[] = [];
-      for (const key of this.#made) {
-        await this.#store.delete(key).catch((error: unknown) => {
+      for (const key of [...this.#made.keys()]) {
+        try {
+          await this.#store.delete(key);
+          this.#gone(key);
+        } catch (error) {
           if (!isStoreError(error)) throw error;
           left.push(key);
           failures.push(error);
-        });
+        }
       }
       const [failure] = failures;
       if (failure !== undefined) throw failure;
@@ -273,8 +286,15 @@ export class BucketTrial {
 
   #key(name: string): Key {
     const key = `${this.#scratch}/${name}` as Key;
-    this.#made.add(key);
+    if (!this.#made.has(key)) {
+      this.#made.set(key, this.#record?.beginning?.(key, 'scratch') ?? (() => undefined));
+    }
     return key;
+  }
+
+  #gone(key: Key): void {
+    this.#made.get(key)?.();
+    this.#made.delete(key);
   }
 
   /**

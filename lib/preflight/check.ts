@@ -15,6 +15,7 @@ import { BucketTrial } from './bucket-trial.js';
 import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';
 import { checkMachine, checkOutputs, checkTempDirectory } from './machine.js';
+import { TrialJournal } from './trial-journal.js';
 
 /** Whoever checks waits for it. */
 const patience = { timeoutMs: 10_000, maxAttempts: 2 };
@@ -36,23 +37,62 @@ export async function runCheck(
   if (options.runAs !== undefined) giveUpRoot(options.runAs);
   checkTempDirectory(options, findings);
   await checkOutputs(options, findings);
-  const store = await open(plan, findings);
+  const journal = options.readOnly ? undefined : openJournal(plan, findings);
+  const store = await open(plan, findings, journal);
   try {
     if (store !== undefined && (await checkService(store, plan, findings))) {
-      const trial = new BucketTrial(store, findings, options.sseKmsKeyId !== undefined);
-      await (options.readOnly ? trial.readOnly() : trial.run());
+      const hasKey = options.sseKmsKeyId !== undefined;
+      const trial = new BucketTrial(store, findings, { hasKey, record: journal?.own });
+      if (options.readOnly) await trial.readOnly();
+      else {
+        await cleanAfterOthers(store, findings, journal);
+        await trial.run();
+      }
     }
   } finally {
+    journal?.close();
     store?.close();
   }
   return findings.isFine ? 0 : 32;
 }
 
-async function open(plan: ServicePlan, findings: Findings): Promise<S3Store | undefined> {
+/** What is tried is tried without it too: only a check that is killed would leave something. */
+function openJournal(
+  { source, options }: ServicePlan,
+  findings: Findings,
+): TrialJournal | undefined {
+  const scope = `${options.endpointUrl ?? 'aws'} ${showSource(source)}`;
+  try {
+    return new TrialJournal(options.tempDir, scope);
+  } catch (error) {
+    findings.warn('scratch object', `not written down before they are made: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+async function cleanAfterOthers(
+  store: S3Store,
+  findings: Findings,
+  journal: TrialJournal | undefined,
+): Promise<void> {
+  try {
+    await journal?.clean(store);
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    findings.warn('scratch object', `of a check that was killed are left: ${error.message}`);
+  }
+}
+
+async function open(
+  plan: ServicePlan,
+  findings: Findings,
+  journal: TrialJournal | undefined,
+): Promise<S3Store | undefined> {
   const { options } = plan;
   const timeoutMs = Math.min(options.timeoutMs, patience.timeoutMs);
+  const own = { ...patience, timeoutMs, uploadRecord: journal?.own };
   try {
-    return await openStore({ ...storeOptionsOf(plan), ...patience, timeoutMs }, logOf(options));
+    return await openStore({ ...storeOptionsOf(plan), ...own }, logOf(options));
   } catch (error) {
     findings.fail('--ca-bundle', `${messageOf(error)}; name a readable PEM file`);
     return undefined;

@@ -3,6 +3,7 @@
  * next start, and what others take away or put in its place on this machine hinders no mount.
  */
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +12,8 @@ import t, { type Test } from 'tap';
 import { makeAccount } from '../../lib/demo/account.js';
 import { mountName } from '../../lib/host/mount-name.js';
 import { makeTempDirectory } from '../../lib/host/temp-directory.js';
-import { hasEnded, Place, run, s3jail, until } from '../support/command.js';
+import { hasEnded, Place, run, s3jail, start, until } from '../support/command.js';
+import type { ProxyAction } from '../support/faults.js';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
 
 t.setTimeout(900_000);
@@ -208,4 +210,26 @@ void t.test('--run-as in a place of the user reads nothing of root through a lin
   t.same(readdirSync(secretPlace).sort(), [`${stem}.4194304.1`, `${stem}.uploads`]);
   const theirs = readdirSync(join(base, `s3jail-${account.uid}`));
   t.same(theirs, [], 'no journal was handed over');
+});
+
+void t.test('what a check had made that was killed goes with the next one', async (t) => {
+  const place = await Place.make(t);
+  const proxy = await startFaultProxy({ target: place.endpoint.url });
+  t.teardown(() => proxy.close());
+  const temp = join(place.base, 'temp');
+  const args = ['check', 's3://bucket/alice/', '--temp-dir', temp, '--access', 'any'];
+  const check = [...args, '--endpoint-url', proxy.url];
+  const steps = ['PutObject', 'CopyObject', 'CreateMultipartUpload', 'UploadPart', 'DeleteObject'];
+  for (const action of steps as ProxyAction[]) {
+    const gate = proxy.gate({ action, at: 'answer' });
+    const child = start(s3jail, check);
+    await gate.arrived;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    gate.open();
+  }
+  t.not(place.endpoint.keys('bucket').length + place.endpoint.openUploads().length, 0);
+  t.match(await run(s3jail, check), { status: 0 });
+  t.same([place.endpoint.keys('bucket'), place.endpoint.openUploads()], [[], []]);
+  t.same(readdirSync(roots(place)), [], 'nor is anything left to be done');
 });
