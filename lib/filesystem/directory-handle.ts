@@ -10,7 +10,7 @@ import type { Path } from '../path.js';
 /** How a name is shown; undefined where it is not. */
 export type Show = (name: string, entry: Entry) => Attributes | undefined;
 
-export interface OpenDirectoryParts {
+export interface DirectoryHandleParts {
   readonly path: Path;
   readonly listing: Snapshot;
   readonly show: Show;
@@ -18,7 +18,7 @@ export interface OpenDirectoryParts {
   readonly written: ReadonlyMap<string, Attributes>;
 }
 
-export class OpenDirectory {
+export class DirectoryHandle {
   readonly kind = 'directory';
   readonly path: Path;
   readonly #listing: Snapshot;
@@ -27,7 +27,7 @@ export class OpenDirectory {
   readonly #known = new Set<string>();
   readonly #tail: { name: string; attributes: Attributes }[] = [];
 
-  constructor({ path, listing, show, written }: OpenDirectoryParts) {
+  constructor({ path, listing, show, written }: DirectoryHandleParts) {
     this.path = path;
     this.#listing = listing;
     this.#show = show;

@@ -2,7 +2,7 @@
  * The handles of a mount: what each stands for from open(2) to the last close(2).
  */
 import { FsError } from '../errors.js';
-import type { OpenDirectory } from './directory-handle.js';
+import type { DirectoryHandle } from './directory-handle.js';
 import type { Caller, HandleId, OpenFlags, RequestContext } from '../operations.js';
 import { pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
@@ -21,7 +21,7 @@ export type OpenFile =
       readonly use: Use;
     };
 
-export type Handle = OpenFile | OpenDirectory;
+export type Handle = OpenFile | DirectoryHandle;
 
 /** What the audit trail wants to know of an open file. */
 export interface Use {
@@ -73,7 +73,7 @@ export class OpenHandles {
   }
 
   /** @throws FsError EBADF */
-  directory(id: HandleId): OpenDirectory {
+  directory(id: HandleId): DirectoryHandle {
     const open = this.#open.get(id);
     if (open?.kind !== 'directory') throw new FsError('EBADF', 'no such directory handle');
     return open;

@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../clock.js';
 import { FsError, isStoreError } from '../errors.js';
-import type { DirectoryEntry } from '../tree/listing.js';
+import type { KnownDirectory } from '../tree/listing.js';
 import type { Log } from '../log.js';
 import type { NameLocks } from './name-locks.js';
 import type { RenameFlags } from '../operations.js';
@@ -40,7 +40,7 @@ export interface NamespaceParts {
 /** What a path means. `file` is there where it is being written, `info` where S3 has it. */
 export type Found =
   | { readonly kind: 'file'; readonly file?: StagedFile; readonly info?: ObjectInfo }
-  | ({ readonly kind: 'directory' } & DirectoryEntry);
+  | ({ readonly kind: 'directory' } & KnownDirectory);
 
 /**
  * Looked up by internal-sftp and libc inside the chroot, at every session and for every listed entry.

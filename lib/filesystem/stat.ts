@@ -8,7 +8,7 @@ import type { Path } from '../path.js';
 import type { ObjectInfo } from '../store.js';
 import type { Entry } from '../tree/listing.js';
 import type { StagedFile } from '../write/staged-file.js';
-import { OpenDirectory } from './directory-handle.js';
+import { DirectoryHandle } from './directory-handle.js';
 import { GivenTimes } from './given-times.js';
 import type { FilesystemParts } from './parts.js';
 
@@ -70,6 +70,6 @@ export class Stat {
     const written = new Map(
       staged.within(path).map((file) => [nameOf(file.path), view.ofStaged(file)]),
     );
-    return handles.add(new OpenDirectory({ path, listing, show, written }));
+    return handles.add(new DirectoryHandle({ path, listing, show, written }));
   }
 }

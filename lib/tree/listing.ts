@@ -4,12 +4,12 @@
  */
 import type { ObjectInfo } from '../store.js';
 
-export interface FileEntry {
+export interface KnownFile {
   readonly kind: 'file';
   readonly info: ObjectInfo;
 }
 
-export interface DirectoryEntry {
+export interface KnownDirectory {
   readonly kind: 'directory';
   /** milliseconds; the marker's, or the mount's start where there is none to ask */
   readonly mtimeMs: number;
@@ -19,7 +19,7 @@ export interface DirectoryEntry {
   readonly child?: string | undefined;
 }
 
-export type Entry = FileEntry | DirectoryEntry;
+export type Entry = KnownFile | KnownDirectory;
 
 export type Row = readonly [name: string, entry: Entry];
 

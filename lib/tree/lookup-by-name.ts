@@ -1,7 +1,7 @@
 /** Asks S3 what is at one path. */
 import { allPages, listedAt } from '../store.js';
 import { isStoreError } from '../errors.js';
-import type { DirectoryEntry, Entry, FileEntry } from './listing.js';
+import type { KnownDirectory, Entry, KnownFile } from './listing.js';
 import { classifyKey, keyOf, markerOf } from '../path.js';
 import type { Key, Path } from '../path.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
@@ -34,7 +34,7 @@ export class NameLookup {
    * HEAD of what a LIST shows. Where it is refused all the same, which is not for keys or a clock of
    * before that LIST, the object is there and may not be read.
    */
-  async headed(listed: ObjectInfo, signal: AbortSignal): Promise<FileEntry | undefined> {
+  async headed(listed: ObjectInfo, signal: AbortSignal): Promise<KnownFile | undefined> {
     const file = await this.#file(listed.key, signal);
     if (file === 'denied') return { kind: 'file', info: { ...listed, denied: true } };
     if (file !== undefined) return file;
@@ -42,7 +42,7 @@ export class NameLookup {
     return info === undefined ? undefined : { kind: 'file', info };
   }
 
-  async #file(key: Key, signal: AbortSignal): Promise<FileEntry | 'denied' | undefined> {
+  async #file(key: Key, signal: AbortSignal): Promise<KnownFile | 'denied' | undefined> {
     try {
       return { kind: 'file', info: await this.#store.head(key, signal) };
     } catch (error) {
@@ -52,7 +52,7 @@ export class NameLookup {
     }
   }
 
-  async #directory(path: Path, signal: AbortSignal): Promise<DirectoryEntry | undefined> {
+  async #directory(path: Path, signal: AbortSignal): Promise<KnownDirectory | undefined> {
     const marker = markerOf(path);
     const query = { prefix: marker, oneLevel: false, maxKeys: 1, signal };
     for await (const page of allPages(this.#store, query)) {
@@ -62,7 +62,7 @@ export class NameLookup {
     return undefined;
   }
 
-  #directoryWith(first: ObjectInfo, marker: Key, unordered: true | undefined): DirectoryEntry {
+  #directoryWith(first: ObjectInfo, marker: Key, unordered: true | undefined): KnownDirectory {
     const found = classifyKey(marker, first.key);
     const isMarker = found.kind === 'marker';
     return {

@@ -16,11 +16,9 @@ import { unlessAborted } from '../abort.js';
 import { copyPartSize, planEqualParts, planParts } from './part-plan.js';
 import type { PlannedPart } from './part-plan.js';
 import { FsError, toFsError } from '../errors.js';
-import type { StoreError } from '../errors.js';
 import { inParallel } from '../in-parallel.js';
+import { withPartRemedies } from './part-remedies.js';
 import { PartSender } from './part-sender.js';
-import { PartsRefused } from '../part-rules.js';
-import type { PartRemedy, PartRules } from '../part-rules.js';
 import { PartStream } from './part-stream.js';
 import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
@@ -46,13 +44,6 @@ export interface Terms {
 
 /** Part numbers kept free in front of an appending stream for the copied parts of the base. */
 const prefixNumbers = 2000;
-
-/** What is said once a rule was found to help. */
-const notices: Readonly<Record<keyof PartRules, string>> = {
-  noCopies: 'the endpoint cannot copy parts: a file that is changed is sent as a whole',
-  equalSizes:
-    'the endpoint wants parts of one size and gets them from now on; mount with --equal-parts',
-};
 
 export class Publication {
   readonly #area: WriteContext;
@@ -120,7 +111,10 @@ export class Publication {
    * @throws StoreError, FsError
    */
   async publish(signal?: AbortSignal): Promise<Stored> {
-    const stored = await this.#withPartRules(() => this.#choose(this.#content.size, signal));
+    const { log, store } = this.#area;
+    const drop = (): Promise<void> => this.drop();
+    const remedies = { partRules: store.partRules, log, path: this.#path, drop };
+    const stored = await withPartRemedies(remedies, () => this.#choose(this.#content.size, signal));
     this.#stream = undefined;
     return stored;
   }
@@ -189,37 +183,6 @@ export class Publication {
       onSent: () => space.nudge(),
       onFailure: this.#onFailure,
     });
-  }
-
-  /** Where the endpoint refuses how the parts are made, they are made otherwise, then and from then on. */
-  async #withPartRules<T>(publish: () => Promise<T>): Promise<T> {
-    const { partRules } = this.#area.store;
-    const tried = new Set<PartRemedy>();
-    const noted = new Map<keyof PartRules, { refusal: StoreError; isNew: boolean }>();
-    try {
-      for (;;) {
-        try {
-          return await publish();
-        } catch (error) {
-          if (!(error instanceof PartsRefused)) throw error;
-          // Kept, and refused all the same: not what it was about.
-          for (const rule of noted.keys()) partRules[rule].lift();
-          noted.clear();
-          const remedy = error.remedies.find((each) => !tried.has(each));
-          if (remedy === undefined) throw error;
-          tried.add(remedy);
-          if (remedy !== 'again')
-            noted.set(remedy, { refusal: error, isNew: partRules[remedy].note() });
-          // Parts that left already are made as the endpoint does not like them.
-          if (remedy !== 'noCopies') await this.drop();
-        }
-      }
-    } finally {
-      for (const [rule, { refusal, isNew }] of noted) {
-        const fields = { path: this.#path(), refused: refusal.message };
-        if (isNew) this.#area.log.warn(fields, notices[rule]);
-      }
-    }
   }
 
   async #choose(size: number, signal: AbortSignal | undefined): Promise<Stored> {

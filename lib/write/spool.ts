@@ -18,7 +18,7 @@ const blockSize = 64 * 1024;
 const blocksPerSegment = 256;
 const segmentSize = blockSize * blocksPerSegment;
 
-interface Segment {
+interface SpoolSegment {
   readonly file: FileHandle;
   /** per block: bytes from the block's start that the checksum covers */
   readonly lengths: Uint32Array;
@@ -28,13 +28,13 @@ interface Segment {
 }
 
 interface Block {
-  readonly segment: Segment;
+  readonly segment: SpoolSegment;
   readonly index: number;
 }
 
 export class Spool {
   readonly #space: TempSpace;
-  readonly #segments = new Map<number, Segment>();
+  readonly #segments = new Map<number, SpoolSegment>();
 
   constructor(space: TempSpace) {
     this.#space = space;
@@ -131,7 +131,7 @@ export class Spool {
       growth += Math.max(0, end - (known?.lengths[index] ?? 0));
     }
     await this.#space.reserve(growth, this);
-    let segment: Segment;
+    let segment: SpoolSegment;
     try {
       segment = known ?? (await this.#newSegment(id));
     } catch (error) {
@@ -156,7 +156,7 @@ export class Spool {
 
   /** What the checksums will be once `data` is in place. */
   async #newSums(
-    segment: Segment,
+    segment: SpoolSegment,
     inSegment: number,
     data: Uint8Array,
   ): Promise<{ index: number; sum: number; length: number }[]> {
@@ -214,7 +214,7 @@ export class Spool {
 
   /** One attempt; undefined if a checksum does not match. */
   async #tryRead(
-    { segment, compare }: { segment: Segment; compare: boolean },
+    { segment, compare }: { segment: SpoolSegment; compare: boolean },
     inSegment: number,
     into: Uint8Array,
   ): Promise<number | undefined> {
@@ -258,8 +258,8 @@ export class Spool {
     return bytes;
   }
 
-  async #newSegment(id: number): Promise<Segment> {
-    const segment: Segment = {
+  async #newSegment(id: number): Promise<SpoolSegment> {
+    const segment: SpoolSegment = {
       file: await this.#space.open(),
       lengths: new Uint32Array(blocksPerSegment),
       sums: new Uint32Array(blocksPerSegment),
@@ -288,12 +288,12 @@ function lengthOf({ segment, index }: Block): number {
 }
 
 /** Notes that a write to blocks begins, or that it ends. */
-function touch({ epochs }: Segment, first: number, last: number): void {
+function touch({ epochs }: SpoolSegment, first: number, last: number): void {
   for (let index = first; index <= last; index++) epochs[index] = (epochs[index] ?? 0) + 1;
 }
 
 /** A number that changes with every write to these bytes' blocks; undefined while there is one. */
-function stateOf({ epochs }: Segment, start: number, length: number): number | undefined {
+function stateOf({ epochs }: SpoolSegment, start: number, length: number): number | undefined {
   const last = Math.floor((start + length - 1) / blockSize);
   let state = 0;
   for (let index = Math.floor(start / blockSize); index <= last; index++) {

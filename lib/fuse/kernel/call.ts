@@ -7,7 +7,7 @@ import { FsError, isFsError, toFsError } from '../../errors.js';
 import type { HandleId, RequestContext } from '../../operations.js';
 import { childPath, type Path } from '../../path.js';
 import type { MountState } from './mount-state.js';
-import type { Node, OpenFile } from './node-table.js';
+import type { Node, KernelFile } from './node-table.js';
 import { emptyReply } from './replies.js';
 import type { RequestHeader } from './requests.js';
 
@@ -42,7 +42,7 @@ export function nodeOf(state: MountState, id: number): Node {
 }
 
 /** @throws FsError EBADF for a handle that is not open */
-export function fileOf(state: MountState, handle: HandleId): OpenFile {
+export function fileOf(state: MountState, handle: HandleId): KernelFile {
   const file = state.files.get(handle);
   if (file === undefined) throw new FsError('EBADF', `handle ${handle} is not open`);
   return file;

@@ -10,12 +10,12 @@ import { systemClock, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { Attributes, Change, HandleId, Operations } from '../../operations.js';
 import { nameOf, parentOf, type Path } from '../../path.js';
-import type { Node, NodeTable, OpenFile } from './node-table.js';
+import type { Node, NodeTable, KernelFile } from './node-table.js';
 import type { Notices } from './notices.js';
 import type { EntryView, NodeView } from './replies.js';
 
 /** An open directory. */
-export interface OpenDirectory {
+export interface KernelDirectory {
   readonly node: Node;
   /** number of the last change when its listing was begun */
   readonly changesSeen: number;
@@ -46,8 +46,8 @@ export class MountState {
   readonly notices: Notices;
   readonly log: Log;
   readonly clock: Clock;
-  readonly files = new Map<HandleId, OpenFile>();
-  readonly directories = new Map<HandleId, OpenDirectory>();
+  readonly files = new Map<HandleId, KernelFile>();
+  readonly directories = new Map<HandleId, KernelDirectory>();
   /** releases the core has not finished */
   readonly releasing = new Set<Promise<void>>();
   readonly #ttlMs: number;

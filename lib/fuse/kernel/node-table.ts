@@ -24,7 +24,7 @@ import { rootNodeId } from './protocol.js';
 const maxInodes = 50_000;
 
 /** One open file of a node. */
-export interface OpenFile {
+export interface KernelFile {
   readonly handle: HandleId;
   readonly node: Node;
   readonly writes: boolean;
@@ -42,7 +42,7 @@ export class Node {
   pagesVersion: string | undefined;
   children: Map<string, Node> | undefined;
   /** open files; undefined where there are none, as nearly always */
-  files: Map<HandleId, OpenFile> | undefined;
+  files: Map<HandleId, KernelFile> | undefined;
   writers = 0;
   openDirectories = 0;
   /**
@@ -210,14 +210,14 @@ export class NodeTable {
     this.#collect(from.parent);
   }
 
-  addFile(file: OpenFile): void {
+  addFile(file: KernelFile): void {
     const { node } = file;
     node.files ??= new Map();
     node.files.set(file.handle, file);
     if (file.writes) node.writers += 1;
   }
 
-  removeFile(file: OpenFile): void {
+  removeFile(file: KernelFile): void {
     const { node } = file;
     if (node.files?.delete(file.handle) !== true) return;
     if (file.writes) node.writers -= 1;

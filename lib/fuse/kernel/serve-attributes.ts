@@ -10,7 +10,7 @@ import type { Attributes, RequestContext } from '../../operations.js';
 import { rootPath, type Path } from '../../path.js';
 import { nodeOf, goneError, type Call, type Reply, done } from './call.js';
 import type { MountState } from './mount-state.js';
-import type { Node, OpenFile } from './node-table.js';
+import type { Node, KernelFile } from './node-table.js';
 import { attrReply, statfsReply, type NodeView } from './replies.js';
 import { decodeGetattr, decodeSetattr, type SetattrRequest } from './requests.js';
 
@@ -25,7 +25,7 @@ function pathFor(state: MountState, node: Node): Path {
 /** What an open file says about itself. */
 export async function attributesThrough(
   state: MountState,
-  file: OpenFile,
+  file: KernelFile,
   context: RequestContext,
 ): Promise<Attributes> {
   const path = pathFor(state, file.node);
@@ -34,13 +34,13 @@ export async function attributesThrough(
 
 async function viewThrough(
   state: MountState,
-  file: OpenFile,
+  file: KernelFile,
   context: RequestContext,
 ): Promise<NodeView> {
   return state.handleView(file.node, await attributesThrough(state, file, context));
 }
 
-function anyFile(node: Node): OpenFile | undefined {
+function anyFile(node: Node): KernelFile | undefined {
   if (node.files === undefined) return undefined;
   const [first] = node.files.values();
   return first;
@@ -88,7 +88,7 @@ export async function getattr(state: MountState, call: Call): Promise<Reply> {
 }
 
 /** The open file that a change of a node's size goes through, if any. */
-function fileToChange(state: MountState, node: Node, ask: SetattrRequest): OpenFile | undefined {
+function fileToChange(state: MountState, node: Node, ask: SetattrRequest): KernelFile | undefined {
   const given = ask.handle === undefined ? undefined : state.files.get(ask.handle);
   if (given !== undefined || node.parent !== undefined || node === state.nodes.root) return given;
   const writer = [...(node.files?.values() ?? [])].find((file) => file.writes);
@@ -100,7 +100,7 @@ function fileToChange(state: MountState, node: Node, ask: SetattrRequest): OpenF
 async function applyChanges(
   state: MountState,
   ask: SetattrRequest,
-  options: { path: Path; named: boolean; file: OpenFile | undefined; context: RequestContext },
+  options: { path: Path; named: boolean; file: KernelFile | undefined; context: RequestContext },
 ): Promise<void> {
   const { operations } = state;
   const { path, context, file } = options;

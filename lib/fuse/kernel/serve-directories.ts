@@ -9,14 +9,14 @@
 import { FsError } from '../../errors.js';
 import type { DirectoryEntry } from '../../operations.js';
 import { done, goneError, nodeOf, type Call, type Reply } from './call.js';
-import type { MountState, OpenDirectory } from './mount-state.js';
+import type { MountState, KernelDirectory } from './mount-state.js';
 import type { Node } from './node-table.js';
 import { DirectoryPage, openReply, type EntryView } from './replies.js';
 import { decodeHandle, decodeRead } from './requests.js';
 
 const dots = 2;
 
-function directoryOf(state: MountState, handle: number): OpenDirectory {
+function directoryOf(state: MountState, handle: number): KernelDirectory {
   const directory = state.directories.get(handle);
   if (directory === undefined) throw new FsError('EBADF', `directory ${handle} is not open`);
   return directory;
@@ -61,7 +61,7 @@ export function fsyncdir(): Reply {
 /** What READDIRPLUS may say of an entry, or undefined where the name alone has to do. */
 function plusView(
   state: MountState,
-  directory: OpenDirectory,
+  directory: KernelDirectory,
   entry: DirectoryEntry,
 ): { node: Node; view: EntryView } | undefined {
   const { node: parent } = directory;
@@ -72,14 +72,14 @@ function plusView(
   return { node, view: state.entry(node, entry.attributes, ageMs) };
 }
 
-interface Listing {
+interface DirectoryReply {
   readonly page: DirectoryPage;
   readonly plus: boolean;
   /** nodes the kernel gets to know by this page */
   readonly given: Node[];
 }
 
-function addDots(listing: Listing, directory: OpenDirectory, offset: number): void {
+function addDots(listing: DirectoryReply, directory: KernelDirectory, offset: number): void {
   const { node } = directory;
   const both = [
     { name: '.', inode: node.inode },
@@ -93,8 +93,8 @@ function addDots(listing: Listing, directory: OpenDirectory, offset: number): vo
 
 function addEntries(
   state: MountState,
-  listing: Listing,
-  { directory, entries }: { directory: OpenDirectory; entries: readonly DirectoryEntry[] },
+  listing: DirectoryReply,
+  { directory, entries }: { directory: KernelDirectory; entries: readonly DirectoryEntry[] },
 ): void {
   const { page, given } = listing;
   for (const entry of entries) {
@@ -113,7 +113,7 @@ function addEntries(
 async function list(state: MountState, call: Call, plus: boolean): Promise<Reply> {
   const { handle, offset, size } = decodeRead(call.body);
   const directory = directoryOf(state, handle);
-  const listing: Listing = { page: new DirectoryPage(size, { plus }), plus, given: [] };
+  const listing: DirectoryReply = { page: new DirectoryPage(size, { plus }), plus, given: [] };
   const { page } = listing;
   const entries = await state.operations.readdir(handle, Math.max(0, offset - dots), page.roomFor);
   addDots(listing, directory, offset);

@@ -18,7 +18,7 @@ import type { HandleId, OpenFlags, RequestContext } from '../../operations.js';
 import type { Path } from '../../path.js';
 import { done, fileOf, nodeOf, placeOf, type Call, type Reply } from './call.js';
 import type { MountState } from './mount-state.js';
-import type { Node, OpenFile } from './node-table.js';
+import type { Node, KernelFile } from './node-table.js';
 import { closerState } from './process-state.js';
 import { fopen } from './protocol.js';
 import { createReply, emptyReply, openReply, writeReply } from './replies.js';
@@ -31,7 +31,7 @@ function canWrite(flags: OpenFlags): boolean {
 }
 
 /** Enters a new handle into the table; `fopen` flags as the head of this file has them. */
-function enter(state: MountState, file: OpenFile, version: string): number {
+function enter(state: MountState, file: KernelFile, version: string): number {
   const { node } = file;
   const shared = node.writers > 0;
   state.files.set(file.handle, file);
@@ -46,7 +46,7 @@ function enter(state: MountState, file: OpenFile, version: string): number {
   return keep | fopen.noFlush;
 }
 
-function close(state: MountState, file: OpenFile): void {
+function close(state: MountState, file: KernelFile): void {
   state.files.delete(file.handle);
   state.nodes.removeFile(file);
   state.release(file.handle);
@@ -106,7 +106,7 @@ export async function open(state: MountState, call: Call): Promise<Reply> {
   const writes = canWrite(flags);
   if (writes && node.isOnlyRead && !opening.again) throw lookAgain(state, opening);
   const handle = await openHandle(state, path, { flags, context: call.context });
-  const file: OpenFile = { handle, node, writes };
+  const file: KernelFile = { handle, node, writes };
   try {
     const { version } = await attributesThrough(state, file, call.context);
     agree(state, opening, version);
@@ -128,7 +128,7 @@ export async function create(state: MountState, call: Call): Promise<Reply> {
       const attributes = await state.operations.getattr(path, call.context, handle);
       const node = state.nodes.see(parent, name, attributes);
       // Also one for reading only: its close stores what it made.
-      const file: OpenFile = { handle, node, writes: true };
+      const file: KernelFile = { handle, node, writes: true };
       state.nodes.addLookup(node);
       const view = { handle, flags: enter(state, file, attributes.version) };
       const undo = (): void => {
@@ -184,7 +184,7 @@ async function writeAndWait(state: MountState, call: Call, ask: WriteRequest): P
  */
 async function commit(
   state: MountState,
-  file: OpenFile,
+  file: KernelFile,
   work: { run: () => Promise<void>; context: RequestContext },
 ): Promise<void> {
   try {
@@ -217,7 +217,7 @@ export async function flush(state: MountState, call: Call): Promise<Reply> {
   return done();
 }
 
-async function sync(state: MountState, file: OpenFile, context: RequestContext): Promise<void> {
+async function sync(state: MountState, file: KernelFile, context: RequestContext): Promise<void> {
   await commit(state, file, { run: () => state.operations.fsync(file.handle, context), context });
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { NodeTable, type Node, type OpenFile } from '../../../lib/fuse/kernel/node-table.js';
+import { NodeTable, type Node, type KernelFile } from '../../../lib/fuse/kernel/node-table.js';
 import type { Path } from '../../../lib/path.js';
 
 const file = (version = '1') => ({ kind: 'file' as const, version });
@@ -12,7 +12,7 @@ function known(table: NodeTable, parent: Node, name: string, seen = file()): Nod
   return node;
 }
 
-function opened(table: NodeTable, node: Node, handle: number, writes = false): OpenFile {
+function opened(table: NodeTable, node: Node, handle: number, writes = false): KernelFile {
   const open = { handle, node, writes };
   table.addFile(open);
   return open;
