@@ -7,6 +7,7 @@ import { silentLog, type Log, type LogFields } from '../lib/log.js';
 import { createLog } from '../lib/observability/process-log.js';
 import { UnrepeatedLog } from '../lib/observability/log-repeats.js';
 import { redactor } from '../lib/observability/redact.js';
+import { until } from './support/until.js';
 
 function logFile(t: Test): { file: string; lines: () => string[] } {
   const directory = mkdtempSync(join(tmpdir(), 's3jail-log-'));
@@ -120,7 +121,7 @@ void t.test('what repeats is written a few times and then counted', async (t) =>
     ['failed EIO', 'failed EIO', 'failed EIO', 'failed EACCES', 'other undefined'],
   );
   // The timer of the log does not keep a process alive; this one does.
-  while (written.length < 6) await sleep(10);
+  await until(() => written.length >= 6);
   t.match(written[5], { level: 'warn', message: 'same message 17 more times: failed' });
   t.match(written[5]?.fields, { errno: 'EIO' });
   calm.warn({ errno: 'EIO' }, 'failed');

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { findRecord } from '../../lib/host/runtime-record.js';
-import { environment, Place, run, s3jail, until, Writer } from '../support/command.js';
+import { environment, Place, run, s3jail, Writer } from '../support/command.js';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(600_000);
 

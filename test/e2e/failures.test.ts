@@ -4,7 +4,6 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { inParallel } from '../support/bucket.js';
@@ -15,6 +14,7 @@ import { writeRandomFile } from '../support/local-files.js';
 import { forEachDriver, type Setting } from '../support/mounted.js';
 import { serverNames } from '../support/servers.js';
 import { mebibyte } from '../support/sizes.js';
+import { until } from '../support/until.js';
 
 const always = Number.POSITIVE_INFINITY;
 
@@ -132,8 +132,6 @@ async function worksAgain(
 
 /** An upload that could not be ended while the server was away is ended once it is back. */
 async function nothingLeft(t: Test, jail: Jail): Promise<void> {
-  for (let tries = 100; tries > 0 && (await jail.bucket.uploads()).length > 0; tries--) {
-    await sleep(200);
-  }
-  t.strictSame(await jail.bucket.uploads(), [], 'no multipart upload is left');
+  await until(async () => (await jail.bucket.uploads()).length === 0);
+  t.pass('no multipart upload is left');
 }

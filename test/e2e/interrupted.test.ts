@@ -14,6 +14,7 @@ import { sha256OfFile, writeRandomFile } from '../support/local-files.js';
 import { sha256 } from '../support/bucket.js';
 import { serverNames } from '../support/servers.js';
 import { mebibyte } from '../support/sizes.js';
+import { until } from '../support/until.js';
 
 /** More than the mount needs to have sent parts before the end. */
 const cutAt = 20 * mebibyte;
@@ -45,7 +46,7 @@ for (const server of serverNames()) {
     await dropWhilePutting(t, jail, 'new');
     await settled(jail);
     // A server that dies is let go after a second; storing goes on without it.
-    while (!(await jail.bucket.keys()).includes('new')) await sleep(50);
+    await until(async () => (await jail.bucket.keys()).includes('new'));
     const local = await readFile(join(jail.local, 'large'));
     const stored = await jail.bucket.bytes('new');
     t.ok(stored.length > 0 && stored.length < local.length, 'a beginning of it is stored');
@@ -86,5 +87,5 @@ async function sizeOf(path: string): Promise<number> {
 
 /** Waits until sshd has ended the dropped sessions, and with them their last close. */
 async function settled(jail: Jail): Promise<void> {
-  while (descendantsOf(jail.sshd.pid).length > 0) await sleep(50);
+  await until(() => descendantsOf(jail.sshd.pid).length === 0);
 }

@@ -5,7 +5,6 @@
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Account } from '../../lib/demo/account.js';
 import { askOne } from '../../lib/status/ask.js';
@@ -14,6 +13,7 @@ import { jailUser, type JailedUser } from '../support/jail.js';
 import { makeDirectory, makePlace } from '../support/place.js';
 import { useServer, type TestServer } from '../support/servers.js';
 import { doRound, sessionKinds, type Left, type Session } from '../support/session-work.js';
+import { until } from '../support/until.js';
 
 const userCount = Number(process.env['S3JAIL_SESSION_USERS'] ?? 3);
 const sessionCount = Number(process.env['S3JAIL_SESSIONS'] ?? 6);
@@ -72,7 +72,7 @@ async function makeUser(t: Test, server: TestServer, place: string): Promise<Use
 /** Nothing is held any more: no handle, no bytes on their way, no temporary file. */
 async function settled(t: Test, { mounted, account }: User): Promise<void> {
   // sshd notices a moment later that a client is gone.
-  while (((await askOne(mounted.mountPoint))?.report?.handles ?? 0) > 0) await sleep(50);
+  await until(async () => ((await askOne(mounted.mountPoint))?.report?.handles ?? 0) === 0);
   const report = (await askOne(mounted.mountPoint))?.report;
   t.match(
     report,

@@ -3,6 +3,7 @@ import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { MemoryAtRest } from '../../lib/host/memory-at-rest.js';
+import { until } from '../support/until.js';
 
 /** Collections that somebody asked for. */
 let forced = 0;
@@ -31,7 +32,3 @@ void t.test('garbage is collected at rest, twice and no more', async (t) => {
   await until(() => performance.now() > restedMs);
   t.equal(forced, 2, 'work that leaves hardly anything behind is not worth it');
 });
-
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await turn();
-}

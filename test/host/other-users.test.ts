@@ -13,7 +13,8 @@ import { terminate, userOf } from '../../lib/host/process-identity.js';
 import { findRecord } from '../../lib/host/runtime-record.js';
 import type { MountStatus } from '../../lib/status/ask.js';
 import { useMachine } from '../support/machine.js';
-import { endingOf, environment, hasEnded, Place, run, s3jail, until } from '../support/command.js';
+import { endingOf, environment, hasEnded, Place, run, s3jail } from '../support/command.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
 

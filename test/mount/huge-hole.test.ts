@@ -6,7 +6,8 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { hasEnded, Place, run, s3jail, until } from '../support/command.js';
+import { hasEnded, Place, run, s3jail } from '../support/command.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(600_000);
 

@@ -12,9 +12,10 @@ import t, { type Test } from 'tap';
 import { makeAccount } from '../../lib/demo/account.js';
 import { mountName } from '../../lib/host/mount-name.js';
 import { makeTempDirectory } from '../../lib/host/temp-directory.js';
-import { hasEnded, Place, run, s3jail, start, until } from '../support/command.js';
+import { hasEnded, Place, run, s3jail, start } from '../support/command.js';
 import type { ProxyAction } from '../support/faults.js';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
 

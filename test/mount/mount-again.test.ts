@@ -9,8 +9,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { findMount } from '../../lib/host/mount-table.js';
-import { environment, hasEnded, helper, Place, run, s3jail, until } from '../support/command.js';
+import { environment, hasEnded, helper, Place, run, s3jail } from '../support/command.js';
 import { useMachine } from '../support/machine.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
 

@@ -20,10 +20,10 @@ import {
   s3jail,
   secret,
   start,
-  until,
   Writer,
 } from '../support/command.js';
 import { useMachine } from '../support/machine.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
 

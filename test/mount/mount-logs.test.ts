@@ -8,7 +8,8 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
 import { findRecord } from '../../lib/host/runtime-record.js';
-import { environment, Place, run, s3jail, secret, until, Writer } from '../support/command.js';
+import { environment, Place, run, s3jail, secret, Writer } from '../support/command.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(600_000);
 

@@ -18,10 +18,10 @@ import {
   run,
   s3jail,
   secret,
-  until,
   Writer,
   type Ending,
 } from '../support/command.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
 

@@ -17,6 +17,7 @@ import { ServiceManager } from '../../lib/mount/service-manager.js';
 import { unitText } from '../../lib/setup/unit.js';
 import { makeDirectory, makePlace } from '../support/place.js';
 import { useServer, type TestServer } from '../support/servers.js';
+import { until } from '../support/until.js';
 
 const shipped = fileURLToPath(new URL('../../../lib/systemd/s3jail@.service', import.meta.url));
 /** Figure of `systemd-analyze security`, times ten, that the unit must stay below. */
@@ -79,7 +80,7 @@ class Listener {
 
   /** Waits for what has to come; the test's own time limit ends a wait for what does not. */
   async until(pattern: RegExp): Promise<void> {
-    while (!pattern.test(this.said)) await sleep(20);
+    await until(() => pattern.test(this.said));
   }
 }
 
@@ -170,7 +171,7 @@ void t.test('while a probe is not answered nothing is fed, and no second one mad
   t.equal(probes, 2, 'the one that hangs is not followed by others');
   t.notMatch(listener.said, /WATCHDOG/);
   giveUp(new Error('no answer'));
-  while (errors.length === 0) await sleep(5);
+  await until(() => errors.length > 0);
   clearInterval(awake);
   t.strictSame(errors, ['the mount does not answer: no answer']);
   await service.close();

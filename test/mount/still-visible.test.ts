@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { makeAccount } from '../../lib/demo/account.js';
 import type { MountStatus } from '../../lib/status/ask.js';
-import { hasEnded, Place, run, s3jail, until, Writer } from '../support/command.js';
+import { hasEnded, Place, run, s3jail, Writer } from '../support/command.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
 

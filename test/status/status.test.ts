@@ -10,19 +10,11 @@ import t, { type Test } from 'tap';
 import { runCommand } from '../../lib/demo/child.js';
 import { findRecord } from '../../lib/host/runtime-record.js';
 import type { MountStatus } from '../../lib/status/ask.js';
-import {
-  environment,
-  hasEnded,
-  Place,
-  run,
-  s3jail,
-  secret,
-  until,
-  Writer,
-} from '../support/command.js';
+import { environment, hasEnded, Place, run, s3jail, secret, Writer } from '../support/command.js';
 import { Bucket } from '../support/bucket.js';
 import { startFaultProxy } from '../support/fault-proxy.js';
 import { makeClient } from '../support/servers.js';
+import { until } from '../support/until.js';
 
 t.setTimeout(600_000);
 

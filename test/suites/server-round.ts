@@ -7,7 +7,6 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { copyFile, readdir, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Client } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import type { Test } from 'tap';
@@ -22,6 +21,7 @@ import type { RealServer } from '../support/servers.js';
 import { mebibyte } from '../support/sizes.js';
 import { killRounds } from './kill-rounds.js';
 import { deviationsOf } from './store-deviations.js';
+import { until } from '../support/until.js';
 
 /** the default of `--part-size` */
 const partSize = 8 * mebibyte;
@@ -168,12 +168,12 @@ async function foreignObjects(t: Test, jail: Jail): Promise<void> {
  * that blocks: the proxy in front of S3 runs in this process.
  */
 async function shown(path: string): Promise<void> {
-  const isThere = (): Promise<boolean> =>
+  await until(() =>
     stat(path).then(
       () => true,
       () => false,
-    );
-  for (let tries = 0; tries < 300 && !(await isThere()); tries++) await sleep(100);
+    ),
+  );
 }
 
 /** The shell's `set -C` is O_EXCL. */

@@ -5,12 +5,12 @@
  * On real servers, only faults behind their answers: what one says to a request that it has answered
  * before differs from server to server. A request that never got there is the client's matter alone.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { bytes, key, pattern, read, sourceOf, fails } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 import type { Fault, ProxyAction } from '../support/faults.js';
 import { mebibyte } from '../support/sizes.js';
+import { until } from '../support/until.js';
 
 const lost: Fault = { kind: 'reset-after' };
 const large = pattern(11 * mebibyte);
@@ -350,6 +350,6 @@ async function unheard(t: Test, setup: LawSetup): Promise<void> {
     await fails(t, store.abortUpload(upload), { kind: 'unavailable' });
     await setup.proxy.up();
     t.equal((await setup.bucket.uploads()).length, 1);
-    while ((await setup.bucket.uploads()).length > 0) await sleep(200);
+    await until(async () => (await setup.bucket.uploads()).length === 0);
   });
 }

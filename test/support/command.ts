@@ -6,7 +6,6 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { startEndpoint, type Endpoint } from '../../lib/endpoint/endpoint.js';
@@ -143,11 +142,6 @@ export function endingOf(child: ChildProcess): Promise<Ending> {
     child.on('error', fail);
     child.on('close', (status) => done({ status, stdout, stderr }));
   });
-}
-
-/** Waits for what has to come; the test's own time limit ends a wait for what does not. */
-export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await sleep(20);
 }
 
 export function hasEnded(pid: number): boolean {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import type { MountSettings } from '../../lib/fuse/driver.js';
 import type { Commands } from './serve-memory.js';
+import { until } from './until.js';
 
 interface Answer {
   readonly id?: number;
@@ -99,7 +100,7 @@ export class ServedMount {
 
   /** Waits until `question` answers yes; what a test waits for has to happen, however slowly. */
   async until(question: () => Promise<boolean> | boolean): Promise<void> {
-    while (!(await question())) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(question);
   }
 
   /** Ends process and mount, in whatever state they are. */

@@ -1,5 +1,4 @@
 /** Listings that are too long for memory: whole, each name once, and own changes on top. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { Filesystem } from '../../lib/filesystem/filesystem.js';
 import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
@@ -7,6 +6,7 @@ import { silentLog } from '../../lib/log.js';
 import { parsePath } from '../../lib/path.js';
 import { inParallel } from '../support/bucket.js';
 import { defaultSettings, Program, useCore } from '../support/core.js';
+import { until } from '../support/until.js';
 
 /** More than a page between a file and the directory of its name. */
 const names = ['a', ...Array.from({ length: 1200 }, (_, index) => `a-${1000 + index}`), 'b'];
@@ -67,7 +67,7 @@ void t.test('who asks at the same time shares it, and the last takes the file al
   t.same(core.proxy.counts(), { ListObjectsV2: 2 });
   for (const handle of handles) t.equal((await readAll(fs, handle)).length, names.length);
   for (const handle of handles) fs.releasedir(handle);
-  while (fs.status.tempBytes > 0) await sleep(10);
+  await until(() => fs.status.tempBytes === 0);
   t.equal(fs.status.handles, 0);
 });
 

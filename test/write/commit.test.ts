@@ -4,12 +4,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { open, readdir, readlink } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { systemErrorCode } from '../../lib/errors.js';
 import { parsePath } from '../../lib/path.js';
 import { Program, useCore, type Core } from '../support/core.js';
 import { kibibyte } from '../support/sizes.js';
+import { until } from '../support/until.js';
 
 const minPart = 64 * kibibyte;
 const partSize = 100 * kibibyte;
@@ -22,7 +22,7 @@ async function useProgram(t: Test): Promise<{ core: Core; program: Program }> {
 
 /** Waits until so many parts have left. */
 async function sent(core: Core, bytes: number): Promise<void> {
-  while ((core.fs.status.uploads[0]?.sent ?? 0) < bytes) await sleep(5);
+  await until(() => (core.fs.status.uploads[0]?.sent ?? 0) >= bytes);
 }
 
 function isClean(t: Test, core: Core): void {
@@ -84,7 +84,7 @@ void t.test('a failure is told by every later call, though S3 has recovered', as
   const fault = { kind: 'status', status: 403, code: 'AccessDenied' } as const;
   const injection = core.proxy.inject({ action: 'UploadPart', count: 1000, fault });
   await program.write(handle, large);
-  while (core.fs.status.uploads.length > 0) await sleep(5);
+  await until(() => core.fs.status.uploads.length === 0);
   t.ok(injection.fired > 0);
   core.proxy.clear();
   const denied = { code: 'EACCES' };

@@ -21,6 +21,7 @@ import {
 } from '../../support/fake-device.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { MemoryOperations } from '../../support/memory-operations.js';
+import { until } from '../../support/until.js';
 
 const errno = (code: Errno): number => -constants.errno[code];
 
@@ -631,7 +632,3 @@ void t.test(
     }
   },
 );
-
-async function until(question: () => boolean): Promise<void> {
-  while (!question()) await new Promise((resolve) => setTimeout(resolve, 1));
-}
