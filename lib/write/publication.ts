@@ -46,7 +46,7 @@ export interface Terms {
 const prefixNumbers = 2000;
 
 export class Publication {
-  readonly #area: WriteContext;
+  readonly #context: WriteContext;
   readonly #content: StagedContent;
   readonly #path: () => Path;
   readonly #terms: () => Terms;
@@ -57,7 +57,7 @@ export class Publication {
   #streamMetadata: string | undefined;
 
   constructor(
-    area: WriteContext,
+    context: WriteContext,
     content: StagedContent,
     file: {
       readonly path: () => Path;
@@ -66,12 +66,12 @@ export class Publication {
       readonly onFailure: (error: unknown) => void;
     },
   ) {
-    this.#area = area;
+    this.#context = context;
     this.#content = content;
     this.#path = file.path;
     this.#terms = file.terms;
     this.#onFailure = file.onFailure;
-    this.#sender = new PartSender(area.store, area.memory, content);
+    this.#sender = new PartSender(context.store, context.memory, content);
   }
 
   /** Ranges in parts that S3 acknowledged and that were not rewritten since. */
@@ -90,7 +90,7 @@ export class Publication {
 
   /** Whether `advanceNow` does what `advance` does, once the file is `size` bytes long. */
   mayAdvanceNow(size: number): boolean {
-    return this.#stream !== undefined || size <= this.#streamStart + this.#area.partSize;
+    return this.#stream !== undefined || size <= this.#streamStart + this.#context.partSize;
   }
 
   /** Sends every further part that is full, if any has been sent. */
@@ -111,7 +111,7 @@ export class Publication {
    * @throws StoreError, FsError
    */
   async publish(signal?: AbortSignal): Promise<Stored> {
-    const { log, store } = this.#area;
+    const { log, store } = this.#context;
     const drop = (): Promise<void> => this.drop();
     const remedies = { partRules: store.partRules, log, path: this.#path, drop };
     const stored = await withPartRemedies(remedies, () => this.#choose(this.#content.size, signal));
@@ -131,7 +131,7 @@ export class Publication {
       await aborting;
     } catch (error) {
       // The upload is recorded and will be aborted at the next start; the file's fate is settled.
-      this.#area.log.warn(
+      this.#context.log.warn(
         { path: this.#path(), error: toFsError(error).message },
         'a multipart upload could not be aborted',
       );
@@ -140,7 +140,7 @@ export class Publication {
 
   /** A stream, once the file is a run of new bytes longer than a part, alone or behind its base. */
   async #startStream(): Promise<PartStream | undefined> {
-    const { partSize, equalStreams } = this.#area;
+    const { partSize, equalStreams } = this.#context;
     const content = this.#content;
     const { baseEnd } = content;
     const start = this.#streamStart;
@@ -162,11 +162,11 @@ export class Publication {
   /** Where its first part would begin: a base that is too short to be a part is in it. */
   get #streamStart(): number {
     const { baseEnd } = this.#content;
-    return baseEnd >= this.#area.minPart ? baseEnd : 0;
+    return baseEnd >= this.#context.minPart ? baseEnd : 0;
   }
 
   #newStream(start: number): PartStream {
-    const { store, partSize, equalStreams, uploadConcurrency, space } = this.#area;
+    const { store, partSize, equalStreams, uploadConcurrency, space } = this.#context;
     return new PartStream({
       store,
       start,
@@ -186,7 +186,7 @@ export class Publication {
   }
 
   async #choose(size: number, signal: AbortSignal | undefined): Promise<Stored> {
-    const { store, partSize, memory } = this.#area;
+    const { store, partSize, memory } = this.#context;
     const { condition } = this.#terms();
     const key = keyOf(this.#path());
     const stream = this.#stream;
@@ -223,11 +223,11 @@ export class Publication {
 
   /** Parts in flight and the one that is being cut. */
   get #libStorageMemory(): number {
-    return (this.#area.uploadConcurrency + 1) * this.#area.partSize;
+    return (this.#context.uploadConcurrency + 1) * this.#context.partSize;
   }
 
   #fitsLibStorage(size: number): boolean {
-    const { partSize, memory } = this.#area;
+    const { partSize, memory } = this.#context;
     const isNormal = size <= partSize * multipartLimits.maxParts;
     return isNormal && this.#libStorageMemory <= memory.capacity;
   }
@@ -254,11 +254,11 @@ export class Publication {
     if (JSON.stringify(metadata) === this.#streamMetadata) return stored;
     const key = keyOf(this.#path());
     const made = { key, etag: stored.etag, size };
-    return await this.#area.store.copy(made, key, { metadata, like: made });
+    return await this.#context.store.copy(made, key, { metadata, like: made });
   }
 
   #plan(size: number, unchanged: readonly ByteRange[]): PlannedPart[] {
-    const { equalParts, partSize } = this.#area;
+    const { equalParts, partSize } = this.#context;
     if (equalParts) return planEqualParts(size, unchanged, partSize);
     return planParts(size, unchanged, this.#planLimits(multipartLimits.maxParts));
   }
@@ -267,12 +267,14 @@ export class Publication {
   #planPrefix(start: number): PlannedPart[] {
     if (start === 0) return [];
     const limits = { ...this.#planLimits(prefixNumbers), shortTail: false };
-    const copied = this.#area.store.partRules.noCopies.holds ? [] : this.#content.unchanged(start);
+    const copied = this.#context.store.partRules.noCopies.holds
+      ? []
+      : this.#content.unchanged(start);
     return planParts(start, copied, limits);
   }
 
   #planLimits(maxParts: number) {
-    const { partSize, minPart } = this.#area;
+    const { partSize, minPart } = this.#context;
     return { minPart, uploadPart: partSize, copyPart: copyPartSize, maxParts, shortTail: true };
   }
 
@@ -280,7 +282,7 @@ export class Publication {
     upload: MultipartUpload,
     makeParts: () => Promise<UploadedPart[]>,
   ): Promise<Stored> {
-    const { store } = this.#area;
+    const { store } = this.#context;
     const { condition } = this.#terms();
     try {
       return await store.completeUpload(upload, await makeParts(), { condition });
@@ -296,7 +298,7 @@ export class Publication {
     plan: readonly PlannedPart[],
     signal: AbortSignal | undefined,
   ): Promise<UploadedPart[]> {
-    const { uploadConcurrency } = this.#area;
+    const { uploadConcurrency } = this.#context;
     return await inParallel(uploadConcurrency, plan, async (part, index, others) => {
       refuseIfAborted(signal);
       return await this.#makePart(upload, { ...part, number: index + 1 }, others);
@@ -310,7 +312,7 @@ export class Publication {
   ): Promise<UploadedPart> {
     if (part.source === 'copy') {
       const source = this.#copySource();
-      return await this.#area.store.copyPart(upload, part.number, source, part, signal);
+      return await this.#context.store.copyPart(upload, part.number, source, part, signal);
     }
     return await this.#sender.hold(part, () => this.#sender.send(upload, part, signal));
   }
@@ -323,7 +325,7 @@ export class Publication {
 
   /** @param keepsBase whether bytes of the base live on, and with them its description */
   #writeOptions(keepsBase: boolean): WriteOptions {
-    const contentType = this.#area.contentTypeOf(this.#path());
+    const contentType = this.#context.contentTypeOf(this.#path());
     const { metadata } = this.#terms();
     const { base } = this.#content;
     if (!keepsBase || base === undefined) return { contentType, metadata };

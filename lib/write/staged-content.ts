@@ -32,7 +32,7 @@ export interface LoadedRange {
 }
 
 export class StagedContent {
-  readonly #area: WriteContext;
+  readonly #context: WriteContext;
   readonly #path: () => Path;
   readonly #spool: Spool;
   readonly #tail: Tail;
@@ -46,11 +46,11 @@ export class StagedContent {
   #baseReader: Reader | undefined;
 
   /** @param path what the file is called now, for messages */
-  constructor(area: WriteContext, path: () => Path, base: ObjectInfo | undefined) {
-    this.#area = area;
+  constructor(context: WriteContext, path: () => Path, base: ObjectInfo | undefined) {
+    this.#context = context;
     this.#path = path;
-    this.#spool = new Spool(area.space);
-    this.#tail = new Tail(area.tails);
+    this.#spool = new Spool(context.space);
+    this.#tail = new Tail(context.tails);
     this.#base = base;
     this.#baseEnd = base?.size ?? 0;
     this.#size = this.#baseEnd;
@@ -142,9 +142,9 @@ export class StagedContent {
     { start, end }: ByteRange,
     send: (loaded: LoadedRange) => Promise<T>,
   ): Promise<T> {
-    const { buffers } = this.#area.reading.objects.memory;
+    const { buffers } = this.#context.reading.objects.memory;
     const bytes = buffers.take(end - start);
-    const compare = !this.#area.store.comparesCrc32;
+    const compare = !this.#context.store.comparesCrc32;
     const crc32 = await this.fill(bytes, start, { compare });
     try {
       const answer = await send({ bytes, crc32 });
@@ -306,7 +306,7 @@ export class StagedContent {
     if (this.#base === undefined) {
       throw new FsError('EIO', `${this.#path()} has no base to read from`);
     }
-    this.#baseReader ??= new Reader(this.#area.store, this.#base, this.#area.reading);
+    this.#baseReader ??= new Reader(this.#context.store, this.#base, this.#context.reading);
     return await this.#baseReader.read(start, end - start, { signal });
   }
 

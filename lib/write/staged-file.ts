@@ -50,7 +50,7 @@ export const maxFileSize = multipartLimits.maxPart * multipartLimits.maxParts;
 type State = 'clean' | 'dirty' | 'committing' | 'failed' | 'gone';
 
 export class StagedFile implements SpaceHolder {
-  readonly #area: WriteContext;
+  readonly #context: WriteContext;
   readonly #queue = new Locks();
   readonly #content: StagedContent;
   readonly #publication: Publication;
@@ -70,24 +70,24 @@ export class StagedFile implements SpaceHolder {
   /** breaks off the commit under way, to be begun anew */
   #makeWay: AbortController | undefined;
 
-  constructor(area: WriteContext, path: Path, { base, absent }: StagedOrigin) {
-    this.#area = area;
+  constructor(context: WriteContext, path: Path, { base, absent }: StagedOrigin) {
+    this.#context = context;
     this.#path = path;
     const name = (): Path => this.#path;
-    this.#content = new StagedContent(area, name, base);
-    this.#publication = new Publication(area, this.#content, {
+    this.#content = new StagedContent(context, name, base);
+    this.#publication = new Publication(context, this.#content, {
       path: name,
       terms: () => ({ condition: this.#condition, metadata: this.#metadata }),
       onFailure: (error) => void this.hold(() => this.#failQuietly(error)),
     });
-    this.#mtimeMs = base?.mtimeMs ?? area.clock.dateMs();
-    this.#changedMs = area.clock.nowMs();
+    this.#mtimeMs = base?.mtimeMs ?? context.clock.dateMs();
+    this.#changedMs = context.clock.nowMs();
     // A file without a base is new: closing it publishes it even if nothing was ever written.
     this.#state = base === undefined ? 'dirty' : 'clean';
     if (base !== undefined) this.#condition = { etag: base.etag };
     else if (absent !== undefined) this.#condition = { absent: true };
     this.#isExclusive = absent === 'exclusive';
-    area.space.join(this);
+    context.space.join(this);
   }
 
   get path(): Path {
@@ -111,7 +111,7 @@ export class StagedFile implements SpaceHolder {
 
   /** For how long nobody has written to it. */
   get restedMs(): number {
-    return this.#area.clock.nowMs() - this.#changedMs;
+    return this.#context.clock.nowMs() - this.#changedMs;
   }
 
   /** The version of the object as it was last committed or opened; undefined for a new file. */
@@ -240,7 +240,7 @@ export class StagedFile implements SpaceHolder {
       const ends = signal === undefined ? way.signal : AbortSignal.any([signal, way.signal]);
       const info = this.#infoOf(await this.#publication.publish(ends));
       this.#becomeClean(info);
-      this.#area.onStored(this.#path, info);
+      this.#context.onStored(this.#path, info);
       return info;
     } catch (error) {
       const hasMadeWay =
@@ -286,7 +286,7 @@ export class StagedFile implements SpaceHolder {
 
   /** Sets the time that is stored with the next commit. */
   setTime(time: bigint | 'now'): void {
-    if (time === 'now') this.#mtimeMs = this.#area.clock.dateMs();
+    if (time === 'now') this.#mtimeMs = this.#context.clock.dateMs();
     this.#givenTime = time === 'now' ? undefined : time;
   }
 
@@ -300,7 +300,7 @@ export class StagedFile implements SpaceHolder {
 
   /** Programs that come back to what they wrote come back to the beginning, to fill in a header. */
   reclaim(how: 'spare' | 'all'): void {
-    const kept = how === 'spare' ? this.#area.partSize : 0;
+    const kept = how === 'spare' ? this.#context.partSize : 0;
     this.#content.release(this.#publication.sentRanges, kept);
   }
 
@@ -313,20 +313,20 @@ export class StagedFile implements SpaceHolder {
   }
 
   get #sizeMax(): number {
-    const { equalStreams, partSize } = this.#area;
+    const { equalStreams, partSize } = this.#context;
     return equalStreams ? partSize * multipartLimits.maxParts : maxFileSize;
   }
 
   #refuseIfTooLarge(size: number): void {
     if (size <= this.#sizeMax) return;
-    const cure = this.#area.equalStreams ? ' in parts of this size; raise --part-size' : '';
+    const cure = this.#context.equalStreams ? ' in parts of this size; raise --part-size' : '';
     throw new FsError('EFBIG', `${this.#path} would be larger than S3 can store${cure}`);
   }
 
   #noteChange(start: number, end: number): void {
     this.#publication.touch(start, end);
-    this.#mtimeMs = this.#area.clock.dateMs();
-    this.#changedMs = this.#area.clock.nowMs();
+    this.#mtimeMs = this.#context.clock.dateMs();
+    this.#changedMs = this.#context.clock.nowMs();
     this.#givenTime = undefined;
     if (this.#state === 'clean') this.#state = 'dirty';
   }
@@ -360,7 +360,7 @@ export class StagedFile implements SpaceHolder {
 
   async #fail(error: unknown): Promise<FsError> {
     const failure = this.#commitFailure(error);
-    if (isStoreError(error, 'changed')) this.#area.onLost(this.#path);
+    if (isStoreError(error, 'changed')) this.#context.onLost(this.#path);
     if (this.#state === 'gone') return failure;
     this.#failure ??= failure;
     this.#state = 'failed';
@@ -373,7 +373,7 @@ export class StagedFile implements SpaceHolder {
   async #failQuietly(error: unknown): Promise<void> {
     if (this.#failure !== undefined || this.#state !== 'dirty') return;
     const failure = await this.#fail(error);
-    this.#area.log.warn(
+    this.#context.log.warn(
       { path: this.#path, errno: failure.code, error: failure.message },
       'a part could not be stored; the upload is given up',
     );
@@ -388,7 +388,7 @@ export class StagedFile implements SpaceHolder {
 
   #free(): void {
     this.#content.dispose();
-    this.#area.space.leave(this);
-    this.#area.space.nudge();
+    this.#context.space.leave(this);
+    this.#context.space.nudge();
   }
 }
