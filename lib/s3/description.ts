@@ -12,6 +12,7 @@ import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 
 import { isStoreError } from '../errors.js';
 import type { StoreError } from '../errors.js';
+import { Limitation } from '../limitation.js';
 import type { Key } from '../path.js';
 import type { CopySource, WriteOptions } from '../store.js';
 import { conditionFailed } from './conditional-writes.js';
@@ -22,15 +23,20 @@ import { definedOf, newObjectInput } from './write-input.js';
 
 export class Descriptions {
   readonly #connection: Connection;
-  #tagsRefused = false;
+  /** writes with tags, by rights that are seldom those of one object */
+  readonly #refused: Limitation;
+  /** the tags of an object could not be read: only for the log, because others' may be */
+  readonly #unread: Limitation;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.#refused = new Limitation(connection.options.clock);
+    this.#unread = new Limitation(connection.options.clock);
   }
 
-  /** Whether tags can be neither read nor written, as far as is known. */
+  /** Whether objects were written without their tags. */
   get areTagsRefused(): boolean {
-    return this.#tagsRefused;
+    return this.#refused.isSuspected || this.#unread.isSuspected;
   }
 
   /** HEAD of one version. @throws StoreError `changed` where it is another one now */
@@ -84,13 +90,15 @@ export class Descriptions {
     withTags: () => Promise<Output>,
     withoutTags: () => Promise<Output>,
   ): Promise<Output> {
-    if (this.#tagsRefused) return await withoutTags();
+    if (this.#refused.holds) return await withoutTags();
     try {
-      return await withTags();
+      const output = await withTags();
+      this.#refused.lift();
+      return output;
     } catch (error) {
       if (!isStoreError(error, 'denied')) throw error;
       const output = await this.#retryDenied(error, withoutTags);
-      this.#noteTagsRefused(key);
+      this.#note(this.#refused, key);
       return output;
     }
   }
@@ -109,12 +117,13 @@ export class Descriptions {
     found: HeadObjectCommandOutput,
     signal?: AbortSignal,
   ): Promise<CreateInput> {
-    if ((found.TagCount ?? 0) === 0 || this.#tagsRefused) return {};
+    if ((found.TagCount ?? 0) === 0 || this.#refused.holds) return {};
     try {
       const output = await this.#connection.send(
         new GetObjectTaggingCommand(this.#connection.at(key)),
         { key, signal },
       );
+      this.#unread.lift();
       // Ceph takes a plus sign for one, so no form encoding.
       const pairs = (output.TagSet ?? []).map(
         ({ Key: name = '', Value: value = '' }) =>
@@ -123,14 +132,13 @@ export class Descriptions {
       return pairs.length === 0 ? {} : { Tagging: pairs.join('&') };
     } catch (error) {
       if (!isStoreError(error, 'denied', 'unsupported')) throw error;
-      this.#noteTagsRefused(key);
+      this.#note(this.#unread, key);
       return {};
     }
   }
 
-  #noteTagsRefused(key: Key): void {
-    if (this.#tagsRefused) return;
-    this.#tagsRefused = true;
+  #note(limitation: Limitation, key: Key): void {
+    if (!limitation.note()) return;
     this.#connection.log.warn(
       { key },
       'objects are written without their tags: s3:GetObjectTagging and s3:PutObjectTagging are denied',

@@ -13,6 +13,7 @@ import type { Key } from '../../lib/path.js';
 import { Program, useCore } from '../support/core.js';
 import type { Core, CoreOptions } from '../support/core.js';
 import { testBucket, testKey } from '../support/embedded.js';
+import { ManualClock } from '../support/manual-clock.js';
 import { kibibyte } from '../support/sizes.js';
 
 const small: CoreOptions = { minPart: 64 * kibibyte, settings: { partSize: 100 * kibibyte } };
@@ -131,10 +132,11 @@ void t.test('an object described in UTF-8 can be changed and renamed', async (t)
   }
 });
 
+const everything: PolicyStatement = { Effect: 'Allow', Action: 's3:*', Resource: '*' };
+
 void t.test('what may not have tags is changed without them, and the log says so', async (t) => {
   const warnings: string[] = [];
   const log = { ...silentLog, warn: (_: unknown, text: string): void => void warnings.push(text) };
-  const everything: PolicyStatement = { Effect: 'Allow', Action: 's3:*', Resource: '*' };
   for (const Action of ['s3:PutObjectTagging', 's3:GetObjectTagging']) {
     const policy = { Statement: [everything, { Effect: 'Deny', Action, Resource: '*' } as const] };
     const core = await useCore(t, { ...small, log });
@@ -146,6 +148,36 @@ void t.test('what may not have tags is changed without them, and the log says so
     t.same(await tagsOf(core, 'f'), []);
     t.match(warnings.splice(0), [/without their tags/]);
   }
+});
+
+void t.test('tags that were refused are tried again', async (t) => {
+  const clock = new ManualClock();
+  const core = await useCore(t, { ...small, clock });
+  const program = new Program(core.fs);
+  const deny = { Effect: 'Deny', Action: 's3:PutObjectTagging', Resource: '*' } as const;
+  for (const name of ['f', 'h']) await putDescribed(core, name, base);
+  core.endpoint.setCredentials([{ ...testKey, policy: { Statement: [everything, deny] } }]);
+  await appendTo(program, '/f', Buffer.from('more'));
+  t.match(core.store.capabilities, { 'tags of what is copied': 'not kept' });
+  core.endpoint.setCredentials([testKey]);
+  clock.pass(60_000);
+  await appendTo(program, '/h', Buffer.from('more'));
+  t.same(await tagsOf(core, 'h'), ['a=1', 'b=x y']);
+  t.match(core.store.capabilities, { 'tags of what is copied': 'kept' });
+});
+
+void t.test('tags of one object that may not be read say nothing of others', async (t) => {
+  const core = await useCore(t, small);
+  const Resource = `arn:aws:s3:::${testBucket}/alice/f`;
+  const deny = { Effect: 'Deny', Action: 's3:GetObjectTagging', Resource } as const;
+  for (const name of ['f', 'g']) await putDescribed(core, name, base);
+  core.endpoint.setCredentials([{ ...testKey, policy: { Statement: [everything, deny] } }]);
+  for (const name of ['f', 'g']) {
+    await appendTo(new Program(core.fs), `/${name}`, Buffer.from('more'));
+  }
+  core.endpoint.setCredentials([testKey]);
+  t.same(await tagsOf(core, 'f'), []);
+  t.same(await tagsOf(core, 'g'), ['a=1', 'b=x y']);
 });
 
 void t.test('a restored object stays readable after a change', async (t) => {
