@@ -154,6 +154,30 @@ void t.test('checksums of what is read, asked for again', async (t) => {
   t.ok(await asks());
 });
 
+void t.test('a denial says nothing of checksums, be it the first answer', async (t) => {
+  const { core, clock, now, program } = await useChanging(t);
+  const store = newStore(t, core, clock);
+  const head = (): Promise<unknown> => store.head('f' as Key);
+  // As S3 answers for an object encrypted by KMS to who may not decrypt it.
+  now.refusal = ({ action, headers }) =>
+    action === 'HeadObject' && 'x-amz-checksum-mode' in headers
+      ? { status: 403, code: 'AccessDenied' }
+      : undefined;
+  for (const time of ['first', 'second']) {
+    core.proxy.reset();
+    await t.rejects(head(), /HeadObject/, time);
+    t.strictSame(core.proxy.counts(), { HeadObject: 1 }, time);
+  }
+  t.match(store.capabilities, { 'checksums of what is read': 'asked for' });
+  clock.pass(minuteMs);
+  t.equal((await program.stat('/f')).size, base.length, 'is shown, as a listing has it');
+  await program.put('/f', 'new');
+  now.refusal = () => undefined;
+  await head();
+  t.ok(core.proxy.log.some(({ headers }) => 'x-amz-checksum-mode' in headers));
+  t.equal((await program.get('/f')).toString(), 'new', 'and can be replaced');
+});
+
 void t.test('the CRC32 of a PUT, sent again', async (t) => {
   const { core, clock, now, program } = await useChanging(t);
   const sums = async (): Promise<boolean> => {

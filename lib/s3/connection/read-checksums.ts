@@ -4,9 +4,9 @@
  *
  * It is asked for below the SDK's commands and not by their own field, on which the SDK would verify
  * the body itself: it cannot go on where a connection broke. A range has no checksum. Some endpoints
- * refuse the header (Backblaze B2), and for an object encrypted by KMS it takes kms:Decrypt (S3 API,
- * HeadObject), which somebody who only writes may lack; a refusal is remembered once the same request
- * without the header has gone through.
+ * refuse the header (Backblaze B2); that is remembered once the same request without it has gone
+ * through. A denial is none: for an object encrypted by KMS the header takes kms:Decrypt (S3 API,
+ * HeadObject), and who lacks it may not read the object either.
  *
  * Some tell a checksum that is not the object's (gofakes3 for every multipart object), so off AWS one
  * of an own multipart upload is looked at, and nothing is compared where it differs.
@@ -104,7 +104,7 @@ export class ReadChecksums {
       this.#wasRefused = false;
       return answer;
     } catch (error) {
-      if (!this.#mayBeRefusal(error, isHead)) throw error;
+      if (!this.#mayBeRefusal(error)) throw error;
       // Setting it to undefined would send the word.
       Reflect.deleteProperty(headers, header);
     }
@@ -124,11 +124,9 @@ export class ReadChecksums {
     this.#wasRefused = true;
   }
 
-  #mayBeRefusal(error: unknown, isHead: boolean): boolean {
+  #mayBeRefusal(error: unknown): boolean {
     if (this.#wereAnswered && this.#unhelpful.holds) return false;
     const kind = kindOf(errorFacts(error));
-    if (kind === 'unsupported' || kind === 'invalid') return true;
-    // Without ListBucket an absent key is a 403 as well.
-    return isHead && kind === 'denied' && !this.#wereAnswered;
+    return kind === 'unsupported' || kind === 'invalid';
   }
 }
