@@ -69,7 +69,6 @@ export class ConditionalWrites {
   readonly #known = new Map<ConditionalAction, Promise<Kept>>();
   readonly #found = new Map<ConditionalAction, Kept>();
   readonly #notKept: ReadonlyMap<ConditionalAction, Limitation>;
-  /** whether If-Match of DeleteObject is kept; undefined before a scratch object was there to try it */
   #keepsDeletes: boolean | undefined;
 
   /** @param told what the answers to the tries prove */
@@ -81,9 +80,12 @@ export class ConditionalWrites {
     this.#notKept = new Map(conditionalActions.map((action) => [action, new Limitation(clock)]));
   }
 
-  /** The endpoint was seen to delete under an If-Match that does not hold, as MinIO does. */
-  get deletesAnyway(): boolean {
-    return !this.#connection.isAws && this.#keepsDeletes === false;
+  /**
+   * Whether If-Match of DeleteObject is kept. MinIO deletes whatever it says. Undefined before a scratch
+   * object was there to try it.
+   */
+  get keepsDeletes(): boolean | undefined {
+    return this.#connection.isAws || this.#keepsDeletes;
   }
 
   /** What is known so far, in words. */
@@ -180,7 +182,7 @@ export class ConditionalWrites {
 
   /** Of a scratch object alone: on an endpoint that does not look at the condition it is gone then. */
   async #tryDelete(at: ScratchInput): Promise<void> {
-    if (this.#keepsDeletes !== undefined) return;
+    if (this.#keepsDeletes === true) return;
     const remove = this.#connection.send(new DeleteObjectCommand({ ...at, IfMatch: noSuchTag }));
     this.#keepsDeletes = (await outcome(remove)) === 'refused';
   }

@@ -1,6 +1,7 @@
 /**
- * DeleteObject, of one version too where the endpoint knows that condition (MinIO, Ceph 16 and Garage
- * ignore it and delete; others refuse it even where it holds).
+ * DeleteObject, of one version too. MinIO, Ceph 16 and Garage ignore that condition and delete; others
+ * refuse it even where it holds. So the object is looked at first wherever the condition is not known to
+ * be kept.
  */
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 
@@ -43,7 +44,7 @@ export class Deleter {
 
   /** Whether conditions are kept, in words. */
   describe(): string {
-    return this.#isPlain.isSuspected || this.#parts.conditions.deletesAnyway
+    return this.#isPlain.isSuspected || this.#parts.conditions.keepsDeletes === false
       ? 'not kept'
       : 'not refused yet';
   }
@@ -53,20 +54,20 @@ export class Deleter {
     const { connection, conditions, right, store } = this.#parts;
     const { ifMatch, signal } = options;
     const at = connection.at(key);
-    const input = ifMatch === undefined || this.#isPlain.holds ? at : { ...at, IfMatch: ifMatch };
-    if (ifMatch !== undefined && conditions.deletesAnyway) {
-      await this.#refuseOther(key, ifMatch, signal);
-    }
+    const isConditional = ifMatch !== undefined && !this.#isPlain.holds;
+    const isKept = isConditional && conditions.keepsDeletes === true;
+    if (ifMatch !== undefined && !isKept && !(await this.#isStill(key, ifMatch, signal))) return;
+    const input = isConditional ? { ...at, IfMatch: ifMatch } : at;
     try {
       const command = new DeleteObjectCommand(input);
       await right.noted(key, async () => {
         proveGone('DeleteObject', key, await connection.send(command, { key, signal }));
       });
-      if (input !== at) this.#isPlain.lift();
+      if (isConditional) this.#isPlain.lift();
     } catch (error) {
       if (isStoreError(error, 'notFound')) return;
-      if (input !== at && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
-        await this.#deleteAfterRefusal(key, options, error);
+      if (isConditional && isStoreError(error, 'changed', 'unsupported', 'invalid')) {
+        await this.#deleteAfterRefusal(key, { ifMatch, signal }, error);
         return;
       }
       if (isInDoubt(error) && (await isAbsent(store, key, error))) return;
@@ -74,29 +75,38 @@ export class Deleter {
     }
   }
 
-  /** Looks first, where the endpoint would not: what is gone in between is gone already. */
-  async #refuseOther(key: Key, etag: ETag, signal: AbortSignal | undefined): Promise<void> {
-    const found = await this.#versionAt(key, signal);
-    if (found !== undefined && found !== etag) throw conditionFailed('DeleteObject', key);
-  }
-
-  /** @returns undefined where nothing is */
-  async #versionAt(key: Key, signal: AbortSignal | undefined): Promise<ETag | undefined> {
+  /**
+   * Looks where the endpoint would not, or did not say what it saw.
+   * @returns false where nothing is there any more
+   * @throws StoreError `changed` where another version is
+   */
+  async #isStill(
+    key: Key,
+    etag: ETag,
+    signal: AbortSignal | undefined,
+    refusal?: StoreError,
+  ): Promise<boolean> {
     try {
-      return (await this.#parts.store.head(key, signal)).etag;
+      const found = await this.#parts.store.head(key, signal);
+      if (found.etag === etag) return true;
     } catch (error) {
-      if (isStoreError(error, 'notFound')) return undefined;
+      if (isStoreError(error, 'notFound')) return false;
       throw error;
     }
+    throw conditionFailed('DeleteObject', key, refusal);
   }
 
   /** Tells another version from an endpoint that cannot do conditional deletes. */
-  async #deleteAfterRefusal(key: Key, options: DeleteOptions, refusal: StoreError): Promise<void> {
-    const found = await this.#versionAt(key, options.signal);
-    // Deleted by the first sending of this very request, or by somebody else.
-    if (found === undefined) return;
-    if (found !== options.ifMatch) throw conditionFailed('DeleteObject', key, refusal);
+  async #deleteAfterRefusal(
+    key: Key,
+    { ifMatch, signal }: { ifMatch: ETag; signal: AbortSignal | undefined },
+    refusal: StoreError,
+  ): Promise<void> {
+    // Gone: deleted by the first sending of this very request, or by somebody else.
+    if (!(await this.#isStill(key, ifMatch, signal, refusal))) return;
+    // AWS means it: somebody is writing there at this moment.
+    if (this.#parts.connection.isAws && refusal.kind === 'changed') throw refusal;
+    await this.delete(key, signal === undefined ? {} : { signal });
     this.#isPlain.note();
-    await this.delete(key, options);
   }
 }

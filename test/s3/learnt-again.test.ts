@@ -214,6 +214,26 @@ void t.test('conditions that were not kept are tried again', async (t) => {
   t.match(await store.keepsConditions('PutObject'), { absent: true, etag: true });
 });
 
+void t.test('deletes of a version, where If-Match is refused', async (t) => {
+  const { core, clock, now } = await useChanging(t);
+  const store = newStore(t, core, clock);
+  const other = (await core.store.head('f' as Key)).etag;
+  now.refusal = ({ action, headers }) =>
+    action === 'DeleteObject' && 'if-match' in headers
+      ? { status: 501, code: 'NotImplemented' }
+      : undefined;
+  for (const time of ['tried', 'remembered', 'remembered still']) {
+    const { etag } = await store.put('x' as Key, [Buffer.from(time)]);
+    await t.rejects(store.delete('x' as Key, { ifMatch: other }), /not the one expected/, time);
+    t.equal((await store.head('x' as Key)).etag, etag, time);
+    await store.delete('x' as Key, { ifMatch: etag });
+    await t.rejects(store.head('x' as Key), time);
+  }
+  const plain = core.proxy.log.filter(({ action }) => action === 'DeleteObject');
+  t.equal(plain.filter(({ status }) => status === 501).length, 1, 'asked once');
+  t.match(store.capabilities, { 'conditional DeleteObject': 'not kept' });
+});
+
 void t.test('an answer that is not S3’s says nothing of its conditions', async (t) => {
   const { core, clock } = await useChanging(t);
   const store = newStore(t, core, clock);
