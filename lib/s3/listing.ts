@@ -93,7 +93,8 @@ export class Listings {
 /** Of the SDK's errors, as verify-bucket.ts gets them, and of the store's. */
 function isRefusal(error: unknown): boolean {
   const { kind, status } = toStoreError(error, { action: 'ListObjectsV2' });
-  return status === 400 || kind === 'unsupported';
+  // Credentials that have expired are 400 too.
+  return kind !== 'denied' && (status === 400 || kind === 'unsupported');
 }
 
 /** Whether it matters, and cannot be seen, that the request was understood. */

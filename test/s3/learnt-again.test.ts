@@ -214,6 +214,20 @@ void t.test('conditions that were not kept are tried again', async (t) => {
   t.match(await store.keepsConditions('PutObject'), { absent: true, etag: true });
 });
 
+void t.test('keys that have expired say nothing of listings', async (t) => {
+  const { core, clock, now } = await useChanging(t);
+  const store = newStore(t, core, clock);
+  let isFirst = true;
+  now.refusal = ({ action }) => {
+    const isRefused = isFirst && action === 'ListObjectsV2';
+    isFirst = false;
+    return isRefused ? { status: 400, code: 'ExpiredToken' } : undefined;
+  };
+  await t.rejects(store.list({ prefix: '' as Key, oneLevel: true }), /ExpiredToken/);
+  t.strictSame(core.proxy.counts(), { ListObjectsV2: 1 });
+  t.match(store.capabilities, { listings: 'ListObjectsV2, not refused yet' });
+});
+
 void t.test('deletes of a version, where If-Match is refused', async (t) => {
   const { core, clock, now } = await useChanging(t);
   const store = newStore(t, core, clock);
