@@ -249,11 +249,14 @@ export async function objectLaws(t: Test, setup: LawSetup): Promise<void> {
     const { body } = await store.get(key('s'), { signal: reading.signal });
     setTimeout(() => reading.abort(), 50);
     await fails(t, collect(body), { kind: 'aborted' });
-    setup.proxy.inject({ action: 'HeadObject', count: 9, fault: slowDown });
+    const busy = setup.makeStore(t, { maxAttempts: 100 }).store;
+    const injection = setup.proxy.inject({ action: 'HeadObject', count: 100, fault: slowDown });
     const retrying = new AbortController();
-    const asking = store.head(key('s'), retrying.signal);
-    setTimeout(() => retrying.abort(), 50);
-    await fails(t, asking, { kind: 'aborted' });
+    const asking = fails(t, busy.head(key('s'), retrying.signal), { kind: 'aborted' });
+    while (injection.fired < 2) await new Promise((resolve) => setImmediate(resolve));
+    retrying.abort();
+    await asking;
+    t.ok(injection.fired < 100, 'while it was sent again');
   });
 
   await t.test('one signal may stand over many requests', async (t) => {
