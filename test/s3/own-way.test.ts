@@ -15,10 +15,11 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import type { ServiceOutputTypes } from '@aws-sdk/client-s3';
+import type { S3ClientConfig, ServiceOutputTypes } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { HttpHandler } from '../../lib/s3/connection/http.js';
 import { Sender } from '../../lib/s3/connection/sender.js';
+import { Destinations } from '../../lib/s3/wire/destination.js';
 import { listDocument } from '../../lib/s3/wire/list-document.js';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -335,6 +336,36 @@ void t.test('the same pages of listings', async (t) => {
     return { contents, ...(Object.fromEntries(rest) as object) };
   };
   t.strictSame(shown(own), shown(sdk));
+});
+
+void t.test('where requests go, by the rules of the SDK', async (t) => {
+  const shown = async (bucket: string, config: S3ClientConfig = {}): Promise<unknown> => {
+    const credentials = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret' };
+    const client = new S3Client({ region: 'us-east-1', credentials, ...config });
+    const to = await new Destinations(client).of(bucket);
+    client.destroy();
+    if (to === undefined) return undefined;
+    const { httpAuthOption } = await to.signing();
+    const { signingRegion } = httpAuthOption.signingProperties ?? {};
+    const port = to.port === undefined ? '' : `:${to.port}`;
+    return `${to.protocol}//${to.hostname}${port}${to.path} ${String(signingRegion)}`;
+  };
+  t.equal(await shown('bucket'), 'https://bucket.s3.us-east-1.amazonaws.com us-east-1');
+  t.equal(
+    await shown('bucket', { useFipsEndpoint: true, useDualstackEndpoint: true }),
+    'https://bucket.s3-fips.dualstack.us-east-1.amazonaws.com us-east-1',
+  );
+  t.equal(
+    await shown('bucket', { endpoint: 'http://[::1]:9000/base/', forcePathStyle: true }),
+    'http://[::1]:9000/base/bucket us-east-1',
+  );
+  const point = 'arn:aws:s3:us-west-2:123456789012:accesspoint/point';
+  t.equal(
+    await shown(point, { useArnRegion: true }),
+    'https://point-123456789012.s3-accesspoint.us-west-2.amazonaws.com us-west-2',
+  );
+  t.equal(await shown('arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap'), undefined);
+  t.equal(await shown('bucket--use1-az4--x-s3'), undefined, 'has sessions of its own');
 });
 
 void t.test('what is no page of a listing', (t) => {
