@@ -108,6 +108,7 @@ function aboutObject(
   return { method, path: `/${keyPath(key)}`, query, headers };
 }
 
+/** Of a buffer. What is streamed names its length, which is no field here, and so goes by the SDK. */
 function withBody(
   input: { readonly Key?: string | undefined; readonly Body?: unknown },
   query: Record<string, string>,
