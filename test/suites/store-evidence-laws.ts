@@ -14,7 +14,7 @@ import type { ETag } from '../../lib/store.js';
 import type { Fault, ProxyAction, WholeAnswer } from '../support/faults.js';
 import { foreignAnswers } from '../support/foreign-answers.js';
 import { mebibyte } from '../support/sizes.js';
-import { bytes, key, pattern, read, sourceOf } from './store-law-setup.js';
+import { bytes, fails, key, pattern, read, sourceOf } from './store-law-setup.js';
 import type { LawSetup } from './store-law-setup.js';
 
 const large = pattern(6 * mebibyte);
@@ -79,6 +79,7 @@ export async function evidenceLaws(t: Test, setup: LawSetup): Promise<void> {
   for (const [what, answer] of answers) {
     await t.test(`${what} is no success`, (t) => noSuccess(t, setup, answer));
   }
+  await t.test('the end of an upload, with the ETag of something else', (t) => otherTag(t, setup));
   await t.test('a part that was copied by nobody', (t) => copiedParts(t, setup));
   await t.test('an upload that nobody ended stays on record', (t) => onRecord(t, setup, answers));
   await t.test('a DELETE that was done is one, whatever its status', (t) => otherStatus(t, setup));
@@ -111,6 +112,29 @@ async function noSuccess(t: Test, setup: LawSetup, answer: ForeignAnswer): Promi
   }
   t.ok((await read(store, 'large')).equals(large), 'the source of copies stays');
   t.strictSame(await setup.bucket.uploads(), [], 'no upload is left');
+}
+
+/** All of it as S3 has it, and of another upload. */
+async function otherTag(t: Test, setup: LawSetup): Promise<void> {
+  const { store } = setup.makeStore(t, { maxAttempts: 1, copyThreshold: 5 * mebibyte });
+  await store.put(key('old'), bytes('old'));
+  const { etag } = await store.upload(key('large'), sourceOf(large));
+  const answer: WholeAnswer = {
+    status: 200,
+    headers: { 'content-type': 'application/xml', 'x-amz-request-id': 'abc' },
+    body:
+      '<CompleteMultipartUploadResult><Bucket>b</Bucket><Key>old</Key>' +
+      '<ETag>"0123456789abcdef0123456789abcdef-2"</ETag></CompleteMultipartUploadResult>',
+  };
+  const action = 'CompleteMultipartUpload';
+  const fault = foreign(() => answer);
+  const injection = setup.proxy.inject({ action, count: always, fault });
+  await fails(t, upload(store), { kind: 'corrupt' });
+  await fails(t, copyByParts(store, etag), { kind: 'corrupt' });
+  t.equal(injection.fired, 2);
+  injection.remove();
+  t.equal((await read(store, 'old')).toString(), 'old');
+  await fails(t, store.head(key('target')), { kind: 'notFound' });
 }
 
 /** An endpoint that cannot copy parts is remembered as such, so nobody else may say so. */

@@ -106,9 +106,15 @@ export async function objectLaws(t: Test, setup: LawSetup): Promise<void> {
     const { store } = setup.makeStore(t);
     const { etag } = await store.put(key('v'), bytes('one'));
     await store.put(key('v'), bytes('two'));
+    setup.proxy.reset();
     await fails(t, store.get(key('v'), { ifMatch: etag }), { kind: 'changed' });
     const range = { start: 0, end: 1 };
     await fails(t, store.get(key('v'), { ifMatch: etag, range }), { kind: 'changed' });
+    const asked = setup.proxy.log.map(({ action, headers }) => [action, headers['if-match']]);
+    t.strictSame(asked, [
+      ['GetObject', etag],
+      ['GetObject', etag],
+    ]);
   });
 
   await t.test('odd keys lead to their own object and nowhere else', async (t) => {
