@@ -1,32 +1,42 @@
 /** The user that sshd lets in, with no password, no home and no shell: only SFTP is theirs. */
 import { Failure } from '../host/failure.js';
-import { findLocalUser } from '../host/accounts.js';
+import { findAccount, findLocalUser } from '../host/accounts.js';
 import { mustRun, type Step } from './steps.js';
 
 /** Comment field of users that setup made; only those are removed again. */
 const mark = 's3jail SFTP user';
 
-/** As useradd(8) takes it. @throws Failure with exit code 1 */
+/**
+ * As useradd(8) takes it with --badname, of what can be part of a file name, a unit and a Match line:
+ * `a.smith`, `Alice`, `1and1`, `user@corp.com`. Digits alone would be read as a uid.
+ * @throws Failure with exit code 1
+ */
 export function checkUserName(name: string): void {
-  if (!/^[a-z_][a-z0-9_-]{0,31}$/.test(name)) {
+  if (!/^\w[\w.@-]{0,31}$/.test(name) || /^\d+$/.test(name)) {
     throw new Failure(1, `USER ${JSON.stringify(name)} is no name that useradd(8) takes`);
   }
 }
 
-/** Whether the user is, or would be, one that setup makes. @throws Failure for root */
+/**
+ * Whether the user is, or would be, one that setup makes: no other of this machine, nor of a directory
+ * service (LDAP, SSSD).
+ * @throws Failure for root
+ */
 export function isUserOurs(name: string): boolean {
   const user = findLocalUser(name);
-  if (user?.uid === 0) throw new Failure(1, `${name} is root, whom no chroot holds; name a user`);
-  return user === undefined || user.comment === mark;
+  const uid = user?.uid ?? findAccount(name)?.uid;
+  if (uid === 0) throw new Failure(1, `${name} is root, whom no chroot holds; name a user`);
+  return user === undefined ? uid === undefined : user.comment === mark;
 }
 
 export function userStep(name: string): Step {
   // The password `*` matches nothing, yet unlike `!` it is no lock, which sshd would refuse.
   const args = ['--user-group', '--no-create-home', '--home-dir', '/', '--password', '*'];
-  args.push('--shell', '/usr/sbin/nologin', '--comment', mark, name);
+  // The rules for names are those of checkUserName; distributions differ in what they call bad.
+  args.push('--badname', '--shell', '/usr/sbin/nologin', '--comment', mark, name);
   return {
     what: `make the user ${name}`,
-    isDone: () => Promise.resolve(findLocalUser(name) !== undefined),
+    isDone: () => Promise.resolve(findAccount(name) !== undefined),
     run: () => mustRun('useradd', args),
   };
 }

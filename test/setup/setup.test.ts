@@ -157,12 +157,37 @@ void t.test('for systemd it writes the unit and a private environment file', asy
   t.notOk(existsSync(`/etc/systemd/system/multi-user.target.wants/s3jail@${user}.service`));
 });
 
+void t.test('users may have every name that a machine gives them', async (t) => {
+  const { place, users } = await stage(t);
+  const id = users[0].slice(-6);
+  for (const user of [
+    `a.s3jail-test${id}`,
+    `S3jail-Test${id}`,
+    `1s3jail-${id}`,
+    `u@s3jail-${id}.x`,
+  ]) {
+    const mountPoint = join(place, user);
+    t.teardown(() => remove(user, mountPoint));
+    const args = [user, `bucket/${user}`, '--init', 'systemd', '--mount-point', mountPoint];
+    const made = await setup(args);
+    t.equal(made.status, 0, made.stderr || made.stdout);
+    t.match(await readFile(`/etc/s3jail/${user}.env`, 'utf8'), `S3JAIL_UID=${user}\n`);
+    t.match(await runCommand('id', ['-u', user]), { status: 0 });
+    t.match(await remove(user, mountPoint), { status: 0 }, user);
+    t.not((await runCommand('id', ['-u', user])).status, 0, 'gone again');
+    t.notOk(existsSync(`/etc/s3jail/${user}.env`));
+  }
+});
+
 void t.test('what cannot be is refused before anything is made', async (t) => {
   await useMachine(t);
   const before = await readSystem();
   const cases: [args: string[], status: number, message: RegExp][] = [
     [['root', 'bucket/x'], 1, /is root, whom no chroot holds/],
     [['No Name', 'bucket/x'], 1, /no name that useradd/],
+    [['-x', 'bucket/x'], 1, /unknown option/],
+    [['a/b', 'bucket/x'], 1, /no name that useradd/],
+    [['1234', 'bucket/x'], 1, /no name that useradd/],
     [['s3jail-x'], 1, /takes USER SOURCE, or USER --remove/],
     [['s3jail-x', 'bucket/x', '--remove'], 1, /takes USER SOURCE, or USER --remove/],
     [['s3jail-x', 's3://KEY:secret@host/bucket/x'], 1, /holds an access key/],
