@@ -20,7 +20,11 @@ import { until } from '../support/until.js';
 t.setTimeout(900_000);
 
 const account = await makeAccount('s3jail-test');
-t.teardown(() => account.remove());
+t.teardown(async () => {
+  // Somebody else may get the uid, and with it what a mount with --run-as has left.
+  rmSync(`/run/s3jail-${account.uid}`, { recursive: true, force: true });
+  await account.remove();
+});
 
 const large = Buffer.alloc(20 * 1024 * 1024, 'x');
 const roots = (place: Place) => join(place.base, 'temp', 's3jail-0');
@@ -127,6 +131,7 @@ void t.test('the directory for temporary files is made anew when a cleaner took 
   rmSync(roots(place), { recursive: true });
   await writeFile(place.path('small'), 'hello');
   t.equal(await readFile(place.path('small'), 'utf8'), 'hello');
+  await writeFile(place.path('large'), large);
   rmSync(roots(place), { recursive: true });
   await writeFile(place.path('large'), large);
   t.same(place.endpoint.keys('bucket'), ['alice/large', 'alice/small']);

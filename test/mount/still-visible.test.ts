@@ -3,7 +3,7 @@
  * was made while it was there, as a container's is. No umount(8) of the mount point reaches those.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
@@ -115,6 +115,7 @@ void t.test('--run-as: the process needs no rights for it', async (t) => {
   await mkdir(join(place.base, 'temp'));
   await command('chmod', ['755', place.base]);
   await command('chmod', ['1777', join(place.base, 'temp')]);
+  t.teardown(() => rm(`/run/s3jail-${account.uid}`, { recursive: true, force: true }));
   await place.mount(t, '--run-as', account.name);
   const pid = place.pid ?? 0;
   await namespace(t);
