@@ -7,7 +7,7 @@ for (const driver of ['kernel', 'fuse-native'] as const) {
   void t.test(`the ${driver} driver`, async (t) => {
     const mount = await MemoryMount.start(t, { driver });
     await runPosixSuite(t, mount.mountPoint);
-    await mount.tell({ do: 'unmount', lazy: false });
+    await mount.unmount();
     await mount.unmounted;
   });
 }

@@ -2,15 +2,16 @@
  * A mount on a mount point whose mount before has been taken away, while the process of that one is still
  * ending or does not know yet.
  */
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { findMount } from '../../lib/host/mount-table.js';
 import { environment, hasEnded, helper, Place, run, s3jail } from '../support/command.js';
 import { useMachine } from '../support/machine.js';
+import { useMountNamespace } from '../support/mount-namespace.js';
 import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
@@ -24,15 +25,6 @@ async function umount(place: Place): Promise<void> {
 
 function logOf(place: Place): Promise<string> {
   return readFile(place.log, 'utf8').catch(() => '');
-}
-
-/** A mount namespace that keeps all mounts of now. */
-async function keepMounts(t: Test): Promise<void> {
-  const script = 'echo there; exec sleep infinity';
-  const args = ['--mount', '--propagation', 'private', 'sh', '-c', script];
-  const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'ignore'] });
-  t.teardown(() => child.kill('SIGKILL'));
-  await new Promise((there) => child.stdout.once('data', there));
 }
 
 void t.test('a mount waits for the process of the one before, which is still ending', async (t) => {
@@ -65,7 +57,7 @@ void t.test('where the one before is to be seen elsewhere yet, it is ended', asy
   const place = await Place.make(t);
   await place.mount(t);
   const pid = place.pid ?? 0;
-  await keepMounts(t);
+  await useMountNamespace(t, place.mountPoint);
   await umount(place);
   t.notOk(hasEnded(pid), 'its process has not noticed');
   await place.mount(t);

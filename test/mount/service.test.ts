@@ -196,7 +196,7 @@ void t.test('below a directory that only root may enter the probe still gets the
       const cli = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
       const unmounted = await runCommand(process.execPath, [cli, 'unmount', mountPoint]);
       t.match(unmounted, { status: 0 }, unmounted.stderr);
-      t.equal((await mount.child.ended).status, 0);
+      await mount.child.ended;
       t.equal(findMount(mountPoint), undefined);
     });
   }

@@ -2,7 +2,7 @@
  * The end of a mount that is still to be seen elsewhere: a bind mount shows it, or a mount namespace that
  * was made while it was there, as a container's is. No umount(8) of the mount point reaches those.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import { makeAccount } from '../../lib/demo/account.js';
 import type { MountStatus } from '../../lib/status/ask.js';
 import { hasEnded, Place, run, s3jail, Writer } from '../support/command.js';
+import { useMountNamespace } from '../support/mount-namespace.js';
 import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
@@ -25,29 +26,14 @@ async function bind(t: Test, place: Place): Promise<string> {
   return view;
 }
 
-/** A process with a mount namespace of its own, in which all that is mounted now stays. */
-async function namespace(t: Test): Promise<ChildProcess> {
-  const args = [
-    '--mount',
-    '--propagation',
-    'private',
-    'sh',
-    '-c',
-    'echo there; exec sleep infinity',
-  ];
-  const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'ignore'] });
-  t.teardown(() => child.kill('SIGKILL'));
-  await new Promise((there) => child.stdout.once('data', there));
-  return child;
-}
-
 for (const where of ['a bind mount', 'a namespace'] as const) {
   void t.test(`unmount ends it, and says where it was to be seen: ${where}`, async (t) => {
     const place = await Place.make(t);
     await place.mount(t);
     const pid = place.pid ?? 0;
     const view = where === 'a bind mount' ? await bind(t, place) : undefined;
-    const other = where === 'a namespace' ? await namespace(t) : undefined;
+    const other =
+      where === 'a namespace' ? await useMountNamespace(t, place.mountPoint) : undefined;
     const seen = view ?? `${place.mountPoint} in the mount namespace of process ${other?.pid ?? 0}`;
     const writer = await Writer.start(t, place.path('open'), 'half a file');
     const { status, stderr } = await run(s3jail, ['unmount', place.mountPoint]);
@@ -71,7 +57,7 @@ void t.test('its process ends by SIGTERM and with exit code 0, too', async (t) =
   const place = await Place.make(t);
   await place.mount(t);
   const pid = place.pid ?? 0;
-  await namespace(t);
+  await useMountNamespace(t, place.mountPoint);
   const view = await bind(t, place);
   // By another hand, which does not end it: it lives on in the view.
   await command('umount', [place.mountPoint]);
@@ -89,7 +75,7 @@ void t.test('what S3 does not take by --drain-timeout or the second signal is to
     const place = await Place.make(t);
     const limit = how === '--drain-timeout' ? '1s' : '1h';
     await place.mount(t, '--drain-timeout', limit, '--timeout', '1h');
-    await namespace(t);
+    await useMountNamespace(t, place.mountPoint);
     await bind(t, place);
     const pid = place.pid ?? 0;
     const writer = await Writer.start(t, place.path('lost'), 'data');
@@ -118,7 +104,7 @@ void t.test('--run-as: the process needs no rights for it', async (t) => {
   t.teardown(() => rm(`/run/s3jail-${account.uid}`, { recursive: true, force: true }));
   await place.mount(t, '--run-as', account.name);
   const pid = place.pid ?? 0;
-  await namespace(t);
+  await useMountNamespace(t, place.mountPoint);
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
   t.ok(hasEnded(pid));
   t.match(await readFile(place.log, 'utf8'), /still to be seen where this process may not look/);

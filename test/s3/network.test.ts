@@ -16,6 +16,7 @@ import {
 } from '../support/embedded.js';
 import { setEnvironment } from '../support/environment.js';
 import { startForwardProxy } from '../support/forward-proxy.js';
+import { letOthersGo } from '../support/mount-namespace.js';
 import { complaint, useStore } from '../support/store.js';
 
 const user = { name: 'mount', password: 'p@ss:w%rd' };
@@ -147,7 +148,7 @@ void t.test('a name that cannot be resolved for a while', async (t) => {
   const child = spawn(
     'unshare',
     [
-      ...['--mount', 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hosts],
+      ...['--mount', 'sh', '-c', `${letOthersGo} mount --bind "$0" /etc/hosts && exec "$@"`, hosts],
       ...[process.execPath, '--input-type=module', '-e', tryingProgram],
       `http://s3.flaky.test:${port}`,
       ...modules.map((name) => new URL(name, import.meta.url).href),

@@ -8,7 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
+import { systemErrorCode } from '../../lib/errors.js';
 import { findMount } from '../../lib/host/mount-table.js';
+import { until } from './until.js';
 
 /** What the server can be told to do, and answers. */
 export type Order =
@@ -111,6 +113,19 @@ export class MemoryMount {
     });
     this.#server.send({ id, order });
     return await answered;
+  }
+
+  /** Unmounts; who only looks at it, as `s3jail status` in a test beside this one, is waited out. */
+  async unmount(): Promise<void> {
+    await until(async () => {
+      try {
+        await this.tell({ do: 'unmount', lazy: false });
+        return true;
+      } catch (error) {
+        if (systemErrorCode(error) === 'EBUSY') return false;
+        throw error;
+      }
+    });
   }
 
   /** Handles that stay open: the kernel sends RELEASE after close(2) has returned. */

@@ -103,6 +103,16 @@ export class ServedMount {
     await until(question);
   }
 
+  /** Unmounts; who only looks at it, as `s3jail status` in a test beside this one, is waited out. */
+  async unmount(): Promise<{ code?: string }> {
+    let answer: { code?: string } = {};
+    await until(async () => {
+      answer = await this.ask('unmount', false);
+      return answer.code !== 'EBUSY';
+    });
+    return answer;
+  }
+
   /** Ends process and mount, in whatever state they are. */
   async stop(): Promise<void> {
     if (this.process.exitCode === null && this.process.signalCode === null) {

@@ -58,7 +58,7 @@ void t.test(
       const options = spawnSync('findmnt', args, { encoding: 'utf8' }).stdout.trim().split(',');
       for (const wanted of ['rw', 'nosuid', 'nodev', 'noatime'])
         t.ok(options.includes(wanted), wanted);
-      t.same(await served.ask('unmount', false), {});
+      t.same(await served.unmount(), {});
     }
   },
 );
@@ -475,7 +475,7 @@ void t.test(
     t.match(second.said, /removed a dead mount/);
     t.equal(mountsOn(mountPoint).length, 1);
     await t.rejects(ServedMount.start({ mountPoint }), /already mounted/);
-    t.same(await second.ask('unmount', false), {});
+    t.same(await second.unmount(), {});
     const fd = fs.openSync('/dev/fuse', 'r+');
     const options = 'fd=3,rootmode=40755,user_id=0,group_id=0';
     const args = ['-i', '-n', '-t', 'fuse.other', '-o', options, 'other', mountPoint];
@@ -504,7 +504,7 @@ void t.test('a mount point is taken literally, whatever its name', async (t) => 
   t.teardown(() => fs.rmSync(directory, { recursive: true }));
   fs.writeFileSync(served.path('f'), 'x');
   t.equal(mountsOn(mountPoint).length, 1);
-  t.same(await served.ask('unmount', false), {});
+  t.same(await served.unmount(), {});
   t.same(fs.readdirSync(mountPoint), []);
 });
 

@@ -61,7 +61,7 @@ void t.test(
 
 void t.test('unmounting ends the process of the mount', async (t) => {
   const mount = await MemoryMount.start(t, { driver });
-  await mount.tell({ do: 'unmount', lazy: false });
+  await mount.unmount();
   await mount.unmounted;
   t.equal(findMount(mount.mountPoint), undefined);
   t.equal(await mount.exit(), 0, 'nothing keeps the event loop alive');
@@ -109,7 +109,7 @@ void t.test('what shell characters a mount point has does not matter', async (t)
   await mkdir(mountPoint);
   const mount = await MemoryMount.start(t, { driver, mountPoint });
   await writeFile(mount.path('file'), 'x');
-  await mount.tell({ do: 'unmount', lazy: false });
+  await mount.unmount();
   t.equal(await mount.exit(), 0);
   t.strictSame(await readdir(mountPoint), []);
   await t.rejects(stat(made), { code: 'ENOENT' }, 'no shell ran it');
@@ -169,7 +169,7 @@ void t.test('without root', async (t) => {
   const identity = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
   const { stdout } = await run('setpriv', [...identity, 'sh', '-c', script], { cwd: '/' });
   t.equal(stdout, 'content\n');
-  await mount.tell({ do: 'unmount', lazy: false });
+  await mount.unmount();
   t.equal(await mount.exit(), 0);
 });
 
