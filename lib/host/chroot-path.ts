@@ -49,7 +49,7 @@ export async function findChrootFaults(path: string): Promise<ChrootFault[]> {
 }
 
 /** `/srv/sftp` → `/`, `/srv`, `/srv/sftp` */
-function componentsOf(path: string): string[] {
+export function componentsOf(path: string): string[] {
   const names = path.split('/').filter((name) => name !== '');
   return ['/', ...names.map((_, index) => `/${names.slice(0, index + 1).join('/')}`)];
 }

@@ -10,6 +10,7 @@ import { readFile, lstat } from 'node:fs/promises';
 import { systemClock, type Clock } from '../clock.js';
 import { systemErrorCode } from '../errors.js';
 import type { Log } from '../log.js';
+import { componentsOf } from './chroot-path.js';
 import { parseMountInfo } from './mount-table.js';
 
 /** So long an operator who opens the directory may wait for it to count. */
@@ -24,9 +25,7 @@ const passableByOthers = 0o011;
  * @param path absolute, without symbolic links
  */
 export async function findClosedAncestor(path: string): Promise<string | undefined> {
-  const names = path.split('/').filter((name) => name !== '');
-  for (let depth = 0; depth < names.length; depth++) {
-    const ancestor = `/${names.slice(0, depth).join('/')}`;
+  for (const ancestor of componentsOf(path).slice(0, -1)) {
     try {
       const { uid, mode } = await lstat(ancestor);
       if (uid === 0 && (mode & passableByOthers) === 0) return ancestor;

@@ -21,7 +21,7 @@ import { accessOf } from '../options/access.js';
 import { ClosedAncestor } from '../host/closed-ancestor.js';
 import { prepareMountPoint, realMountPoint } from '../host/mount-point.js';
 import { probeMount } from '../host/mount-probe.js';
-import { storeOptionsOf, type MountPlan } from '../options/mount-plan.js';
+import { journalScopeOf, storeOptionsOf, type MountPlan } from '../options/mount-plan.js';
 import { detach } from '../host/mount-programs.js';
 import { findMount, isOurs } from '../host/mount-table.js';
 import { cutOff, viewsOf } from '../host/mount-views.js';
@@ -201,15 +201,14 @@ async function reachStore(
   }
 }
 
-function openJournal(temp: TempDirectory, { source, options }: MountPlan): UploadJournal {
+function openJournal(temp: TempDirectory, plan: MountPlan): UploadJournal {
   const path = temp.journalPath;
   const renewed = (): string => {
     temp.renew();
     return temp.journalPath;
   };
   try {
-    const scope = `${options.endpointUrl ?? 'aws'} ${showSource(source)}`;
-    return new UploadJournal(path, scope, renewed);
+    return new UploadJournal(path, journalScopeOf(plan), renewed);
   } catch (error) {
     throw new Failure(2, `cannot keep the journal of uploads ${path}: ${messageOf(error)}`, {
       cause: error,

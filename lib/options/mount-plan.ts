@@ -220,6 +220,11 @@ function hostOf(url: string): string {
   return host;
 }
 
+/** Endpoint, bucket and prefix: what a journal of uploads is about. */
+export function journalScopeOf({ source, options }: Pick<MountPlan, 'source' | 'options'>): string {
+  return `${options.endpointUrl ?? 'aws'} ${showSource(source)}`;
+}
+
 /** What the store is told. */
 export function storeOptionsOf({ source, options }: Pick<MountPlan, 'source' | 'options'>) {
   const { bucket, prefix, credentials, instanceRole } = source;

@@ -6,7 +6,7 @@ import { isStoreError, type StoreError } from '../errors.js';
 import { messageOf, type ExitCode } from '../host/failure.js';
 import { silentLog, type Log } from '../log.js';
 import { createLog } from '../observability/process-log.js';
-import { storeOptionsOf, type ServicePlan } from '../options/mount-plan.js';
+import { journalScopeOf, storeOptionsOf, type ServicePlan } from '../options/mount-plan.js';
 import type { MountOptions } from '../options/table.js';
 import { giveUpRoot } from '../host/run-as.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';
@@ -57,13 +57,9 @@ export async function runCheck(
 }
 
 /** What is tried is tried without it too: only a check that is killed would leave something. */
-function openJournal(
-  { source, options }: ServicePlan,
-  findings: Findings,
-): TrialJournal | undefined {
-  const scope = `${options.endpointUrl ?? 'aws'} ${showSource(source)}`;
+function openJournal(plan: ServicePlan, findings: Findings): TrialJournal | undefined {
   try {
-    return new TrialJournal(options.tempDir, scope);
+    return new TrialJournal(plan.options.tempDir, journalScopeOf(plan));
   } catch (error) {
     findings.warn('scratch object', `not written down before they are made: ${messageOf(error)}`);
     return undefined;

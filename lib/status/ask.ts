@@ -29,6 +29,11 @@ import type { StatusReport } from '../observability/status-report.js';
 export type MountState =
   'mounting' | 'mounted' | 'draining' | 'silent' | 'dead' | 'ended' | 'unknown' | 'view';
 
+/** Whether nobody has to see to it. */
+export function isWell(state: MountState): boolean {
+  return !['silent', 'dead', 'ended'].includes(state);
+}
+
 /** One mount, as far as it can be known. */
 export interface MountStatus {
   readonly mountPoint: string;

@@ -5,7 +5,7 @@
 import { Failure, type ExitCode } from '../host/failure.js';
 import { knownMountPoint } from '../host/mount-point.js';
 import { printableLines } from '../host/printable.js';
-import { askAll, askOne, type MountStatus } from './ask.js';
+import { askAll, askOne, isWell, type MountStatus } from './ask.js';
 import { showLive } from './live.js';
 import { tableLines } from './table.js';
 import { statusLines } from './view.js';
@@ -40,7 +40,7 @@ export async function runStatus(request: StatusRequest): Promise<ExitCode> {
   } else {
     process.stdout.write(`${linesOf(statuses, mountPoint).join('\n')}\n`);
   }
-  return statuses.every(isWell) ? 0 : 32;
+  return statuses.every(({ state }) => isWell(state)) ? 0 : 32;
 }
 
 async function ask(mountPoint: string | undefined): Promise<MountStatus[]> {
@@ -55,8 +55,4 @@ function linesOf(statuses: readonly MountStatus[], mountPoint: string | undefine
   if (mountPoint === undefined) return tableLines(statuses, process.stdout.columns || wide);
   const now = new Date();
   return statuses.flatMap((status) => statusLines(status, now));
-}
-
-function isWell({ state }: MountStatus): boolean {
-  return !['silent', 'dead', 'ended'].includes(state);
 }

@@ -1,7 +1,7 @@
 /** All mounts of a machine as a table of one line each, those that need somebody first. */
 import { printable } from '../host/printable.js';
 import { showSize } from '../options/values.js';
-import type { MountStatus } from './ask.js';
+import { isWell, type MountStatus } from './ask.js';
 
 interface Column {
   readonly title: string;
@@ -51,11 +51,7 @@ const columns: readonly Column[] = [
 
 /** What somebody has to see to stands out. */
 function stateOf(state: MountStatus['state']): string {
-  return needsSomebody(state) ? state.toUpperCase() : state;
-}
-
-function needsSomebody(state: MountStatus['state']): boolean {
-  return ['silent', 'dead', 'ended'].includes(state);
+  return isWell(state) ? state : state.toUpperCase();
 }
 
 /** @param width of a line, in columns; a mount point that is too long for it is cut */
@@ -67,7 +63,7 @@ export function tableLines(statuses: readonly MountStatus[], width: number): str
       ...columns.map((column) => cell(column.text(status), column)),
       status.mountPoint,
     ]);
-  const bad = statuses.filter(({ state }) => needsSomebody(state)).length;
+  const bad = statuses.filter(({ state }) => !isWell(state)).length;
   return [
     [...head, 'MOUNT POINT'],
     ...lines,
@@ -86,7 +82,7 @@ function cell(text: string, { width, isNumber }: Pick<Column, 'width' | 'isNumbe
 /** Those not well first, then who uploads most, has most open, has asked most. */
 function byActivity(one: MountStatus, other: MountStatus): number {
   const measures: ((status: MountStatus) => number)[] = [
-    ({ state }) => Number(needsSomebody(state)),
+    ({ state }) => Number(!isWell(state)),
     uploadingBytes,
     ({ report }) => report?.handles ?? 0,
     ({ report }) => sum(report?.operations),

@@ -3,13 +3,12 @@
  * ending or does not know yet.
  */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { findMount } from '../../lib/host/mount-table.js';
-import { environment, hasEnded, helper, Place, run, s3jail } from '../support/command.js';
+import { environment, hasEnded, installHelper, Place, run, s3jail } from '../support/command.js';
 import { useMachine } from '../support/machine.js';
 import { useMountNamespace } from '../support/mount-namespace.js';
 import { until } from '../support/until.js';
@@ -71,11 +70,7 @@ void t.test('where the one before is to be seen elsewhere yet, it is ended', asy
 void t.test('mount -a right after umount mounts all of them, again and again', async (t) => {
   await useMachine(t);
   const place = await Place.make(t);
-  const installed = '/sbin/mount.s3jail';
-  if (!existsSync(installed)) {
-    await symlink(helper, installed);
-    t.teardown(() => rm(installed));
-  }
+  await installHelper(t);
   const points = Array.from({ length: 4 }, (_each, index) => join(place.base, `mnt${index}`));
   for (const point of points) await mkdir(point);
   const options = `endpoint-url=${place.endpoint.url},temp-dir=${join(place.base, 'temp')},log-file=${place.log},access=any`;

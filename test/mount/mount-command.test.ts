@@ -3,8 +3,8 @@
  * the embedded endpoint and a directory.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -15,6 +15,7 @@ import {
   environment,
   hasEnded,
   helper,
+  installHelper,
   Place,
   run,
   s3jail,
@@ -302,11 +303,7 @@ void t.test(
 void t.test('mount(8) finds the helper, and umount(8) ends the mount', async (t) => {
   await useMachine(t);
   const place = await Place.make(t);
-  const installed = '/sbin/mount.s3jail';
-  if (!existsSync(installed)) {
-    await symlink(helper, installed);
-    t.teardown(() => rm(installed));
-  }
+  await installHelper(t);
   await chmod(helper, 0o755);
   const list = `endpoint-url=${place.endpoint.url},temp-dir=${join(place.base, 'temp')},noauto,access=any,log-file=${place.log}`;
   const args = ['-t', 's3jail', 's3://bucket/alice/', place.mountPoint, '-o', list];

@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
@@ -22,6 +22,14 @@ export interface Ending {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** Makes mount(8) find the helper, until the test ends; one that is there already stays. */
+export async function installHelper(t: Test): Promise<void> {
+  const installed = '/sbin/mount.s3jail';
+  if (existsSync(installed)) return;
+  await symlink(helper, installed);
+  t.teardown(() => rm(installed));
 }
 
 /** A directory, an endpoint and a free mount point; all gone when the test ends. */
