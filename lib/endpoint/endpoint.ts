@@ -167,7 +167,8 @@ function makeEndpoint({ service, front, server }: Parts, options: EndpointOption
     setCredentials: (credentials) => service.identities.setKeys(credentials),
     startSession: (accessKeyId, lifetimeMs) => {
       const arn = `arn:aws:sts::${service.accountId}:assumed-role/${accessKeyId}/session`;
-      return service.identities.startSession(accessKeyId, arn, service.now() + lifetimeMs);
+      const expiresMs = service.now() + lifetimeMs;
+      return service.identities.startSession({ by: accessKeyId, arn, expiresMs });
     },
     openUploads: () =>
       [...service.folder.uploads.values()].map(({ record, parts }) => ({

@@ -9,6 +9,7 @@ import {
 } from '@aws-sdk/client-s3';
 import {
   AssumeRoleCommand,
+  type AssumeRoleCommandOutput,
   AssumeRoleWithWebIdentityCommand,
   GetCallerIdentityCommand,
   STSClient,
@@ -93,11 +94,11 @@ void t.test('the bucket owner and the payer must be as the request says', async 
 const RoleArn = 'arn:aws:iam::123456789012:role/sftp';
 const RoleSessionName = 'session';
 
-function useSts(t: Test, url: string): STSClient {
+function useSts(t: Test, url: string, credentials = testKey): STSClient {
   const client = new STSClient({
     endpoint: url,
     region: 'us-east-1',
-    credentials: testKey,
+    credentials,
     maxAttempts: 1,
   });
   t.teardown(() => client.destroy());
@@ -153,6 +154,39 @@ void t.test('a session works until it expires or its key goes', async (t) => {
   nowMs -= 60_001;
   endpoint.setCredentials([]);
   t.equal(await get(credentials), '400 InvalidToken');
+});
+
+void t.test('a session with a policy may do what it and the policy of its key allow', async (t) => {
+  const limited = { accessKeyId: 'AKIALIMITED', secretAccessKey: 'limited', policy: aliceOnly };
+  const { url } = await useEndpoint(t, { credentials: [testKey, limited] });
+  const allow = (Resource: string): string =>
+    JSON.stringify({
+      Version: '2012-10-17',
+      Statement: [{ Effect: 'Allow', Action: ['s3:GetObject', 's3:PutObject'], Resource }],
+    });
+  const assume = (Policy: string, credentials = testKey): Promise<AssumeRoleCommandOutput> =>
+    useSts(t, url, credentials).send(new AssumeRoleCommand({ RoleArn, RoleSessionName, Policy }));
+  const puts = async (Policy: string, key = testKey): Promise<(Key: string) => Promise<string>> => {
+    const { Credentials } = await assume(Policy, key);
+    const client = useClient(t, url, { credentials: toCredentials(Credentials) });
+    return (Key) => refusal(client.send(new PutObjectCommand({ Bucket, Key, Body: 'v' })));
+  };
+  const asBob = await puts(allow(`arn:aws:s3:::${Bucket}/bob/*`));
+  t.equal(await asBob('bob/a'), 'accepted');
+  t.equal(await asBob('alice/a'), '403 AccessDenied');
+  const asBoth = await puts(allow(`arn:aws:s3:::${Bucket}/*`), limited);
+  t.equal(await asBoth('alice/a'), 'accepted');
+  t.equal(await asBoth('bob/a'), '403 AccessDenied', 'a policy gives no right that the key lacks');
+
+  const ofUnknownKind = JSON.stringify({
+    Statement: [{ Effect: 'Allow', Action: '*', Resource: '*', Condition: { IpAddress: {} } }],
+  });
+  for (const Policy of ['{', '{}', '[]', '{"Statement":[]}', ofUnknownKind]) {
+    t.equal(await stsCode(assume(Policy)), 'MalformedPolicyDocumentException', Policy);
+  }
+  for (const Policy of ['', allow('x'.repeat(2048)), allow('\u0100')]) {
+    t.equal(await stsCode(assume(Policy)), 'ValidationError');
+  }
 });
 
 void t.test('a role asks for its external id or its web identity', async (t) => {

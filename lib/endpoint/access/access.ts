@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Call, Payload, Target } from '../call.js';
 import type { Principal } from './identity.js';
 import type { Bucket } from '../storage/object-folder.js';
-import { isAllowed } from './policy.js';
+import { isAllowed, type AccessQuestion } from './policy.js';
 import type { StoredObject } from '../storage/records.js';
 import { S3Error } from '../wire/s3-error.js';
 import type { Service } from '../service.js';
@@ -167,14 +167,13 @@ export function requirePermission(
 export function mayDo(call: Call, bucket: Bucket, permission: string, key: string): boolean {
   const { principal } = call;
   if (principal === undefined) return anonymousMay(bucket, permission);
-  if (principal.policy === undefined) return true;
   const name = bucket.record.name;
   const context: Record<string, string> = {};
   for (const parameter of ['prefix', 'delimiter', 'max-keys']) {
     const value = call.query.get(parameter);
     if (value !== undefined) context[`s3:${parameter}`] = value;
   }
-  return isAllowed(principal.policy, {
+  return areAllowed(principal, {
     action: `s3:${permission}`,
     resource: key === '' ? `arn:aws:s3:::${name}` : `arn:aws:s3:::${name}/${key}`,
     context,
@@ -191,13 +190,16 @@ export function requireKey(
   encryption: StoredObject['encryption'],
   ...permissions: readonly ('Decrypt' | 'GenerateDataKey')[]
 ): void {
-  const policy = principal?.policy;
   const resource = encryption?.keyId;
-  if (policy === undefined || resource === undefined) return;
+  if (principal === undefined || resource === undefined) return;
   for (const permission of permissions) {
     const question = { action: `kms:${permission}`, resource, context: {} };
-    if (!isAllowed(policy, question)) throw new S3Error('AccessDenied');
+    if (!areAllowed(principal, question)) throw new S3Error('AccessDenied');
   }
+}
+
+function areAllowed({ policies }: Principal, question: AccessQuestion): boolean {
+  return policies.every((policy) => isAllowed(policy, question));
 }
 
 const readPermissions = ['GetObject', 'GetObjectAttributes', 'GetObjectTagging', 'ListBucket'];

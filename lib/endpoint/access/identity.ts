@@ -1,7 +1,7 @@
 /**
  * Who may call: long-lived access keys and the sessions made from them.
  *
- * A session token says which key made it and until when, sealed by an HMAC with that key's secret;
+ * A session token says which key made it, until when and what it allows, sealed by an HMAC with that key's secret;
  * the session's secret is derived from the token. So sessions outlive a restart, need no table, and
  * die with the key that made them.
  */
@@ -29,7 +29,8 @@ export interface SessionCredentials {
 export interface Principal {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  readonly policy: PolicyDocument | undefined;
+  /** each of them has to allow a request: that of the key, and that of the session; none: everything */
+  readonly policies: readonly PolicyDocument[];
   /** ARN as GetCallerIdentity shows it */
   readonly arn: string;
   /** the long-lived key behind it */
@@ -43,6 +44,8 @@ interface TokenContent {
   readonly expiresMs: number;
   /** ARN of the session */
   readonly arn: string;
+  /** what the session may do of what the key may (IAM user guide, "Session policies") */
+  readonly policy?: PolicyDocument | undefined;
 }
 
 export class Identities {
@@ -64,11 +67,12 @@ export class Identities {
     return this.#keys.values().next().value;
   }
 
-  /** Makes a session of a key. */
-  startSession(by: string, arn: string, expiresMs: number): SessionCredentials {
-    const key = this.#key(by);
+  /** Makes a session. */
+  startSession(session: Omit<TokenContent, 'id'>): SessionCredentials {
+    const key = this.#key(session.by);
+    const { expiresMs } = session;
     const id = `ASIA${randomBytes(8).toString('hex').toUpperCase()}`;
-    const content = Buffer.from(JSON.stringify({ by, id, expiresMs, arn })).toString('base64');
+    const content = Buffer.from(JSON.stringify({ ...session, id })).toString('base64');
     const sessionToken = `${content}.${seal(key, content)}`;
     const secretAccessKey = sessionSecret(key, sessionToken);
     return { accessKeyId: id, secretAccessKey, sessionToken, expiresMs };
@@ -82,21 +86,21 @@ export class Identities {
     if (sessionToken === undefined) {
       const { secretAccessKey, policy } = this.#key(accessKeyId);
       const arn = `arn:aws:iam::${this.#accountId}:user/${accessKeyId}`;
-      return { accessKeyId, secretAccessKey, policy, arn, owner: accessKeyId };
+      return { accessKeyId, secretAccessKey, policies: given(policy), arn, owner: accessKeyId };
     }
     const { key, content } = this.#openToken(sessionToken);
     if (content.id !== accessKeyId) throw new S3Error('InvalidToken');
     if (content.expiresMs <= nowMs) throw new S3Error('ExpiredToken');
     const secretAccessKey = sessionSecret(key, sessionToken);
-    const { policy } = key;
-    return { accessKeyId, secretAccessKey, policy, arn: content.arn, owner: content.by };
+    const policies = [...given(key.policy), ...given(content.policy)];
+    return { accessKeyId, secretAccessKey, policies, arn: content.arn, owner: content.by };
   }
 
   #openToken(token: string): { key: AccessKey; content: TokenContent } {
-    const [text = '', given = ''] = token.split('.');
+    const [text = '', told = ''] = token.split('.');
     const content = parseToken(text);
     const key = content === undefined ? undefined : this.#keys.get(content.by);
-    if (content === undefined || key === undefined || !sameText(seal(key, text), given)) {
+    if (content === undefined || key === undefined || !sameText(seal(key, text), told)) {
       throw new S3Error('InvalidToken', { elements: { 'Token-0': token } });
     }
     return { key, content };
@@ -109,6 +113,10 @@ export class Identities {
     }
     return key;
   }
+}
+
+function given(policy: PolicyDocument | undefined): readonly PolicyDocument[] {
+  return policy === undefined ? [] : [policy];
 }
 
 function byId(keys: readonly AccessKey[]): Map<string, AccessKey> {

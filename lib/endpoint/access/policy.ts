@@ -39,6 +39,46 @@ export function isAllowed(policy: PolicyDocument, question: AccessQuestion): boo
   return effects.includes('Allow') && !effects.includes('Deny');
 }
 
+/**
+ * A policy as text, whole and of a kind that is known here.
+ * @throws SyntaxError
+ */
+export function parsePolicy(text: string): PolicyDocument {
+  const policy: unknown = JSON.parse(text);
+  if (!isPolicy(policy)) throw new SyntaxError('the policy is not one that is known here');
+  return policy;
+}
+
+function isPolicy(value: unknown): value is PolicyDocument {
+  const statements: unknown = isRecord(value) ? value['Statement'] : undefined;
+  return Array.isArray(statements) && statements.length > 0 && statements.every(isStatement);
+}
+
+function isStatement(value: unknown): value is PolicyStatement {
+  if (!isRecord(value)) return false;
+  const { Effect, Action, Resource, Condition = {}, ...rest } = value;
+  const isPlain = Object.keys(rest).every((name) => name === 'Sid');
+  const isEffect = Effect === 'Allow' || Effect === 'Deny';
+  return isPlain && isEffect && isText(Action) && isText(Resource) && areConditions(Condition);
+}
+
+function areConditions(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  return Object.entries(value).every(
+    ([operator, keys]) =>
+      operators.has(operator) && isRecord(keys) && Object.values(keys).every(isText),
+  );
+}
+
+function isText(value: unknown): value is OneOrMany {
+  const all: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return all.length > 0 && all.every((one) => typeof one === 'string');
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function applies(statement: PolicyStatement, question: AccessQuestion): boolean {
   return (
     list(statement.Action).some((pattern) =>
@@ -47,23 +87,28 @@ function applies(statement: PolicyStatement, question: AccessQuestion): boolean 
     list(statement.Resource).some((pattern) => matches(pattern, question.resource)) &&
     Object.entries(statement.Condition ?? {}).every(([operator, keys]) =>
       Object.entries(keys).every(([key, values]) =>
-        conditionHolds(operator, list(values), question.context[key]),
+        holds(operator, list(values), question.context[key]),
       ),
     )
   );
 }
 
-function conditionHolds(operator: string, values: string[], actual: string | undefined): boolean {
-  switch (operator) {
-    case 'StringEquals':
-      return actual !== undefined && values.includes(actual);
-    case 'StringLike':
-      return actual !== undefined && values.some((pattern) => matches(pattern, actual));
-    case 'StringNotLike':
-      return actual === undefined || !values.some((pattern) => matches(pattern, actual));
-    default:
-      throw new Error(`policy condition ${operator} is not known here`);
-  }
+const operators = new Map<string, (values: string[], actual: string | undefined) => boolean>([
+  ['StringEquals', (values, actual) => actual !== undefined && values.includes(actual)],
+  [
+    'StringLike',
+    (values, actual) => actual !== undefined && values.some((pattern) => matches(pattern, actual)),
+  ],
+  [
+    'StringNotLike',
+    (values, actual) => actual === undefined || !values.some((pattern) => matches(pattern, actual)),
+  ],
+]);
+
+function holds(operator: string, values: string[], actual: string | undefined): boolean {
+  const condition = operators.get(operator);
+  if (condition === undefined) throw new Error(`policy condition ${operator} is not known here`);
+  return condition(values, actual);
 }
 
 function list(value: OneOrMany): string[] {

@@ -7,11 +7,13 @@ import type { IncomingMessage } from 'node:http';
 import { authenticateForm } from './access.js';
 import type { Reply, Target } from '../call.js';
 import type { Principal, SessionCredentials } from './identity.js';
+import { parsePolicy, type PolicyDocument } from './policy.js';
 import { S3Error, type S3ErrorDetail } from '../wire/s3-error.js';
 import type { Role, Service } from '../service.js';
 import { children, element, join, record, type Markup } from '../wire/xml.js';
 
 const namespace = 'https://sts.amazonaws.com/doc/2011-06-15/';
+const maxPolicyCharacters = 2048;
 const maxFormBytes = 64 * 1024;
 /** AssumeRole's default session duration. */
 const defaultSeconds = 3600;
@@ -52,6 +54,7 @@ export async function answerSts(
 /** STS has its own name for an unknown key. */
 function stsCode({ code }: S3Error): string {
   if (code === 'InvalidAccessKeyId' || code === 'InvalidToken') return 'InvalidClientTokenId';
+  if (code === 'MalformedPolicy') return 'MalformedPolicyDocument';
   return code === 'InvalidArgument' ? 'ValidationError' : code;
 }
 
@@ -140,7 +143,13 @@ function startSession(
   }
   const sessionArn = `${arn.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/')}/${session}`;
   const expiresMs = service.now() + (service.sessionMs ?? seconds * 1000);
-  const credentials = service.identities.startSession(owner, sessionArn, expiresMs);
+  const text = form.get('Policy');
+  const credentials = service.identities.startSession({
+    by: owner,
+    arn: sessionArn,
+    expiresMs,
+    policy: text === null ? undefined : sessionPolicy(text),
+  });
   return join(
     element('Credentials', credentialFields(credentials)),
     record('AssumedRoleUser', {
@@ -148,6 +157,19 @@ function startSession(
       AssumedRoleId: `${credentials.accessKeyId}:${session}`,
     }),
   );
+}
+
+/** What STS takes as one (STS API reference, AssumeRole). */
+function sessionPolicy(text: string): PolicyDocument {
+  if (text.length > maxPolicyCharacters || !/^[\t\n\r\u0020-\u00ff]+$/.test(text)) {
+    throw refused('InvalidArgument', 'the policy is too long or holds characters beyond U+00FF');
+  }
+  try {
+    return parsePolicy(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw refused('MalformedPolicy', error.message);
+  }
 }
 
 function credentialFields(credentials: SessionCredentials): Markup {
