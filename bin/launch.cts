@@ -19,6 +19,13 @@ function launch(program: 's3jail' | 'mount.s3jail'): void {
     );
     return;
   }
+  if (!canChangeUser()) {
+    refuse(
+      `this Node.js ${process.versions.node} cannot change users, which root's mounts need (Debian 13 ` +
+        'links it with a libuv that has io_uring on); use one from npm or nodejs.org',
+    );
+    return;
+  }
   ownEnvironment.enlargeOwnPool();
   // The SDK's own switch: its notice about coming Node.js versions is for developers, and would
   // stand in front of every message.
@@ -37,6 +44,18 @@ function launch(program: 's3jail' | 'mount.s3jail'): void {
         : '';
       refuse(`cannot start: ${reason ?? ''}${cure}`);
     });
+}
+
+/** Node.js refuses it where its libuv may use io_uring (CVE-2024-22017). */
+function canChangeUser(): boolean {
+  const euid = process.geteuid?.();
+  if (euid !== 0) return true;
+  try {
+    process.seteuid?.(euid);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Takes back what a signal has done that came before the first statement; its thread may be late. */

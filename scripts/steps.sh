@@ -2,6 +2,13 @@
 # What the scripts share: steps that say what they do, and packages that are installed only where
 # missing. Sourced, not run. Long output goes to $S3JAIL_LOG and is shown only where a step fails.
 
+# Where a Node.js of this directory's own lies, on a machine that has none or one that is too old.
+own_node=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.node
+use_own_node() {
+  if [ -x "$own_node/node_modules/.bin/node" ]; then PATH=$own_node/node_modules/.bin:$PATH; fi
+}
+use_own_node
+
 # at_exit FUNCTION : call it when the script ends, however it ends; the last one given runs first.
 exit_commands=()
 at_exit() { exit_commands=("$1" "${exit_commands[@]}"); }
@@ -149,4 +156,18 @@ need_packages() {
   if [ "$sshd_is_new" = yes ] && is_installed openssh-server && command -v systemctl >/dev/null; then
     step 'Keeping the new SSH service off' as_root systemctl disable ssh.service ssh.socket
   fi
+}
+
+# fetch_node VERSION DIRECTORY [NPM_PACKAGE...] : a Node.js as npm's registry has it, by the package for
+# this machine (npm's package "node" would choose that one in an install script, which npm refuses).
+fetch_node() {
+  local version=$1 directory=$2 machine
+  shift 2
+  case $(uname -m) in
+    x86_64) machine=x64 ;;
+    aarch64) machine=arm64 ;;
+    *) die "npm has no Node.js for $(uname -m)" ;;
+  esac
+  step "Installing Node.js $version into $directory" npm install --prefix "$directory" --no-save \
+    --no-audit --no-fund "node-linux-$machine@$version" "$@"
 }

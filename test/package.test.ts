@@ -45,7 +45,7 @@ void t.test('the package installs, runs, and goes without a trace', async (t) =>
     t.ok(files.includes(path), path);
   }
   t.strictSame(
-    files.filter((path) => /test|(?<!\.d)\.c?ts$|^scripts|^\./.test(path)),
+    files.filter((path) => /^(?!node_modules\/).*(test|(?<!\.d)\.c?ts$)|^scripts|^\./.test(path)),
     [],
     'neither tests nor sources',
   );
@@ -53,7 +53,8 @@ void t.test('the package installs, runs, and goes without a trace', async (t) =>
   const prefix = join(place, 'prefix');
   const options = ['-g', '--prefix', prefix, '--prefer-offline', '--no-audit', '--no-fund'];
   const installed = await runCommand('npm', ['install', ...options, tarball], { cwd: place });
-  t.equal(installed.status, 0, installed.stderr);
+  // npm 11 warns of install scripts, except of what comes in the package itself.
+  t.match(installed, { status: 0, stderr: /^(?!.*warn)/s });
   for (const name of ['s3jail', 'mount.s3jail']) {
     const { version } = JSON.parse(await readFile(join(top, 'package.json'), 'utf8')) as {
       version: string;

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -258,4 +259,15 @@ void t.test('a log file that cannot be opened is a system failure', async (t) =>
   t.equal(ending.status, 2);
   checkMessages(t, ending);
   t.match(ending.stderr, /cannot open the log file \/proc\/none\/x.log/);
+});
+
+void t.test('a Node.js that cannot change users is named at the start', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 's3jail-node-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  // As the Node.js of Debian 13 answers.
+  const refusal = join(directory, 'refusal.cjs');
+  writeFileSync(refusal, "process.seteuid = () => { throw new Error('seteuid() disabled'); };");
+  const ending = await run(s3jail, ['status'], { NODE_OPTIONS: `--require ${refusal}` });
+  t.match(ending, { status: 2, stderr: /^s3jail: this Node\.js .*cannot change users.*npm/ });
+  checkMessages(t, ending);
 });
