@@ -55,8 +55,8 @@ async function runService(name: keyof typeof serviceHelp, request: MountRequest)
   showStacksAt(planned.options.logLevel);
   const print = (text: string) => void process.stdout.write(`${printableLines(text)}\n`);
   if (name === 'policy') {
-    const { leastPolicy } = await import('../preflight/least-policy.js');
-    print(JSON.stringify(leastPolicy(planned.source, planned.options), null, 2));
+    const { printedPolicy } = await import('../preflight/printed-policy.js');
+    print(printedPolicy(planned));
     return 0;
   }
   const { runCheck } = await import('../preflight/check.js');

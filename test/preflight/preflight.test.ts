@@ -12,7 +12,7 @@ import type { PolicyDocument } from '../../lib/endpoint/access/policy.js';
 import { silentLog } from '../../lib/log.js';
 import { planService, storeOptionsOf, type ServicePlan } from '../../lib/options/mount-plan.js';
 import { UsageError } from '../../lib/options/options.js';
-import { leastPolicy } from '../../lib/preflight/least-policy.js';
+import { leastPolicy } from '../../lib/s3/least-policy.js';
 import { runCheck } from '../../lib/preflight/check.js';
 import { openStore } from '../../lib/s3/s3-store.js';
 import { parseSource } from '../../lib/options/source.js';

@@ -36,6 +36,8 @@ interface Running {
   readonly url: string;
   readonly credentials: Credentials;
   lendKey(): Promise<LentKey>;
+  /** A role that may do everything and that `credentials` may assume, gone with the test. @returns its ARN */
+  makeRole(t: Test): Promise<string>;
 }
 
 export interface TestServer extends Running {
@@ -109,7 +111,9 @@ async function startEmbedded(t: Test): Promise<Running> {
     const restore = (): Promise<void> => accept(credentials, lent);
     return restore().then(() => ({ credentials: lent, revoke, restore }));
   };
-  return { url: endpoint.url, credentials, lendKey };
+  // It knows no roles, and so lets everybody assume any.
+  const makeRole = () => Promise.resolve('arn:aws:iam::123456789012:role/test');
+  return { url: endpoint.url, credentials, lendKey, makeRole };
 }
 
 function realServer(server: RealServer): Running {
@@ -123,6 +127,10 @@ function realServer(server: RealServer): Running {
       if (server === 'ceph') return lendCephKey();
       return Promise.reject(new Error(`no test takes a key of ${server} away`));
     },
+    makeRole: (t) => {
+      if (server === 'ceph') return makeCephRole(t);
+      return Promise.reject(new Error(`no test assumes a role of ${server}`));
+    },
   };
 }
 
@@ -135,6 +143,20 @@ async function lendCephKey(): Promise<LentKey> {
     cephAdmin('key', 'create', ...key, `--secret-key=${lent.secretAccessKey}`);
   await restore();
   return { credentials: lent, revoke, restore };
+}
+
+async function makeCephRole(t: Test): Promise<string> {
+  const name = `--role-name=s3jail-${randomBytes(6).toString('hex')}`;
+  const allow = (statement: object): string =>
+    JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', ...statement }] });
+  const caller = { Principal: { AWS: ['arn:aws:iam:::user/test'] }, Action: ['sts:AssumeRole'] };
+  const rights = { Action: ['s3:*'], Resource: 'arn:aws:s3:::*' };
+  await cephAdmin('role', 'create', name, `--assume-role-policy-doc=${allow(caller)}`);
+  t.teardown(() => cephAdmin('role', 'delete', name));
+  const policy = '--policy-name=all';
+  await cephAdmin('role-policy', 'put', name, policy, `--policy-doc=${allow(rights)}`);
+  t.teardown(() => cephAdmin('role-policy', 'delete', name, policy));
+  return `arn:aws:iam:::role/${name.replace('--role-name=', '')}`;
 }
 
 async function cephAdmin(...args: string[]): Promise<void> {

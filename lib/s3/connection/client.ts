@@ -35,6 +35,11 @@ export interface StoreOptions extends CredentialOptions {
   readonly acl?: string | undefined;
   readonly requesterPays?: boolean | undefined;
   readonly expectedBucketOwner?: string | undefined;
+  /** the names below the prefix are homes: of one user each */
+  readonly homes?: boolean | undefined;
+  /** `scoped`: each home has a session of `roleArn` for itself */
+  readonly homeCredentials?: 'shared' | 'scoped' | undefined;
+  readonly readOnly?: boolean | undefined;
   /** PEM file */
   readonly caBundle?: string | undefined;
   /** bytes; the least size of the parts of an upload, and the largest single PUT of `upload` */

@@ -23,8 +23,10 @@ import {
 } from './client.js';
 import { BucketRegion, fallbackRegion } from './bucket-region.js';
 import type { StoreOptions } from './client.js';
-import { credentialSource } from './credentials.js';
+import { baseSource, credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
+import { homeCredentials } from './home-credentials.js';
+import type { HomeCredentials } from './home-credentials.js';
 import { refuseForeignAnswers } from '../evidence.js';
 import type { AnyCommand } from './commands.js';
 import { HttpHandler, askFirst, uploadTimeoutMs } from './http.js';
@@ -72,6 +74,8 @@ export interface ObjectInput extends BucketInput {
 
 export class Connection {
   readonly credentials: CredentialSource;
+  /** absent: all homes have the same */
+  readonly homes: HomeCredentials | undefined;
   readonly #sender: Sender;
   readonly #traffic: Traffic;
   readonly options: StoreOptions;
@@ -100,13 +104,16 @@ export class Connection {
     this.#uploads = new TransferRate(options.maxUploadRate);
     this.downloads = new TransferRate(options.maxDownloadRate);
     this.#handler = new HttpHandler({ ...options, log });
-    this.credentials = credentialSource(options, {
+    const context = {
       region: () => this.region(),
       stsEndpoint: stsEndpoint(options),
       requestHandler: this.#handler,
       clock,
       log,
-    });
+    };
+    const base = baseSource(options, context);
+    this.credentials = credentialSource(options, base, context);
+    this.homes = homeCredentials(options, base, context);
     this.#sender = this.#newSender(options, this.#handler);
     this.#region = new BucketRegion({
       region: options.region,
@@ -116,7 +123,6 @@ export class Connection {
       log,
     });
     this.#resending = new Resending({
-      credentials: this.credentials,
       region: this.#region,
       isAws: () => this.isAws,
       patienceMs: options.patienceMs ?? options.timeoutMs,
@@ -148,9 +154,10 @@ export class Connection {
       },
     });
     signing.attach(client);
+    const { homes } = this;
     return new Sender(client, requestHandler, {
-      call: [this.readChecksums.step, this.#unsignedPayload],
-      unsigned: [askFirst],
+      call: [...(homes ? [homes.callStep] : []), this.readChecksums.step, this.#unsignedPayload],
+      unsigned: [askFirst, ...(homes ? [homes.signing(client)] : [])],
       signed: [
         this.#storedEncoding.step,
         markDamage,
@@ -262,7 +269,7 @@ export class Connection {
       await this.#uploads.take(bodyBytes, signal);
       const output = await this.#resending.send(
         async (sender) => await sender.send(command, http),
-        { signal, isPatient },
+        { signal, isPatient, credentials: this.homes?.of(command.input) ?? this.credentials },
       );
       return this.#noted(output, { action, key });
     } catch (error) {

@@ -62,15 +62,25 @@ export interface CredentialSource {
   renew(version: number, doubt: 'certain' | 'possible'): Promise<boolean>;
 }
 
+/** @param base of `baseSource` */
 export function credentialSource(
   options: CredentialOptions,
+  base: CredentialSource,
   context: CredentialContext,
 ): CredentialSource {
-  if (options.noSignRequest === true) {
-    return fixed(undefined, 'no credentials (requests are not signed)');
-  }
-  const base = baseSource(options, context);
-  return options.roleArn === undefined ? base : roleSource(options.roleArn, base, options, context);
+  const { roleArn, roleExternalId, roleSessionName } = options;
+  if (roleArn === undefined) return base;
+  const session = { roleArn, roleExternalId, name: roleSessionName ?? `s3jail-${process.pid}` };
+  return roleSource(session, base, context);
+}
+
+/** A session of a role. */
+export interface RoleSession {
+  readonly roleArn: string;
+  readonly roleExternalId: string | undefined;
+  readonly name: string;
+  /** what it may do of what the role may; absent: all of it */
+  readonly policy?: string;
 }
 
 function fixed(
@@ -80,8 +90,15 @@ function fixed(
   return { provider, answeredBy: () => answered, version: 0, renew: () => Promise.resolve(false) };
 }
 
-function baseSource(options: CredentialOptions, context: CredentialContext): CredentialSource {
+/** Before a role is assumed. */
+export function baseSource(
+  options: CredentialOptions,
+  context: CredentialContext,
+): CredentialSource {
   const { credentials, profile, instanceRole } = options;
+  if (options.noSignRequest === true) {
+    return fixed(undefined, 'no credentials (requests are not signed)');
+  }
   if (credentials !== undefined) {
     return fixed(() => Promise.resolve({ ...credentials }), 'the keys in SOURCE');
   }
@@ -151,27 +168,30 @@ function refreshed(
   };
 }
 
-function roleSource(
-  roleArn: string,
+/** @param base whose credentials may assume the role */
+export function roleSource(
+  { roleArn, roleExternalId, name, policy }: RoleSession,
   base: CredentialSource,
-  options: CredentialOptions,
   context: CredentialContext,
 ): CredentialSource {
   const masterCredentials = base.provider;
   if (masterCredentials === undefined) return base;
-  const fetch = fromTemporaryCredentials({
-    masterCredentials,
-    params: {
-      RoleArn: roleArn,
-      RoleSessionName: options.roleSessionName ?? `s3jail-${process.pid}`,
-      ...(options.roleExternalId === undefined ? {} : { ExternalId: options.roleExternalId }),
-    },
-    clientConfig: {
-      region: context.region,
-      requestHandler: context.requestHandler,
-      ...(context.stsEndpoint === undefined ? {} : { endpoint: context.stsEndpoint }),
-    },
-  });
+  // Made anew for each session, because it keeps a client, and most homes are idle.
+  const fetch: AwsCredentialIdentityProvider = async (properties) =>
+    await fromTemporaryCredentials({
+      masterCredentials,
+      params: {
+        RoleArn: roleArn,
+        RoleSessionName: name,
+        ...(roleExternalId === undefined ? {} : { ExternalId: roleExternalId }),
+        ...(policy === undefined ? {} : { Policy: policy }),
+      },
+      clientConfig: {
+        region: context.region,
+        requestHandler: context.requestHandler,
+        ...(context.stsEndpoint === undefined ? {} : { endpoint: context.stsEndpoint }),
+      },
+    })(properties);
   return refreshed(
     async (properties) => {
       const { version } = base;

@@ -26,7 +26,6 @@ import type { Sender } from './sender.js';
 const roundBackoff = { baseMs: 1000, longestMs: 5000 };
 
 export interface ResendingParts {
-  readonly credentials: CredentialSource;
   readonly region: BucketRegion;
   /** known from the first request on */
   readonly isAws: () => boolean;
@@ -39,6 +38,8 @@ export interface ResendOptions {
   readonly signal?: AbortSignal | undefined;
   /** may wait for S3 to come back */
   readonly isPatient: boolean;
+  /** that sign it */
+  readonly credentials: CredentialSource;
 }
 
 interface Answer {
@@ -62,7 +63,7 @@ export class Resending {
     let awaySinceMs: number | undefined;
     for (let round = 1; ; round++) {
       try {
-        const output = await this.#corrected(counted, options.signal);
+        const output = await this.#corrected(counted, options);
         this.#isAway = false;
         return output;
       } catch (error) {
@@ -76,25 +77,31 @@ export class Resending {
     }
   }
 
-  async #corrected<Output>(send: Send<Output>, signal: AbortSignal | undefined): Promise<Output> {
-    const { credentials, region } = this.#parts;
+  async #corrected<Output>(
+    send: Send<Output>,
+    { credentials, signal }: ResendOptions,
+  ): Promise<Output> {
+    const { region } = this.#parts;
     const { version } = credentials;
     try {
       return await region.follow(send, signal);
     } catch (error) {
-      if (!(await this.#hasOtherKeys(error, version))) throw error;
+      if (!(await this.#hasOtherKeys(error, credentials, version))) throw error;
     }
     return await region.follow(send, signal);
   }
 
-  async #hasOtherKeys(error: unknown, version: number): Promise<boolean> {
+  async #hasOtherKeys(
+    error: unknown,
+    credentials: CredentialSource,
+    version: number,
+  ): Promise<boolean> {
     const facts = errorFacts(error);
     const doubt = keyDoubt(facts);
     if (doubt === undefined) return false;
-    const { credentials, isAws } = this.#parts;
     if (credentials.version !== version) return true;
     // AWS has other words for unknown keys, wherever the answer has room for any.
-    if (doubt === 'possible' && facts.code !== undefined && isAws()) return false;
+    if (doubt === 'possible' && facts.code !== undefined && this.#parts.isAws()) return false;
     return await credentials.renew(version, doubt);
   }
 
