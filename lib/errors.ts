@@ -30,7 +30,8 @@ export type Errno =
   | 'EOPNOTSUPP'
   | 'EPERM'
   | 'EROFS'
-  | 'ESTALE';
+  | 'ESTALE'
+  | 'EXDEV';
 
 /**
  * What became of a request to the store.

@@ -105,8 +105,11 @@ export interface FileSystemStats {
 /** Something the kernel may have cached is no longer so. */
 export interface Change {
   readonly path: Path;
-  /** `entry`: the name came, went or is another object now; `attributes`: size or time changed */
-  readonly what: 'entry' | 'attributes';
+  /**
+   * `entry`: the name came, went or is another object now; `attributes`: size or time changed; `owner`:
+   * all in this directory is somebody else's now, or nobody's
+   */
+  readonly what: 'entry' | 'attributes' | 'owner';
 }
 
 export interface Operations {

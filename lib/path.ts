@@ -71,6 +71,18 @@ export function nameOf(path: Path): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
+/** The first component of a path, which with homes is the user's name; undefined for the root. */
+export function topOf(path: Path): string | undefined {
+  if (path === rootPath) return undefined;
+  const end = path.indexOf('/', 1);
+  return end < 0 ? path.slice(1) : path.slice(1, end);
+}
+
+/** Whether a path is the root or directly in it. */
+export function isTop(path: Path): boolean {
+  return !path.includes('/', 1);
+}
+
 /** In S3's order, that of UTF-8 bytes (S3 API reference, ListObjectsV2). */
 export function sortsAfter(key: string, other: string): boolean {
   return Buffer.compare(Buffer.from(key), Buffer.from(other)) > 0;

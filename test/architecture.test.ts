@@ -100,10 +100,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   s3: [],
   host: [],
   endpoint: [],
+  homes: ['host', 'read/budget.ts'],
   // the program around it
   options: ['host'],
-  observability: ['host', 'options', 'filesystem', 'fuse/driver.ts', 's3'],
-  mount: ['host', 'options', 'fuse', 'filesystem', 's3', 'observability'],
+  observability: ['host', 'options', 'filesystem', 'homes', 'fuse/driver.ts', 's3'],
+  mount: ['host', 'options', 'fuse', 'filesystem', 'homes', 's3', 'observability'],
   preflight: ['host', 'options', 'fuse/choose.ts', 's3', 'observability/process-log.ts'],
   status: ['host', 'options', 'observability'],
   setup: ['host', 'options', 'mount/unmount.ts'],

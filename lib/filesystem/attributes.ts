@@ -8,7 +8,7 @@
 import type { DirectoryTimes } from '../tree/directory-times.js';
 import { timeOfMs } from '../file-time.js';
 import type { Attributes, FileSystemStats } from '../operations.js';
-import { rootPath } from '../path.js';
+import { isTop, rootPath } from '../path.js';
 import type { Path } from '../path.js';
 import type { StagedFile } from '../write/staged-file.js';
 import type { ObjectInfo } from '../store.js';
@@ -20,7 +20,14 @@ export interface AttributeSettings {
   readonly fileMode: number;
   readonly dirMode: number;
   readonly chroot: boolean;
+  /** each directory in the root is a root too, which is there whatever S3 holds */
+  readonly homes?: boolean;
   readonly utimens: 'refuse' | 'ignore' | 'store';
+}
+
+/** Whether a directory needs nothing in S3 to be there. */
+export function isRoot(path: Path, { homes }: Pick<AttributeSettings, 'homes'>): boolean {
+  return homes === true ? isTop(path) : path === rootPath;
 }
 
 /** What a path can be shown from. */
@@ -85,7 +92,7 @@ export class AttributeView {
   }
 
   #ofDirectory(path: Path, mtimeMs: number, validForMs: number): Attributes {
-    const isChroot = path === rootPath && this.#settings.chroot;
+    const isChroot = this.#settings.chroot && isRoot(path, this.#settings);
     const { uid, gid, dirMode } = this.#settings;
     const owner = isChroot ? { uid: 0, gid: 0, mode: 0o755 } : { uid, gid, mode: dirMode };
     const mtime = timeOfMs(this.#directoryTimes.show(path, mtimeMs));

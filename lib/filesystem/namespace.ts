@@ -25,6 +25,8 @@ import type { Tree } from '../tree/tree.js';
 export interface NamespaceSettings extends DirectoryRenameSettings {
   /** the root is a chroot: names that sshd looks up there are never answered from S3 */
   readonly chroot: boolean;
+  /** so is each directory in it */
+  readonly homes?: boolean;
 }
 
 export interface NamespaceParts {
@@ -63,9 +65,10 @@ export class Namespace {
 
   /** Whether a path is answered as absent without asking S3, and never created. */
   isGuarded(path: Path): boolean {
-    if (!this.#parts.settings.chroot || path === rootPath) return false;
-    const end = path.indexOf('/', 1);
-    return guardedNames.has(end < 0 ? path.slice(1) : path.slice(1, end));
+    const { chroot, homes } = this.#parts.settings;
+    if (!chroot) return false;
+    const name = path.split('/', 3)[homes === true ? 2 : 1];
+    return name !== undefined && guardedNames.has(name);
   }
 
   /** What `path` means now, or undefined. @throws StoreError, FsError ENAMETOOLONG */

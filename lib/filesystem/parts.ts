@@ -16,7 +16,7 @@ import { DirectoryTimes } from '../tree/directory-times.js';
 import { Tree } from '../tree/tree.js';
 import { StagedFiles } from '../write/staged-files.js';
 import type { WriteContext } from '../write/write-context.js';
-import { AttributeView } from './attributes.js';
+import { AttributeView, isRoot } from './attributes.js';
 import { FileAudit } from './audit-trail.js';
 import { noAudit } from './audit.js';
 import type { AuditTrail } from './audit.js';
@@ -73,6 +73,7 @@ export function assemble(
     partSize: settings.partSize,
     // Times in the metadata are in no listing.
     needsHead: settings.utimens === 'store',
+    isRoot: (path) => isRoot(path, settings),
     onForeignChange: (path, what) => onChange({ path, what }),
   });
   const half = Math.floor(settings.memoryLimit / 2);

@@ -6,6 +6,16 @@ import type { ClosedAncestor } from '../host/closed-ancestor.js';
 import type { Log } from '../log.js';
 import type { Operations } from '../operations.js';
 
+/** Whose each home is, as the host's user database has it (`--homes`). */
+export interface HomeOwners {
+  /** What is known without asking, and for how long; undefined where `find` has to be waited for. */
+  peek(
+    home: string,
+  ): { readonly owner: { readonly uid: number } | undefined; readonly forMs: number } | undefined;
+  /** @throws FsError EIO where the database does not say */
+  find(home: string): Promise<{ readonly uid: number } | undefined>;
+}
+
 export interface MountSettings {
   /** absolute path of an existing directory */
   readonly mountPoint: string;
@@ -19,6 +29,8 @@ export interface MountSettings {
    * A driver that does not know its callers says so in `limits`.
    */
   readonly allowUids?: readonly number[] | undefined;
+  /** Whose the directories of the root are, each with all in it; instead of `allowUids`. */
+  readonly owners?: HomeOwners | undefined;
   /** Where it is there, callers need not be checked at each step: nobody else gets this far. */
   readonly closedAncestor?: ClosedAncestor | undefined;
   /** Who the kernel takes for the owner of the mount, and lets in alone unless `allowOther`; root. */

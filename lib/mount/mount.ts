@@ -12,6 +12,8 @@ import { DrainProgress } from './drain-progress.js';
 import { isFsError } from '../errors.js';
 import { Failure, messageOf, type ExitCode } from '../host/failure.js';
 import { Filesystem } from '../filesystem/filesystem.js';
+import { Homes } from '../homes/homes.js';
+import { UserDatabase } from '../homes/user-database.js';
 import type { FilesystemSettings, OpenUpload } from '../filesystem/settings.js';
 import { chooseDriver } from '../fuse/choose.js';
 import type { Mounted, MountSettings } from '../fuse/driver.js';
@@ -125,7 +127,8 @@ async function bringUp(
   process.chdir('/');
   const closedAncestor = new ClosedAncestor(mountPoint, log);
   await closedAncestor.look();
-  const settings = { ...mountSettings(plan, mountPoint, log), closedAncestor };
+  const users = options.homes ? usersOf(options, log) : undefined;
+  const settings = { ...mountSettings(plan, mountPoint, log), closedAncestor, owners: users };
   const rights = options.runAs && (await becomeUser(options.runAs, settings));
   undo.push(() => rights?.rootHelper.close());
   const journal = openJournal(temp, plan);
@@ -141,13 +144,14 @@ async function bringUp(
     log,
     audit: observation.audit,
   });
-  const operations = observation.around(filesystem);
+  const homes = users && new Homes(filesystem, users);
+  const operations = observation.around(homes ?? filesystem);
   const { mounted, driver } = await attach(plan, operations, {
     ...settings,
     rootHelper: rights?.rootHelper,
   });
   const access = () => accessOf(options, closedAncestor.path);
-  const watched = { mountPoint, source, filesystem, store, mounted, driver, access };
+  const watched = { mountPoint, source, filesystem, homes, store, mounted, driver, access };
   await observation.openStatus(record.socketPath, watched);
   record.update({ phase: 'mounted' });
   void removeLeftovers(store, journal, log);
@@ -176,7 +180,8 @@ async function announce(mount: LiveMount, service: ServiceManager): Promise<void
 /** What the operator should hear although the mount works; also goes to the log. */
 function noticesOf(options: MountOptions, log: Log): string[] {
   const notices: string[] = [];
-  if (options.chroot && options.access === 'owner' && options.uid === 0) {
+  const isOneUsers = options.chroot && options.access === 'owner' && !options.homes;
+  if (isOneUsers && options.uid === 0) {
     notices.push('only root can use this mount; name its user with --uid, or add --access any');
   }
   for (const notice of notices) log.warn({}, notice);
@@ -238,6 +243,10 @@ async function removeLeftovers(store: S3Store, journal: UploadJournal, log: Log)
   }
 }
 
+function usersOf({ homesGroup, homesMinUid }: MountOptions, log: Log): UserDatabase {
+  return new UserDatabase({ admission: { group: homesGroup, minUid: homesMinUid }, log });
+}
+
 function settingsOf(
   options: MountOptions,
   tempDir: TempPlace,
@@ -251,7 +260,7 @@ function mountSettings({ source, options }: MountPlan, mountPoint: string, log: 
     mountPoint,
     source: showSource(source),
     allowOther: options.allowOther,
-    allowUids: options.access === 'owner' ? [options.uid] : undefined,
+    allowUids: options.access === 'owner' && !options.homes ? [options.uid] : undefined,
     owner: options.private ? { uid: options.uid, gid: options.gid } : undefined,
     readOnly: options.readOnly,
     metadataTtlMs: options.metadataTtlMs,
@@ -266,10 +275,10 @@ async function attach(
 ): Promise<{ mounted: Mounted; driver: { name: string; why: string } }> {
   const { mountPoint, source, log } = settings;
   try {
-    const asked = settings.rootHelper === undefined ? options.driver : 'kernel';
-    const choice = await chooseDriver(asked, log);
+    const reason = kernelDriverReason(options);
+    const choice = await chooseDriver(reason === undefined ? options.driver : 'kernel', log);
     const { driver } = choice;
-    const why = settings.rootHelper === undefined ? choice.why : '--run-as needs it';
+    const why = reason ?? choice.why;
     if (options.private && driver.name !== 'kernel') {
       throw new Error(`--private needs the kernel driver, which cannot be used here: ${why}`);
     }
@@ -283,6 +292,12 @@ async function attach(
   } catch (error) {
     throw new Failure(32, `cannot mount on ${mountPoint}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Why no other driver can do it. */
+function kernelDriverReason({ runAs, homes }: MountOptions): string | undefined {
+  if (runAs !== undefined) return '--run-as needs it';
+  return homes ? '--homes needs it' : undefined;
 }
 
 /** Waits for the end, by signal or by umount(8), and sees to it that nothing is lost. */

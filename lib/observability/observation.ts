@@ -27,7 +27,7 @@ import { readVersion } from '../host/version.js';
 /** What is known of a mount only once it is there. */
 export type Watched = Pick<
   Subject,
-  'mountPoint' | 'source' | 'access' | 'filesystem' | 'store' | 'mounted'
+  'mountPoint' | 'source' | 'access' | 'filesystem' | 'homes' | 'store' | 'mounted'
 > & {
   readonly driver: { readonly name: string; readonly why: string };
 };

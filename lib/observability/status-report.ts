@@ -4,6 +4,8 @@
  * Holds no secret: paths, names, figures, and where credentials come from.
  */
 import type { FilesystemStatus } from '../filesystem/settings.js';
+import type { Homes } from '../homes/homes.js';
+import type { HomeUse } from '../homes/homes-in-use.js';
 import type { Mounted } from '../fuse/driver.js';
 import type { Figures, Metrics } from './metrics.js';
 import type { MountOptions } from '../options/table.js';
@@ -26,6 +28,8 @@ export interface StatusReport {
   };
   /** who may use it, and what checking that costs */
   readonly access: string;
+  /** how many are in use, and those most in use; none without `--homes` */
+  readonly homes: { readonly count: number; readonly used: readonly HomeUse[] };
   readonly endpoint: {
     readonly place: string;
     readonly credentials: string;
@@ -53,6 +57,9 @@ export interface StatusReport {
   readonly problems: readonly Problem[];
 }
 
+/** Homes in a report. */
+const homesMost = 100;
+
 export type Count<Label extends string> = { readonly [Name in Label]: string } & {
   readonly count: number;
 };
@@ -65,6 +72,7 @@ export interface Subject {
   readonly since: Date;
   readonly options: Pick<MountOptions, 'tempLimit' | 'memoryLimit'>;
   readonly filesystem: { readonly status: FilesystemStatus };
+  readonly homes: Pick<Homes, 'status'> | undefined;
   readonly store: Pick<S3Store, 'counters' | 'credentialsFrom' | 'capabilities' | 'place'>;
   readonly driver: { readonly name: string; readonly why: string };
   readonly access: () => string;
@@ -108,6 +116,7 @@ export async function makeReport(subject: Subject): Promise<StatusReport> {
       counters: { ...mounted.counters?.(), ...mounted.kernelRequests?.() },
     },
     access: subject.access(),
+    homes: subject.homes?.status(homesMost) ?? { count: 0, used: [] },
     endpoint: {
       place: store.place,
       credentials: store.credentialsFrom,

@@ -25,6 +25,7 @@ export function contradictions(
     ...layoutFaults(options, origins, ambient),
     ...privateFaults(options, origins, ambient),
     ...runAsFaults(options, origins, ambient),
+    ...homesFaults(options, origins, ambient),
     ...limitFaults(options, shown),
   ];
 }
@@ -125,6 +126,55 @@ function* runAsFaults(
     yield `${given} needs --allow-other: without it the kernel lets nobody but root in`;
   }
 }
+
+/** What is one user's in other mounts is each user's here. */
+function* homesFaults(options: MountOptions, origins: Origins, ambient: Ambient): Iterable<string> {
+  const homes = origins.get('homes') ?? '--homes';
+  if (!options.homes) {
+    for (const key of ['homesGroup', 'homesMinUid'] as const) {
+      const given = origins.get(key);
+      if (given !== undefined) yield `${given} is about homes; add --homes`;
+    }
+    return;
+  }
+  const group = origins.get('homesGroup');
+  const minUid = origins.get('homesMinUid');
+  if (group !== undefined && minUid !== undefined) {
+    yield `${group} and ${minUid} both say who has a home; leave one out`;
+  }
+  if (ambient.uid !== 0) yield `${homes} needs root, to serve other users`;
+  for (const [key, reason] of Object.entries(unfitForHomes)) {
+    const given = origins.get(key as OptionKey);
+    if (given !== undefined && reason.isMeant(options)) {
+      yield `${given} contradicts ${homes}: ${reason.text}; leave one out`;
+    }
+  }
+}
+
+interface Unfit {
+  readonly text: string;
+  readonly isMeant: (options: MountOptions) => boolean;
+}
+
+const unfitForHomes: { readonly [Key in OptionKey]?: Unfit } = {
+  uid: { text: 'each home belongs to its user', isMeant: () => true },
+  gid: { text: 'each home belongs to its user and his primary group', isMeant: () => true },
+  access: {
+    text: 'a home lets in its user and root alone',
+    isMeant: ({ access }) => access === 'any',
+  },
+  private: { text: 'that is a mount for one user', isMeant: (options) => options.private },
+  runAs: { text: 'it serves users that one user could not watch', isMeant: () => true },
+  chroot: { text: 'each home is a chroot', isMeant: ({ chroot }) => !chroot },
+  allowOther: {
+    text: 'the kernel would let in root alone',
+    isMeant: ({ allowOther }) => !allowOther,
+  },
+  driver: {
+    text: 'only the kernel driver knows who asks, and can keep homes apart',
+    isMeant: ({ driver }) => driver === 'fuse-native',
+  },
+};
 
 function* limitFaults(options: MountOptions, shown: Shown): Iterable<string> {
   for (const key of ['memoryLimit', 'tempLimit'] as const) {

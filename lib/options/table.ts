@@ -66,6 +66,11 @@ export interface MountOptions {
   readonly access: 'owner' | 'any';
   readonly allowOther: boolean;
   readonly readOnly: boolean;
+  /** the first level is the users of the host */
+  readonly homes: boolean;
+  /** id of the group whose members have a home; undefined for whoever has `homesMinUid` */
+  readonly homesGroup: number | undefined;
+  readonly homesMinUid: number;
 
   readonly utimens: 'refuse' | 'ignore' | 'store';
   readonly interrupted: 'discard' | 'keep';
@@ -161,6 +166,7 @@ export interface OptionSpec<T> {
 export const optionGroups = [
   'S3',
   'Ownership and access',
+  'Homes',
   'Semantics',
   'Transfer',
   'Process and logging',
@@ -430,6 +436,31 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       group: 'Ownership and access',
       help: 'refuse every change; also -o ro',
     }),
+
+    homes: flag({
+      name: 'homes',
+      group: 'Homes',
+      help: 'one mount for all users of the host: MOUNTPOINT/NAME is what the prefix holds below NAME/, for the user NAME and root alone',
+    }),
+    homesGroup: optional(
+      {
+        name: 'homes-group',
+        group: 'Homes',
+        value: 'GROUP',
+        help: 'who has a home: the members of this group, by name or number',
+      },
+      parseGroup,
+    ),
+    homesMinUid: valued(
+      {
+        name: 'homes-min-uid',
+        group: 'Homes',
+        value: 'UID',
+        help: 'who has a home, without --homes-group: users with this uid or a higher one',
+      },
+      '1000',
+      within(parseCount, { least: 1, most: 2 ** 32 - 2, show: String }),
+    ),
 
     utimens: valued(
       {

@@ -32,6 +32,21 @@ const shape: { readonly fields: Readonly<Record<keyof StatusReport, Shape>> } = 
     endpoint: {
       fields: { place: 'text', credentials: 'text', capabilities: { byName: 'text' } },
     },
+    homes: {
+      fields: {
+        count: 'number',
+        used: {
+          list: {
+            fields: {
+              name: 'text',
+              handles: 'number',
+              bytesRead: 'number',
+              bytesWritten: 'number',
+            },
+          },
+        },
+      },
+    },
     handles: 'number',
     uploads: { list: { fields: { path: 'text', size: 'number', sent: 'number' } } },
     cache: { fields: { entries: 'number', hits: 'number', misses: 'number' } },

@@ -4,8 +4,8 @@ import { printable } from '../host/printable.js';
 import type { MountStatus } from './ask.js';
 import type { Count, StatusReport } from '../observability/status-report.js';
 
-/** Open uploads and problems shown in full. */
-const listed = { uploads: 10, problems: 5 };
+/** Homes, open uploads and problems shown in full. */
+const listed = { homes: 20, uploads: 10, problems: 5 };
 
 /** What each state is called. */
 const words: Readonly<Record<MountStatus['state'], string>> = {
@@ -56,6 +56,7 @@ function reportLines(report: StatusReport): string[] {
       'endpoint does',
       Object.entries(endpoint.capabilities).map(([what, how]) => `${what}: ${how}`),
     ),
+    ...rows('homes in use', homeLines(report)),
     row('open handles', String(report.handles)),
     ...rows('open uploads', uploadLines(report)),
     row(
@@ -80,6 +81,14 @@ function reportLines(report: StatusReport): string[] {
     ),
     ...rows('last problems', problemLines(report)),
   ];
+}
+
+function homeLines({ homes: { count, used } }: StatusReport): string[] {
+  const lines = used.slice(0, listed.homes).map(({ name, handles, bytesRead, bytesWritten }) => {
+    const bytes = `${showSize(bytesRead)} read, ${showSize(bytesWritten)} written`;
+    return `${name}  ${handles} open, ${bytes}`;
+  });
+  return count > lines.length ? [...lines, `and ${count - lines.length} more`] : lines;
 }
 
 function uploadLines({ uploads }: StatusReport): string[] {

@@ -9,7 +9,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.js';
-import { childPath, isWithin, nameOf, parentOf, rootPath } from '../path.js';
+import { childPath, isWithin, nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectInfo } from '../store.js';
 import type { DirectoryTimes } from './directory-times.js';
@@ -33,6 +33,8 @@ export interface MetadataCacheSettings {
   readonly longestBytes: number;
   readonly clock: Clock;
   readonly directoryTimes: DirectoryTimes;
+  /** a directory that is there whatever S3 holds */
+  readonly isRoot: (path: Path) => boolean;
   /** S3 says something else of a path than it said before: somebody else changed it */
   readonly onForeignChange: (path: Path, what: 'entry' | 'attributes') => void;
 }
@@ -109,7 +111,7 @@ export class MetadataCache {
     if (single !== undefined && this.#isFresh(single.fetchedAt)) {
       return this.#leftMs(single.fetchedAt);
     }
-    return this.listingFreshForMs(parentOf(path));
+    return this.listingFreshForMs(this.#settings.isRoot(path) ? path : parentOf(path));
   }
 
   /** For how long the listing of `path` is fresh. */
@@ -123,7 +125,7 @@ export class MetadataCache {
    * its marker or another entry holds it.
    */
   staysWithout(directory: Path, name: string): boolean | undefined {
-    if (directory === rootPath) return true;
+    if (this.#settings.isRoot(directory)) return true;
     const listing = this.#listings.get(directory);
     if (listing !== undefined && this.#isFresh(listing.fetchedAt)) {
       // Own changes are patched in, so a fresh listing tells.

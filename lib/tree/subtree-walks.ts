@@ -2,7 +2,7 @@
  * Listings of directories one after another, as by find(1), answered by a page of all keys from the
  * directory on: one LIST tells what is in it, and in the small directories that will be listed next.
  */
-import { markerOf, parentOf, rootPath } from '../path.js';
+import { markerOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectStore } from '../store.js';
 import type { DirectoryLister } from './directory-lister.js';
@@ -15,6 +15,8 @@ import type { PageDirectory } from './subtree-page.js';
 export interface SubtreeWalksParts {
   readonly store: ObjectStore;
   readonly lister: DirectoryLister;
+  /** a directory of its own: what is in two of them is never asked for together */
+  readonly isRoot: (path: Path) => boolean;
   /** listings further apart than this do not belong together */
   readonly memoryMs: number;
   /** as Clock.nowMs */
@@ -56,8 +58,9 @@ export class SubtreeWalks {
    * @throws StoreError
    */
   async list(path: Path): Promise<Listing | undefined> {
+    const { isRoot, now } = this.#parts;
     const parent = parentOf(path);
-    if (path === rootPath || !this.#access.note(parent, path, this.#parts.now())) return undefined;
+    if (isRoot(path) || !this.#access.note(parent, path, now())) return undefined;
     // Others may walk here too: theirs may have it.
     const shared = listingIn(await this.#lists.covering(parent, path), path, this.#parts.lister);
     if (shared !== undefined) return shared;
@@ -71,7 +74,7 @@ export class SubtreeWalks {
       return subtree;
     });
     const listing = listingIn(own, path, this.#parts.lister);
-    if (listing === undefined) this.#access.suppress(parent, path, this.#parts.now());
+    if (listing === undefined) this.#access.suppress(parent, path, now());
     return listing;
   }
 

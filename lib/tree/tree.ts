@@ -27,7 +27,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import { nameOf, parentOf, rootPath } from '../path.js';
+import { nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 import type { TempSpace } from '../temp-space.js';
@@ -54,6 +54,8 @@ export interface TreeSettings {
   readonly partSize: number;
   /** what stat(2) shows is told by HEAD alone */
   readonly needsHead: boolean;
+  /** a directory that is there whatever S3 holds */
+  readonly isRoot: (path: Path) => boolean;
   readonly clock: Clock;
   readonly directoryTimes: DirectoryTimes;
   readonly log: Log;
@@ -91,13 +93,13 @@ export class Tree {
 
   constructor(store: ObjectStore, settings: TreeSettings) {
     this.#settings = settings;
-    const { clock, directoryTimes, log, onForeignChange, space, ttlMs } = settings;
+    const { clock, directoryTimes, isRoot, log, onForeignChange, space, ttlMs } = settings;
     this.#startedAt = clock.dateMs();
     const startedAt = this.#startedAt;
     const now = (): number => clock.nowMs();
     const longestBytes = settings.longestListing ?? longestListing;
     const cache = new MetadataCache({
-      ...{ ttlMs, clock, directoryTimes, longestBytes, onForeignChange },
+      ...{ ttlMs, clock, directoryTimes, isRoot, longestBytes, onForeignChange },
     });
     const lister = new DirectoryLister({
       ...{ store, space, now, log, startedAt, longestBytes },
@@ -115,7 +117,7 @@ export class Tree {
       },
     });
     this.#walks = new SubtreeWalks({
-      ...{ store, lister, now, memoryMs: ttlMs },
+      ...{ store, lister, isRoot, now, memoryMs: ttlMs },
       isWanted: (path) => !this.#listings.has(path) && !cache.isListed(path),
       onListing: (path, listing) => {
         cache.storeListing(path, listing);
@@ -147,7 +149,7 @@ export class Tree {
 
   /** What S3 has at `path`, or undefined. @throws StoreError */
   async lookup(path: Path, signal?: AbortSignal): Promise<Entry | undefined> {
-    if (path === rootPath) return { kind: 'directory', mtimeMs: this.#startedAt };
+    if (this.#settings.isRoot(path)) return { kind: 'directory', mtimeMs: this.#startedAt };
     const known = this.peek(path);
     this.#count(known !== undefined);
     return known === undefined ? await this.#lookups.request(path, signal) : known.entry;

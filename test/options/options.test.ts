@@ -79,6 +79,9 @@ const samples: {
   access: ['any', 'any'],
   allowOther: [undefined, true],
   readOnly: [undefined, true],
+  homes: [undefined, true],
+  homesGroup: ['daemon', 1],
+  homesMinUid: ['5000', 5000],
   utimens: ['ignore', 'ignore'],
   interrupted: ['keep', 'keep'],
   renameDir: ['recursive', 'recursive'],
@@ -108,6 +111,8 @@ const companions: Partial<Record<keyof MountOptions, Record<string, string>>> = 
   roleExternalId: { S3JAIL_ROLE_ARN: 'arn:aws:iam::1:role/r' },
   roleSessionName: { S3JAIL_ROLE_ARN: 'arn:aws:iam::1:role/r' },
   private: { S3JAIL_UID: 'daemon' },
+  homesGroup: { S3JAIL_HOMES: 'yes' },
+  homesMinUid: { S3JAIL_HOMES: 'yes' },
   sseKmsKeyId: { S3JAIL_SSE: 'aws:kms' },
 };
 
@@ -507,5 +512,34 @@ void t.test('metrics go to this machine alone unless an address is named', (t) =
     const [fault = ''] = faultsOf({ commandLine: [{ name: 'metrics', text }] });
     t.match(fault, /^--metrics: ".*" is not an address to listen on; write PORT/, text);
   }
+  t.end();
+});
+
+void t.test('what is for one user is refused with homes, each with the reason', (t) => {
+  const given = (...pairs: readonly (readonly [string, string?])[]) =>
+    faultsOf({ commandLine: pairs.map(([name, text]) => ({ name, text })) });
+  t.same(given(['homes']), []);
+  t.same(
+    given(['homes'], ['access', 'owner'], ['driver', 'kernel'], ['homes-group', 'daemon']),
+    [],
+  );
+  for (const [pair, reason] of [
+    [['uid', '1000'], /^--uid contradicts --homes: each home belongs to its user/],
+    [['gid', '1000'], /^--gid contradicts --homes/],
+    [['access', 'any'], /^--access contradicts --homes: a home lets in its user and root alone/],
+    [['run-as', 'daemon'], /^--run-as contradicts --homes/],
+    [['private'], /^--private contradicts --homes/],
+    [['no-chroot'], /^--no-chroot contradicts --homes: each home is a chroot/],
+    [['driver', 'fuse-native'], /^--driver contradicts --homes: only the kernel driver knows who/],
+  ] as const) {
+    t.match(
+      given(['homes'], pair).find((fault) => reason.test(fault)),
+      reason,
+    );
+  }
+  t.match(given(['homes-group', 'daemon']), [/^--homes-group is about homes; add --homes$/]);
+  t.match(given(['homes-min-uid', '5']), [/^--homes-min-uid is about homes; add --homes$/]);
+  t.match(given(['homes'], ['homes-group', 'daemon'], ['homes-min-uid', '5']), [/leave one out$/]);
+  t.match(faultsOf({ ambient: user, lists: ['homes'] }), [/^-o homes needs root/]);
   t.end();
 });

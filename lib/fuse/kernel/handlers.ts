@@ -1,6 +1,6 @@
 /**
- * Which opcode is served by what, and the rules that hold for a whole opcode: whose caller is checked,
- * what counts as a change when it is interrupted, and which errors may reach the kernel.
+ * Which opcode is served by what, and the rules that hold for a whole opcode: whose right to it is
+ * checked, what counts as a change when it is interrupted, and which errors may reach the kernel.
  *
  * Opcodes without a handler are answered ENOSYS, and the kernel then stops asking or does the thing
  * itself, which is right for each of them: extended attributes (none), LSEEK (generic SEEK_DATA and
@@ -9,6 +9,7 @@
  */
 import { FsError, isFsError, isStoreError, toFsError } from '../../errors.js';
 import type { Log } from '../../log.js';
+import type { Entitled } from './access.js';
 import type { Handler } from './call.js';
 import { operationName, type OperationName } from './protocol.js';
 import { access, getattr, setattr, statfs } from './serve-attributes.js';
@@ -28,16 +29,18 @@ import {
 
 export interface Service {
   readonly serve: Handler;
-  /** the caller needs the right to use this mount; what works on an open file had it at open */
-  readonly checked: boolean;
+  readonly entitled: Entitled;
   /** it changes something, so an interrupted one gets longer to end by itself */
   readonly changes: boolean;
 }
 
-const asks = (serve: Handler): Service => ({ serve, checked: true, changes: false });
-const changes = (serve: Handler): Service => ({ serve, checked: true, changes: true });
-const onOpenFile = (serve: Handler): Service => ({ serve, checked: false, changes: false });
-const changesOpenFile = (serve: Handler): Service => ({ serve, checked: false, changes: true });
+const asks = (serve: Handler): Service => ({ serve, entitled: 'caller', changes: false });
+const changes = (serve: Handler): Service => ({ serve, entitled: 'caller', changes: true });
+const onOpenFile = (serve: Handler): Service => ({ serve, entitled: 'holder', changes: false });
+const changesOpenFile = (serve: Handler): Service => ({ serve, entitled: 'holder', changes: true });
+const ends = (serve: Handler): Service => ({ serve, entitled: 'nobody', changes: false });
+/** What was acknowledged is stored, whoever lets go of it last. */
+const stores = (serve: Handler): Service => ({ serve, entitled: 'nobody', changes: true });
 
 const services: Partial<Record<OperationName, Service>> = {
   lookup: asks(lookup),
@@ -59,12 +62,12 @@ const services: Partial<Record<OperationName, Service>> = {
   read: onOpenFile(read),
   readdir: onOpenFile(readdir),
   readdirplus: onOpenFile(readdirplus),
-  releasedir: onOpenFile(releasedir),
-  fsyncdir: onOpenFile(fsyncdir),
-  release: onOpenFile(release),
+  releasedir: ends(releasedir),
+  fsyncdir: ends(fsyncdir),
+  release: ends(release),
   write: changesOpenFile(write),
-  flush: changesOpenFile(flush),
-  fsync: changesOpenFile(fsync),
+  flush: stores(flush),
+  fsync: stores(fsync),
 };
 
 /** How an opcode is served; undefined for those to be answered ENOSYS. */

@@ -15,6 +15,7 @@ import { findMount } from '../../host/mount-table.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
 import type { Driver, Mounted, MountSettings, RootHelper } from '../driver.js';
+import { HomeAccess, MountAccess } from './access.js';
 import { deviceOn } from './device.js';
 import {
   clearDeadMount,
@@ -72,16 +73,22 @@ function sessionFor(operations: Operations, settings: MountSettings, descriptor:
   const device = deviceOn(descriptor);
   // Without allow_other the kernel itself refuses everybody but the owner.
   const allowUids = settings.allowOther ? settings.allowUids : undefined;
+  const { owners, closedAncestor } = settings;
+  const nodes = new NodeTable();
+  const access =
+    owners === undefined
+      ? new MountAccess(nodes, allowUids, closedAncestor)
+      : new HomeAccess(nodes, owners, closedAncestor);
   const state = new MountState({
     operations,
-    nodes: new NodeTable(),
+    nodes,
+    access,
     notices: new Notices(device, log),
     log,
     metadataTtlMs: settings.metadataTtlMs,
-    checksCallers: () => allowUids !== undefined && settings.closedAncestor?.isThere !== true,
   });
-  settings.closedAncestor?.onOpened(() => state.forgetFirstSteps());
-  return new Session({ device, state, log, readers: readersFor(poolSize()), allowUids });
+  closedAncestor?.onOpened(() => state.forgetFirstSteps());
+  return new Session({ device, state, log, readers: readersFor(poolSize()) });
 }
 
 /** Answers INIT as soon as mount(8) has made the connection, while it may still be running. */

@@ -10,6 +10,7 @@ import { systemClock, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { Attributes, Change, HandleId, Operations } from '../../operations.js';
 import { nameOf, parentOf, type Path } from '../../path.js';
+import type { Access } from './access.js';
 import type { Node, NodeTable, KernelFile } from './node-table.js';
 import type { Notices } from './notices.js';
 import type { EntryView, NodeView } from './replies.js';
@@ -29,11 +30,7 @@ export interface MountStateSettings {
   readonly notices: Notices;
   readonly log: Log;
   readonly metadataTtlMs: number;
-  /**
-   * Whether every walk through the mount's root has to ask, as of now, so that the caller is checked each
-   * time: without default_permissions the kernel lets anybody use what it has cached.
-   */
-  readonly checksCallers: () => boolean;
+  readonly access: Access;
   readonly clock?: Clock;
 }
 
@@ -44,6 +41,7 @@ export class MountState {
   readonly operations: Operations;
   readonly nodes: NodeTable;
   readonly notices: Notices;
+  readonly access: Access;
   readonly log: Log;
   readonly clock: Clock;
   readonly files = new Map<HandleId, KernelFile>();
@@ -51,7 +49,6 @@ export class MountState {
   /** releases the core has not finished */
   readonly releasing = new Set<Promise<void>>();
   readonly #ttlMs: number;
-  readonly #checksCallers: () => boolean;
   readonly #changing = new Map<Path, number>();
   readonly #sentBack = new Set<string>();
   #changes = 0;
@@ -60,10 +57,10 @@ export class MountState {
     this.operations = settings.operations;
     this.nodes = settings.nodes;
     this.notices = settings.notices;
+    this.access = settings.access;
     this.log = settings.log;
     this.clock = settings.clock ?? systemClock;
     this.#ttlMs = settings.metadataTtlMs;
-    this.#checksCallers = settings.checksCallers;
     settings.operations.onChange((change) => this.#changed(change));
   }
 
@@ -74,10 +71,10 @@ export class MountState {
 
   /** Attributes of a node by its path, for as long as the core itself would believe them. */
   view(node: Node, attributes: Attributes): NodeView {
-    const asksEachTime = node === this.nodes.root && this.#checksCallers();
-    const validForMs = asksEachTime ? 0 : Math.min(attributes.validForMs ?? 0, this.#ttlMs);
+    const validForMs = Math.min(attributes.validForMs ?? 0, this.#ttlMs);
     const { id: nodeId, inode } = node;
-    return { nodeId, inode, attributes, unlinked: false, attributesForMs: validForMs };
+    const attributesForMs = Math.min(validForMs, this.access.attributesForMs(node));
+    return { nodeId, inode, attributes, unlinked: false, attributesForMs };
   }
 
   /**
@@ -87,15 +84,15 @@ export class MountState {
   handleView(node: Node, attributes: Attributes): NodeView {
     const unlinked = node.parent === undefined;
     const { id: nodeId, inode } = node;
-    return { nodeId, inode, attributes, unlinked, attributesForMs: this.#ttlMs };
+    const attributesForMs = Math.min(this.#ttlMs, this.access.attributesForMs(node));
+    return { nodeId, inode, attributes, unlinked, attributesForMs };
   }
 
   /** A node as an entry of its directory. @param ageMs how old the attributes are already */
   entry(node: Node, attributes: Attributes, ageMs = 0): EntryView {
     const { nodeId, inode, unlinked, attributesForMs } = this.view(node, attributes);
     const leftMs = Math.max(0, attributesForMs - ageMs);
-    const asksEachTime = node.parent === this.nodes.root && this.#checksCallers();
-    const entryForMs = asksEachTime ? 0 : leftMs;
+    const entryForMs = Math.min(leftMs, this.access.entriesForMs(node.parent ?? node));
     return { nodeId, inode, attributes, unlinked, attributesForMs: leftMs, entryForMs };
   }
 
@@ -119,7 +116,7 @@ export class MountState {
 
   /** Whether the kernel may keep these attributes for some time, as entries of `parent`. */
   mayKeep(parent: Node, attributes: Attributes, ageMs: number): boolean {
-    if (parent === this.nodes.root && this.#checksCallers()) return false;
+    if (this.access.entriesForMs(parent) <= 0) return false;
     return Math.min(attributes.validForMs ?? 0, this.#ttlMs) > ageMs;
   }
 
@@ -163,12 +160,23 @@ export class MountState {
     this.releasing.add(done);
   }
 
+  /** What is read of a home from now on is asked for. Its names and attributes are kept no longer anyway. */
+  #forgetPages(home: string): void {
+    for (const { node } of this.files.values()) {
+      if (node.home === home) this.notices.pages(node.id);
+    }
+  }
+
   #record(directory: Node | undefined, name: string): void {
     this.#changes += 1;
     directory?.changes?.set(name, this.#changes);
   }
 
   #changed(change: Change): void {
+    if (change.what === 'owner') {
+      this.#forgetPages(nameOf(change.path));
+      return;
+    }
     const parent = this.nodes.find(parentOf(change.path));
     const name = nameOf(change.path);
     this.#record(parent, name);

@@ -59,6 +59,8 @@ export class Node {
 
   /** shown by stat(2) */
   readonly inode: number;
+  /** the name in the root that it is under, which no rename changes where those are homes */
+  readonly home: string | undefined;
 
   constructor(
     readonly id: number,
@@ -67,6 +69,7 @@ export class Node {
   ) {
     this.inode = place.inode ?? id;
     this.parent = place.parent;
+    this.home = place.parent?.id === rootNodeId ? place.name : place.parent?.home;
     this.name = place.name;
     this.version = place.version;
   }

@@ -3,8 +3,8 @@
  *
  * Two kinds, for two reasons. The attributes of a node are dropped without waiting for any lock, so
  * that one may be sent at once, also before the reply to a request. An entry is dropped under the lock
- * of its directory, which a LOOKUP of that directory holds until it is answered: such a notice goes
- * through the pool, one after the other so that they never take more than one of its threads, and
+ * of its directory, which a LOOKUP of that directory holds until it is answered, and content once no page
+ * of it is being read: such a notice goes through the pool, one after the other so that they never take more than one of its threads, and
  * nobody waits for it. It also holds up new lookups of that directory meanwhile, so it is sent only
  * where nothing else would do; a stale name is otherwise noticed by the ESTALE that its node answers,
  * on which the kernel looks again by itself.
@@ -13,7 +13,13 @@ import { systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { Device } from './device.js';
 import type { Node } from './node-table.js';
-import { attributesNotice, entryNotice, pruneNotice, retrieveNotice } from './replies.js';
+import {
+  attributesNotice,
+  contentNotice,
+  entryNotice,
+  pruneNotice,
+  retrieveNotice,
+} from './replies.js';
 
 /** The kernel does not know the node or name (any more), or the mount is going. */
 const expected: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ENODEV', 'EPERM', 'EBADF'];
@@ -24,7 +30,8 @@ const entriesAtOnce = 3;
 export class Notices {
   readonly #device: Device;
   readonly #log: Log;
-  readonly #entries = new Map<string, Buffer>();
+  /** those that may wait, each once */
+  readonly #queued = new Map<string, Buffer>();
   #sending: Promise<void> | undefined;
   #sent = 0;
   /** whether this kernel knows FUSE_NOTIFY_PRUNE */
@@ -50,10 +57,14 @@ export class Notices {
     }
   }
 
+  /** The kernel drops what it keeps of a file's content, once nothing of it is being read. */
+  pages(nodeId: number): void {
+    this.#queue(`${nodeId}`, contentNotice(nodeId));
+  }
+
   /** The kernel drops the entry `name` of the directory, some time soon. */
   entry(parentId: number, name: string): void {
-    this.#entries.set(`${parentId}/${name}`, entryNotice(parentId, name));
-    this.#sending ??= this.#sendEntries();
+    this.#queue(`${parentId}/${name}`, entryNotice(parentId, name));
   }
 
   /**
@@ -89,11 +100,16 @@ export class Notices {
     }
   }
 
-  async #sendEntries(): Promise<void> {
+  #queue(key: string, message: Buffer): void {
+    this.#queued.set(key, message);
+    this.#sending ??= this.#sendQueued();
+  }
+
+  async #sendQueued(): Promise<void> {
     // Whoever queues more before this has had its turn is served by the same round.
     await Promise.resolve();
-    for (const [key, message] of this.#entries) {
-      this.#entries.delete(key);
+    for (const [key, message] of this.#queued) {
+      this.#queued.delete(key);
       await this.#send(message);
     }
     this.#sending = undefined;

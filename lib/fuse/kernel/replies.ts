@@ -251,11 +251,21 @@ export class DirectoryPage {
  * page, so that this notice waits for nothing (fuse_reverse_inval_inode).
  */
 export function attributesNotice(nodeId: number): Buffer {
+  return inodeNotice(nodeId, -1n);
+}
+
+/** FUSE_NOTIFY_INVAL_INODE of all content: the kernel waits for pages that are being read. */
+export function contentNotice(nodeId: number): Buffer {
+  return inodeNotice(nodeId, 0n);
+}
+
+/** @param offset from which on content is dropped, to the end; none if negative */
+function inodeNotice(nodeId: number, offset: bigint): Buffer {
   const bytes = reply(24);
   bytes.writeUInt32LE(bytes.length, 0);
   bytes.writeInt32LE(notifyCode.invalInode, 4);
   writeU64(bytes, nodeId, replyHeaderBytes);
-  bytes.writeBigInt64LE(-1n, replyHeaderBytes + 8);
+  bytes.writeBigInt64LE(offset, replyHeaderBytes + 8);
   return bytes;
 }
 

@@ -11,6 +11,8 @@
  * - Who opens for writing what others only read gets a node of its own (they are sent to look again by
  *   ESTALE, which open(2) hides): size and pages of the readers' node stay those of the object they
  *   opened, so that a download never ends early because somebody replaces the file.
+ * - Where others than who may read get as far as the mount, and each home is somebody else's, every read
+ *   asks (access.ts).
  * - A handle for reading needs no FLUSH (FOPEN_NOFLUSH, 7.35; older kernels ignore it).
  */
 import { FsError, isFsError, toFsError } from '../../errors.js';
@@ -33,14 +35,14 @@ function canWrite(flags: OpenFlags): boolean {
 /** Enters a new handle into the table; `fopen` flags as the head of this file has them. */
 function enter(state: MountState, file: KernelFile, version: string): number {
   const { node } = file;
-  const shared = node.writers > 0;
+  const isDirect = node.writers > 0 || !state.access.keepsPages;
   state.files.set(file.handle, file);
   state.nodes.addFile(file);
   if (file.writes) {
     node.pagesVersion = undefined;
     return fopen.directIo;
   }
-  if (shared || node.version !== version) return fopen.directIo | fopen.noFlush;
+  if (isDirect || node.version !== version) return fopen.directIo | fopen.noFlush;
   const keep = node.pagesVersion === version ? fopen.keepCache : 0;
   node.pagesVersion = version;
   return keep | fopen.noFlush;

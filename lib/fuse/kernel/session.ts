@@ -35,8 +35,6 @@ export interface SessionSettings {
   readonly log: Log;
   /** reads outstanding at a time */
   readonly readers: number;
-  /** callers to serve besides root; undefined for all */
-  readonly allowUids: readonly number[] | undefined;
   /** nodes known before the kernel is asked to forget those that nobody uses; 131,072 */
   readonly nodesMax?: number;
 }
@@ -46,7 +44,6 @@ export class Session {
   readonly #state: MountState;
   readonly #log: Log;
   readonly #readers: number;
-  readonly #allowUids: ReadonlySet<number> | undefined;
   readonly #answers: Answers;
   readonly #nodeLimit: NodeLimit;
   readonly #buffers = new RequestBuffers(spareBuffersMax);
@@ -63,8 +60,6 @@ export class Session {
     this.#readers = settings.readers;
     this.#answers = new Answers(settings.device, settings.log);
     this.#nodeLimit = new NodeLimit(settings.state, settings.nodesMax);
-    this.#allowUids =
-      settings.allowUids === undefined ? undefined : new Set([0, ...settings.allowUids]);
     this.#inFlight = new InFlight({
       wantsToStop,
       answerInterrupted: (flight) => {
@@ -255,10 +250,6 @@ export class Session {
       this.#answers.refuse(header, new FsError('ENOSYS', 'not offered').errno);
       return undefined;
     }
-    if (service.checked && !this.#isAllowed(header)) {
-      this.#answers.refuse(header, new FsError('EACCES', 'not for this user').errno);
-      return undefined;
-    }
     const flight = this.#inFlight.begin(header, service.changes);
     const outcome = this.#start(service, { flight, body });
     if (!(outcome instanceof Promise)) {
@@ -270,13 +261,7 @@ export class Session {
       .catch((error: unknown) => this.#log.error({ err: error }, 'answering a request failed'));
   }
 
-  /** STATFS tells nothing of what is inside, and is how a mount asks whether it answers itself. */
-  #isAllowed({ uid, opcode: code }: RequestHeader): boolean {
-    if (this.#allowUids === undefined || this.#allowUids.has(uid)) return true;
-    return code === opcode.statfs && uid === process.geteuid?.();
-  }
-
-  /** Runs a handler; every failure becomes an errno here. */
+  /** Runs a handler for who may; every failure becomes an errno here. */
   #start(
     service: Service,
     options: { flight: Flight; body: Buffer },
@@ -291,11 +276,22 @@ export class Session {
     };
     const failed = (error: unknown): number => this.#errnoOf(header, error);
     try {
+      const admitted = this.#state.access.admits(service.entitled, header);
+      if (admitted instanceof Promise)
+        return this.#serveOnce(admitted, service, call).catch(failed);
+      if (!admitted) return failed(notForCaller());
       const outcome = service.serve(this.#state, call);
       return outcome instanceof Promise ? outcome.catch(failed) : outcome;
     } catch (error) {
       return failed(error);
     }
+  }
+
+  /** The request's buffer is not its own any more by the time that is known. */
+  async #serveOnce(admitted: Promise<boolean>, service: Service, call: Call): Promise<Reply> {
+    const body = Buffer.from(call.body);
+    if (!(await admitted)) throw notForCaller();
+    return await service.serve(this.#state, { ...call, body });
   }
 
   #errnoOf(header: RequestHeader, error: unknown): number {
@@ -324,6 +320,10 @@ export class Session {
     }
     giveBack(flight);
   }
+}
+
+function notForCaller(): FsError {
+  return new FsError('EACCES', 'not for this user');
 }
 
 /** The core may use the memory of what it answered again. */

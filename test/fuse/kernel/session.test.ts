@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { FsError, type Errno } from '../../../lib/errors.js';
 import { MountState } from '../../../lib/fuse/kernel/mount-state.js';
+import { HomeAccess, MountAccess } from '../../../lib/fuse/kernel/access.js';
+import type { HomeOwners } from '../../../lib/fuse/driver.js';
 import { NodeTable } from '../../../lib/fuse/kernel/node-table.js';
 import { Notices } from '../../../lib/fuse/kernel/notices.js';
 import { opcode } from '../../../lib/fuse/kernel/protocol.js';
@@ -27,6 +29,7 @@ const errno = (code: Errno): number => -constants.errno[code];
 
 interface RigOptions {
   readonly allowUids?: readonly number[];
+  readonly owners?: HomeOwners;
   readonly closedAncestor?: { isThere: boolean };
   readonly minor?: number;
 }
@@ -47,20 +50,22 @@ class Rig {
       error: (_fields, message) => this.logged.push(message),
       warn: (_fields, message) => this.logged.push(message),
     };
+    const nodes = new NodeTable();
     const state = new MountState({
       operations: this.core,
-      nodes: new NodeTable(),
+      nodes,
+      access:
+        options.owners === undefined
+          ? new MountAccess(nodes, options.allowUids, options.closedAncestor)
+          : new HomeAccess(nodes, options.owners, options.closedAncestor),
       notices: new Notices(this.device, log),
       log,
       metadataTtlMs: 5000,
-      checksCallers: () =>
-        options.allowUids !== undefined && options.closedAncestor?.isThere !== true,
       clock: this.clock,
     });
     this.state = state;
     const { device } = this;
-    const { allowUids } = options;
-    this.session = new Session({ device, state, log, readers: 3, allowUids, nodesMax: 100 });
+    this.session = new Session({ device, state, log, readers: 3, nodesMax: 100 });
   }
 
   /** Negotiates and serves until the test ends. */
