@@ -3,9 +3,11 @@
  *
  * By programs of the system, because libc's calls wait in the process that makes them: a database that
  * hangs holds up a child, which is ended. getent(1) says the same where a database fails and where it
- * does not know the name (it looks at no errno), so that id(1), which shows the reason, has the last word.
+ * does not know the name (it looks at no errno), so that perl(1), which does, has the last word; on a
+ * machine without it getent's is taken.
  */
 import { execFile } from 'node:child_process';
+import { systemErrorCode } from '../errors.js';
 import { bareEnvironment } from '../host/bare-environment.js';
 
 /** What passwd(5) has of a user, and the groups he is in. */
@@ -58,11 +60,20 @@ function isId(text: string | undefined): text is string {
   return text !== undefined && /^\d{1,10}$/.test(text);
 }
 
+/** getpwnam(3) leaves errno as it is where there is no such user. */
+const confirmation =
+  'for (@ARGV) { $! = 0; my @user = getpwnam($_); die "$_: $!\n" if !@user && $! }';
+
 /** @throws Error where it is not known whether the names are */
 async function confirmAbsence(names: readonly string[], signal: AbortSignal): Promise<void> {
-  const { stderr } = await run('id', ['-u', '--', ...names], signal);
-  const fault = stderr.split('\n').find((line) => line !== '' && !line.endsWith(': no such user'));
-  if (fault !== undefined) throw new Error(fault);
+  let outcome: Outcome;
+  try {
+    outcome = await run('perl', ['-e', confirmation, '--', ...names], signal);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  if (outcome.status !== 0) throw failure('getpwnam', outcome);
 }
 
 async function groupsOf(
@@ -107,7 +118,7 @@ async function run(
     execFile(program, args, options, (error, stdout, stderr) => {
       if (error === null) resolve({ status: 0, stdout, stderr });
       else if (typeof error.code === 'number') resolve({ status: error.code, stdout, stderr });
-      else reject(new Error(`${program}: ${error.message}`, { cause: error }));
+      else reject(Object.assign(new Error(`${program}: ${error.message}`), { code: error.code }));
     });
   });
 }

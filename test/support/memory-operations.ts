@@ -86,13 +86,13 @@ export class MemoryOperations implements Operations {
   replace(path: Path, text: string, options: { tell: boolean } = { tell: true }): void {
     this.#remove(path);
     this.#add(path, file(Buffer.from(text), this.#version()));
-    if (options.tell) this.#tell({ path, what: 'entry' });
+    if (options.tell) this.tell({ path, what: 'entry' });
   }
 
   /** Somebody else deletes an object. */
   vanish(path: Path, options: { tell: boolean } = { tell: true }): void {
     this.#remove(path);
-    if (options.tell) this.#tell({ path, what: 'entry' });
+    if (options.tell) this.tell({ path, what: 'entry' });
   }
 
   /** Fills a directory with empty files, for long listings. */
@@ -323,7 +323,8 @@ export class MemoryOperations implements Operations {
     if (this.recording) this.records.push(text);
   }
 
-  #tell(change: Change): void {
+  /** What the driver cannot know. */
+  tell(change: Change): void {
     for (const listener of this.#listeners) listener(change);
   }
 

@@ -1,18 +1,9 @@
-import { constants } from 'node:os';
 import fc from 'fast-check';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { FsError, type Errno } from '../../../lib/errors.js';
-import { MountState } from '../../../lib/fuse/kernel/mount-state.js';
-import { HomeAccess, MountAccess } from '../../../lib/fuse/kernel/access.js';
-import type { HomeOwners } from '../../../lib/fuse/driver.js';
-import { NodeTable } from '../../../lib/fuse/kernel/node-table.js';
-import { Notices } from '../../../lib/fuse/kernel/notices.js';
 import { opcode } from '../../../lib/fuse/kernel/protocol.js';
-import { Session } from '../../../lib/fuse/kernel/session.js';
-import { silentLog, type Log } from '../../../lib/log.js';
 import type { Path } from '../../../lib/path.js';
 import {
-  FakeDevice,
   initBody,
   name,
   request,
@@ -21,99 +12,17 @@ import {
   type Message,
   type RequestFacts,
 } from '../../support/fake-device.js';
-import { ManualClock } from '../../support/manual-clock.js';
-import { MemoryOperations } from '../../support/memory-operations.js';
+import {
+  errno,
+  getattrBody,
+  handleBody,
+  readBody,
+  readOnly,
+  Rig,
+  writeOnly,
+} from '../../support/session-rig.js';
 import { until } from '../../support/until.js';
 
-const errno = (code: Errno): number => -constants.errno[code];
-
-interface RigOptions {
-  readonly allowUids?: readonly number[];
-  readonly owners?: HomeOwners;
-  readonly closedAncestor?: { isThere: boolean };
-  readonly minor?: number;
-}
-
-/** A session on a fake device, over the toy core. */
-class Rig {
-  readonly device = new FakeDevice();
-  readonly core = new MemoryOperations();
-  readonly clock = new ManualClock();
-  readonly logged: string[] = [];
-  readonly state: MountState;
-  readonly session: Session;
-  #unique = 2;
-
-  constructor(options: RigOptions = {}) {
-    const log: Log = {
-      ...silentLog,
-      error: (_fields, message) => this.logged.push(message),
-      warn: (_fields, message) => this.logged.push(message),
-    };
-    const nodes = new NodeTable();
-    const state = new MountState({
-      operations: this.core,
-      nodes,
-      access:
-        options.owners === undefined
-          ? new MountAccess(nodes, options.allowUids, options.closedAncestor)
-          : new HomeAccess(nodes, options.owners, options.closedAncestor),
-      notices: new Notices(this.device, log),
-      log,
-      metadataTtlMs: 5000,
-      clock: this.clock,
-    });
-    this.state = state;
-    const { device } = this;
-    this.session = new Session({ device, state, log, readers: 3, nodesMax: 100 });
-  }
-
-  /** Negotiates and serves until the test ends. */
-  static async start(t: Test, options: RigOptions = {}): Promise<Rig> {
-    const rig = new Rig(options);
-    const body = initBody(7, options.minor ?? 45);
-    rig.device.push(request({ opcode: opcode.init, unique: 2, body }));
-    await rig.session.negotiate();
-    const served = rig.session.serve();
-    t.teardown(async () => {
-      rig.device.end();
-      await served;
-    });
-    return rig;
-  }
-
-  /** Sends a request and does not wait. @returns its number */
-  send(facts: Omit<RequestFacts, 'unique'>): number {
-    this.#unique += 2;
-    this.device.push(request({ ...facts, unique: this.#unique }));
-    return this.#unique;
-  }
-
-  ask(facts: Omit<RequestFacts, 'unique'>): Promise<Message> {
-    return this.device.answer(this.send(facts));
-  }
-
-  async lookup(text: string, nodeId = 1): Promise<number> {
-    const { error, body } = await this.ask({ opcode: opcode.lookup, nodeId, body: name(text) });
-    if (error !== 0) throw new Error(`LOOKUP ${text}: ${error}`);
-    return Number(body.readBigUInt64LE(0));
-  }
-
-  /** @returns handle and FOPEN flags */
-  async open(nodeId: number, flags: number): Promise<{ handle: number; flags: number }> {
-    const body = struct([4, flags], [4, 0]);
-    const answer = await this.ask({ opcode: opcode.open, nodeId, body });
-    if (answer.error !== 0) throw new Error(`OPEN: ${answer.error}`);
-    return { handle: Number(answer.body.readBigUInt64LE(0)), flags: answer.body.readUInt32LE(8) };
-  }
-}
-
-const readOnly = 0;
-const writeOnly = 1;
-const handleBody = (handle: number): Buffer => struct([8, handle], [8, 0], [8, 0]);
-const getattrBody = struct([4, 0], [4, 0], [8, 0]);
-const readBody = (handle: number, offset: number, size: number): Buffer =>
-  struct([8, handle], [8, offset], [4, size], [4, 0], [8, 0], [4, 0], [4, 0]);
 const interruptOf = (unique: number): Omit<RequestFacts, 'unique'> => ({
   opcode: opcode.interrupt,
   body: struct([8, unique]),
@@ -253,49 +162,6 @@ void t.test('names that S3 cannot hold are refused before the core hears of them
     t.equal((await rig.ask({ opcode: opcode.unlink, body })).error, errno(code));
   }
   t.same(rig.core.records, []);
-});
-
-void t.test('only root and the allowed users may use the mount', async (t) => {
-  const rig = await Rig.start(t, { allowUids: [1000] });
-  rig.core.fill('/' as Path, ['a']);
-  const asks = (uid: number): Promise<Message> =>
-    rig.ask({ opcode: opcode.lookup, uid, body: name('a') });
-  t.equal((await asks(0)).error, 0);
-  const { error, body } = await asks(1000);
-  t.equal(error, 0);
-  t.equal(body.readBigUInt64LE(16), 0n, 'the kernel asks for each walk, so each caller is checked');
-  t.equal(body.readUInt32LE(32), 0);
-  rig.core.records.splice(0);
-  t.equal((await asks(1001)).error, errno('EACCES'));
-  const { getattr, opendir, access, statfs, mkdir } = opcode;
-  for (const code of [getattr, opendir, access, statfs, mkdir]) {
-    const answer = await rig.ask({ opcode: code, uid: 1001, body: getattrBody });
-    t.equal(answer.error, errno('EACCES'), `opcode ${code}`);
-  }
-  t.same(rig.core.records, [], 'the core never heard of them');
-});
-
-void t.test('below a closed directory the kernel keeps what it was told', async (t) => {
-  const closedAncestor = { isThere: true };
-  const rig = await Rig.start(t, { allowUids: [1000], closedAncestor });
-  rig.core.fill('/' as Path, ['a']);
-  const asks = async (): Promise<bigint> =>
-    (await rig.ask({ opcode: opcode.lookup, uid: 1000, body: name('a') })).body.readBigUInt64LE(16);
-  const asksRoot = async (): Promise<bigint> =>
-    (await rig.ask({ opcode: opcode.getattr, uid: 1000, body: getattrBody })).body.readBigUInt64LE(
-      0,
-    );
-  t.equal(await asks(), 5n, 'seconds');
-  t.equal(await asksRoot(), 5n);
-  const other = await rig.ask({ opcode: opcode.lookup, uid: 1001, body: name('a') });
-  t.equal(other.error, errno('EACCES'), 'who asks is checked all the same');
-
-  closedAncestor.isThere = false;
-  const { sent } = rig.state.notices;
-  rig.state.forgetFirstSteps();
-  await until(() => rig.state.notices.sent === sent + 2);
-  t.equal(await asks(), 0n, 'opened, each walk is asked for again');
-  t.equal(await asksRoot(), 0n);
 });
 
 void t.test('an interrupted request has its work aborted and is answered EINTR', async (t) => {
