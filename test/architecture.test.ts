@@ -107,7 +107,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   mount: ['host', 'options', 'fuse', 'filesystem', 'homes', 's3', 'observability'],
   preflight: ['host', 'options', 'fuse/choose.ts', 's3', 'observability/process-log.ts'],
   status: ['host', 'options', 'observability'],
-  setup: ['host', 'options', 'mount/unmount.ts'],
+  setup: ['host', 'options', 'mount/unmount.ts', 'preflight/findings.ts', 'preflight/machine.ts'],
   demo: ['host', 'mount/stop-signals.ts', 'endpoint'],
   cli: ['host', 'options', 'mount', 'preflight', 'status', 'setup', 'demo'],
 };

@@ -83,10 +83,9 @@ const ending = [
   '.SH FILES',
   ...[
     ['/etc/s3jail/NAME.env', 'environment of s3jail@NAME.service'],
-    [
-      '/etc/credstore/s3jail.NAME',
-      'keys for that service alone, in the form of ~/.aws/credentials',
-    ],
+    ['/etc/s3jail/defaults', 'the same for all mounts made at boot, before their own'],
+    ['/etc/credstore/s3jail.NAME', 'keys for that mount alone, in the form of ~/.aws/credentials'],
+    ['/etc/credstore/s3jail', 'keys for all mounts made at boot that have none of their own'],
     ['/run/s3jail', 'which process serves which mount point'],
     ['/var/log/s3jail', 'logs of mounts in the background'],
   ].flatMap(([path = '', what = '']) => ['.TP', `.I ${roff(path)}`, roff(what)]),

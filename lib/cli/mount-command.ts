@@ -12,6 +12,7 @@ import {
 import { optionGroups, optionRows, type Ambient } from '../options/table.js';
 import { isSwitch, oppositeName, type WrittenOption } from '../options/options.js';
 import { baseCommand, separate, withOperands, type Done } from './command-words.js';
+import { useUnitCredentials } from '../host/kept-credentials.js';
 import { printableLines } from '../host/printable.js';
 import { complain, showStacksAt } from './failure-report.js';
 
@@ -127,6 +128,7 @@ export function plan(request: MountRequest): MountPlan {
 /** Mounts as asked. @returns the exit code */
 export async function mount(request: MountRequest, foreground: boolean): Promise<number> {
   const planned = plan(request);
+  useUnitCredentials(process.env);
   if (foreground) {
     const { runMount } = await import('../mount/mount.js');
     return runMount(planned);

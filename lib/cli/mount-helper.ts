@@ -1,6 +1,8 @@
 /** `mount.s3jail`: the mount command as mount(8) and fstab know it. */
+import { resolve } from 'node:path';
 import { Option } from 'commander';
-import { UsageError } from '../options/options.js';
+import { useMachineSettings } from '../host/kept-credentials.js';
+import { splitOptionList, UsageError } from '../options/options.js';
 import { readVersion } from '../host/version.js';
 import { baseCommand, separate, withOperands } from './command-words.js';
 import { complain } from './failure-report.js';
@@ -35,6 +37,11 @@ export async function runMountHelper(args: readonly string[]): Promise<number> {
     ]);
   }
   const [operands, commandLine] = separate(command.args);
+  const words = (flags.o ?? []).flatMap((list) => splitOptionList(list) ?? []);
+  if (process.geteuid?.() === 0) {
+    const mountPoint = resolve(operands.at(-1) ?? '');
+    await useMachineSettings(process.env, { options: words, mountPoint });
+  }
   const request = { operands, commandLine, lists: flags.o ?? [], sloppy: flags.sloppy === true };
   const { asksForRemount, runRemount } = await import('../mount/remount.js');
   if (asksForRemount(request.lists)) {

@@ -9,6 +9,9 @@ interface SetupFlags {
   readonly mountPoint?: string;
   readonly authorizedKeys?: string;
   readonly init?: 'systemd' | 'fstab';
+  readonly credentials?: string;
+  readonly onDemand?: boolean;
+  readonly idleTime?: string;
   readonly overlap?: boolean;
   readonly remove?: boolean;
   readonly dryRun?: boolean;
@@ -27,7 +30,14 @@ export function setupCommand(done: Done): Command {
     .addOption(listOption())
     .option('--mount-point <DIR>', 'where to mount (/srv/sftp/USER)')
     .option('--authorized-keys <FILE>', 'public keys that USER logs in with')
+    .option(
+      '--credentials <FILE>',
+      'S3 keys to keep for the mount: a file like ~/.aws/credentials, or `environment`',
+    )
     .addOption(init.choices(['systemd', 'fstab']))
+    .option('--on-demand', 'mount when somebody looks, unmount when nobody does (systemd)')
+    .option('--no-on-demand', 'mount at boot again')
+    .option('--idle-time <TIME>', 'how long a mount on demand may stay unused (10min)')
     .option('--overlap', "take a SOURCE that holds another user's, or the other way")
     .option('--remove', 'undo all of it; the objects in S3 stay')
     .option('--dry-run', 'only say what would be done')
@@ -52,6 +62,9 @@ async function setup(
     mountPoint: options.mountPoint,
     init: options.init,
     authorizedKeys: options.authorizedKeys,
+    credentials: options.credentials,
+    onDemand: options.onDemand,
+    idleTime: options.idleTime,
     lists: options.o ?? [],
     overlap: options.overlap === true,
     dryRun: options.dryRun === true,

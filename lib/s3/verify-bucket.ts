@@ -187,7 +187,8 @@ function noCredentials({ profile, instanceRole }: Circumstances): string {
   }
   return profile === undefined
     ? 'no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, use --profile, ' +
-        'give the machine a role, or use --no-sign-request for a public bucket'
+        'give the machine a role, keep keys in /etc/credstore/s3jail.NAME for a mount that is made at ' +
+        'boot, or use --no-sign-request for a public bucket'
     : `profile ${JSON.stringify(profile)} gives no credentials; correct ~/.aws/config and ` +
         '~/.aws/credentials of the user who mounts, or name another --profile';
 }

@@ -38,13 +38,20 @@ export function userStep(name: string): Step {
     what: `make the user ${name}`,
     isDone: () => Promise.resolve(findAccount(name) !== undefined),
     run: () => mustRun('useradd', args),
+    undo: async () => {
+      if (isMadeBySetup(name)) await mustRun('userdel', [name]);
+    },
   };
 }
 
 export function userRemovalStep(name: string): Step {
   return {
     what: `remove the user ${name}`,
-    isDone: () => Promise.resolve(findLocalUser(name)?.comment !== mark),
+    isDone: () => Promise.resolve(!isMadeBySetup(name)),
     run: () => mustRun('userdel', [name]),
   };
+}
+
+function isMadeBySetup(name: string): boolean {
+  return findLocalUser(name)?.comment === mark;
 }

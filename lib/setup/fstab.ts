@@ -1,29 +1,73 @@
 /** A user's mount as a line of /etc/fstab, for machines that systemd does not run. */
+import { splitOptionList } from '../options/options.js';
 import { Failure } from '../host/failure.js';
 import { isDead } from '../host/mount-point.js';
 import { findMount } from '../host/mount-table.js';
 import { fstab } from './existing-mounts.js';
-import { mustRun, readIfThere, replaceFile, perform, type RunMode, type Step } from './steps.js';
-import { withFstabLine, withoutFstabLine } from './config-files.js';
+import {
+  mustRun,
+  readIfThere,
+  replaceFile,
+  perform,
+  type FileContent,
+  type RunMode,
+  type Step,
+} from './steps.js';
+import {
+  fstabLines,
+  withFstabLine,
+  withOptions,
+  withoutFstabLine,
+  type FstabLine,
+} from './config-files.js';
 import { sourceText, type UserMount } from './user-mount.js';
 
-export async function makeFstab(userMount: UserMount, runMode: RunMode): Promise<void> {
-  const { user, mountPoint } = userMount;
-  const options = ['_netdev', 'nofail', `uid=${user}`, ...userMount.options].map(quotedItem);
-  const line = { source: sourceText(userMount), mountPoint, options: options.join(',') };
-  const isChanged = await perform(
+/** A line as it will be, and whether that is another. */
+export interface PlannedLine {
+  readonly line: FstabLine;
+  readonly words: readonly string[];
+  readonly isChanged: boolean;
+}
+
+/** @param own words that are the mount's whatever is asked */
+export async function lineOf(mount: UserMount, own: readonly string[]): Promise<PlannedLine> {
+  const { mountPoint } = mount;
+  const text = (await readIfThere(fstab)) ?? '';
+  const present = fstabLines(text).find((line) => line.mountPoint === mountPoint);
+  const begin = present?.options ?? '_netdev,nofail';
+  const options = withOptions(begin, [...own, ...mount.options]);
+  const words = splitOptionList(options) ?? [];
+  // The source is in the file that source-file= names.
+  const isElsewhere = words.some((word) => word.startsWith('source-file='));
+  const source = isElsewhere ? 'none' : sourceText(mount, present?.source);
+  const line = { source, mountPoint, options };
+  return { line, words, isChanged: present === undefined || withFstabLine(text, line) !== text };
+}
+
+/** @param isChanged whether a mount that is there has to be made anew */
+export async function makeFstab(
+  { line }: PlannedLine,
+  isChanged: boolean,
+  runMode: RunMode,
+): Promise<void> {
+  const { mountPoint } = line;
+  const isThere = findMount(mountPoint) !== undefined;
+  if (isThere && isChanged) {
+    const undo = () => mustRun('mount', [mountPoint]);
+    runMode.done.push({ what: `mount ${mountPoint} as before`, undo });
+  }
+  await perform(
     fstabStep(`write a line for ${mountPoint} into ${fstab}`, (text) => withFstabLine(text, line)),
     runMode,
   );
+  if (isThere && (isChanged || (await isDead(mountPoint)))) await unmount(mountPoint, runMode);
   await perform(
     {
       what: `mount ${mountPoint}`,
-      isDone: async () =>
-        !isChanged && findMount(mountPoint) !== undefined && !(await isDead(mountPoint)),
-      run: async () => {
-        if (findMount(mountPoint) !== undefined) await mustRun('umount', [mountPoint]);
-        // It starts our own helper, which takes credentials from the environment.
-        await mustRun('mount', [mountPoint], process.env);
+      isDone: () => Promise.resolve(isThere && findMount(mountPoint) !== undefined && !isChanged),
+      run: () => mustRun('mount', [mountPoint], { signal: runMode.stop }),
+      undo: async () => {
+        if (findMount(mountPoint) !== undefined) await unmountNow(mountPoint);
       },
     },
     runMode,
@@ -31,7 +75,7 @@ export async function makeFstab(userMount: UserMount, runMode: RunMode): Promise
 }
 
 export async function removeFstab(mountPoint: string, runMode: RunMode): Promise<void> {
-  await perform(unmountStep(mountPoint), runMode);
+  await unmount(mountPoint, runMode);
   await perform(
     fstabStep(`remove the line for ${mountPoint} from ${fstab}`, (text) =>
       withoutFstabLine(text, mountPoint),
@@ -42,32 +86,34 @@ export async function removeFstab(mountPoint: string, runMode: RunMode): Promise
 
 function fstabStep(what: string, change: (text: string) => string): Step {
   const read = async () => (await readIfThere(fstab)) ?? '';
+  const write = (content: string) => replaceFile({ path: fstab, content, mode: 0o644 });
+  let before: FileContent['content'] = '';
   return {
     what,
     isDone: async () => {
-      const text = await read();
-      return change(text) === text;
+      before = await read();
+      return change(before) === before;
     },
-    run: async () => replaceFile({ path: fstab, content: change(await read()), mode: 0o644 }),
+    run: async () => write(change(await read())),
+    undo: () => write(before),
   };
+}
+
+async function unmount(mountPoint: string, runMode: RunMode): Promise<void> {
+  await perform(
+    {
+      what: `unmount ${mountPoint}, which stores what is open first`,
+      isDone: () => Promise.resolve(findMount(mountPoint) === undefined),
+      run: () => unmountNow(mountPoint),
+    },
+    runMode,
+  );
 }
 
 /** umount(8) hands over to nobody for a FUSE mount: the process then stores what is open. */
-function unmountStep(mountPoint: string): Step {
-  return {
-    what: `unmount ${mountPoint}`,
-    isDone: () => Promise.resolve(findMount(mountPoint) === undefined),
-    run: async () => {
-      const { runUnmount } = await import('../mount/unmount.js');
-      const lost: string[] = [];
-      if ((await runUnmount(mountPoint, (line) => lost.push(line))) === 0) return;
-      throw new Failure(2, `${mountPoint}: ${lost.join('; ')}`);
-    },
-  };
-}
-
-/** A comma inside a value stands in quotes (mount(8)). */
-function quotedItem(option: string): string {
-  const [name = '', ...rest] = option.split('=');
-  return option.includes(',') ? `${name}="${rest.join('=')}"` : option;
+async function unmountNow(mountPoint: string): Promise<void> {
+  const { runUnmount } = await import('../mount/unmount.js');
+  const lost: string[] = [];
+  if ((await runUnmount(mountPoint, (line) => lost.push(line))) === 0) return;
+  throw new Failure(2, `${mountPoint}: ${lost.join('; ')}`);
 }

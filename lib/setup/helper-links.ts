@@ -17,7 +17,8 @@ export async function makeHelperLinks(runMode: RunMode): Promise<void> {
       await rm(path, { force: true });
       await symlink(program, path);
     };
-    await perform({ what: `make ${path}, which mount(8) calls`, isDone, run }, runMode);
+    const undo = () => rm(path, { force: true });
+    await perform({ what: `make ${path}, which mount(8) calls`, isDone, run, undo }, runMode);
   }
 }
 

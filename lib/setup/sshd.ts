@@ -1,8 +1,17 @@
 /** What sshd is told of a user, and whether it understood. */
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Failure, messageOf } from '../host/failure.js';
-import { fileStep, mustRun, outputOf, succeeds, type Step } from './steps.js';
+import {
+  fileStep,
+  isSystemdRunning,
+  mustRun,
+  outputOf,
+  readIfThere,
+  succeeds,
+  type Step,
+} from './steps.js';
 
 const sshd = '/usr/sbin/sshd';
 const directory = '/etc/ssh/sshd_config.d';
@@ -12,6 +21,10 @@ export const keysDirectory = '/etc/ssh/s3jail-keys';
 
 export function blockPath(user: string): string {
   return `${directory}/s3jail-${user}.conf`;
+}
+
+export function hasKeysFile(user: string): boolean {
+  return existsSync(join(keysDirectory, user));
 }
 
 export interface SshdUser {
@@ -42,24 +55,37 @@ export function requireSshd(): void {
   throw new Failure(2, `${sshd} or ${directory} is not here: install OpenSSH's server first`);
 }
 
-/** Writes the block; one that sshd does not take is taken away again. */
-export function blockStep(user: SshdUser): Step {
+/** A block that is there, with what has to be so; what the administrator added stays. */
+function withUser(text: string, user: SshdUser): string {
+  const wanted = blockText(user);
+  for (const line of wanted.split('\n').filter((each) => /^ +(Chroot|Authorized)/.test(each))) {
+    const [keyword = ''] = line.trim().split(' ');
+    const present = new RegExp(`^[ \\t]*${keyword}[ \\t].*$`, 'mi');
+    if (!present.test(text)) return wanted;
+    text = text.replace(present, () => line);
+  }
+  return text;
+}
+
+/** Writes the block; one that sshd does not take is taken away again, as with all that fails. */
+export async function blockStep(user: SshdUser): Promise<Step> {
   const path = blockPath(user.name);
-  const step = fileStep(`tell sshd of ${user.name}, in ${path}`, {
-    path,
-    content: blockText(user),
-    mode: 0o644,
-  });
+  const present = await readIfThere(path);
+  const content = present === undefined ? blockText(user) : withUser(present, user);
+  const step = fileStep(`tell sshd of ${user.name}, in ${path}`, { path, content, mode: 0o644 });
   const run = async (): Promise<void> => {
     await step.run();
     try {
       await validate(user);
     } catch (error) {
-      await rm(path);
       throw new Failure(2, `sshd does not take ${path}: ${messageOf(error)}`, { cause: error });
     }
   };
-  return { ...step, run };
+  const undo = async (): Promise<void> => {
+    await step.undo?.();
+    await reloadSshd(isSystemdRunning());
+  };
+  return { ...step, run, undo };
 }
 
 /** sshd's own word for it: the configuration is valid, and says this of this user. */

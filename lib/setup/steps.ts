@@ -1,6 +1,6 @@
 /**
  * The steps of `s3jail setup`. Each knows whether it is done already, so that doing all of them again
- * changes nothing, and can be named without being done.
+ * changes nothing, can be named without being done, and taken back where a later one fails.
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -16,23 +16,51 @@ export interface Step {
   readonly what: string;
   readonly isDone: () => Promise<boolean>;
   readonly run: () => Promise<void>;
+  /** takes back what `run` did, be it the half of it */
+  readonly undo?: () => Promise<void>;
 }
 
 export interface RunMode {
   /** say what would be done, and do nothing */
   readonly dryRun: boolean;
   readonly print: (line: string) => void;
+  /** what has been done, for `takeBack` */
+  readonly done: Pick<Step, 'what' | 'undo'>[];
+  /** the operator wants no more; its reason says how they said so */
+  readonly stop: AbortSignal;
 }
 
 /** @returns whether anything was (or, in a dry run, would be) changed */
-export async function perform(step: Step, { dryRun, print }: RunMode): Promise<boolean> {
+export async function perform(step: Step, runMode: RunMode): Promise<boolean> {
+  const { dryRun, print, done, stop } = runMode;
+  refuseIfStopped(stop);
   if (await step.isDone()) {
     print(`nothing to do: ${step.what}`);
     return false;
   }
   print(dryRun ? `would ${step.what}` : step.what);
-  if (!dryRun) await step.run();
+  if (dryRun) return true;
+  done.push(step);
+  await step.run();
   return true;
+}
+
+/** Undoes what was done, the newest first; what cannot be undone is said, and the rest goes on. */
+export async function takeBack({ done, print }: RunMode): Promise<void> {
+  for (const { what, undo } of done.splice(0).reverse()) {
+    if (undo === undefined) continue;
+    print(`undo: ${what}`);
+    try {
+      await undo();
+    } catch (error) {
+      print(`that could not be undone: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** @throws Failure once the operator asked to stop */
+export function refuseIfStopped(stop: AbortSignal): void {
+  if (stop.aborted) throw new Failure(2, `stopped by ${String(stop.reason)}`);
 }
 
 /** sd_booted(3) */
@@ -44,20 +72,21 @@ export function isSystemdRunning(): boolean {
 export async function mustRun(
   program: string,
   args: readonly string[],
-  env: NodeJS.ProcessEnv = bareEnvironment,
+  options: { signal?: AbortSignal } = {},
 ): Promise<void> {
-  await outputOf(program, args, env);
+  await outputOf(program, args, options);
 }
 
 /** What a program prints that has to succeed. @throws Failure as mustRun */
 export async function outputOf(
   program: string,
   args: readonly string[],
-  env: NodeJS.ProcessEnv = bareEnvironment,
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<string> {
   try {
-    return (await promisify(execFile)(program, args, { env })).stdout;
+    return (await promisify(execFile)(program, args, { env: bareEnvironment, signal })).stdout;
   } catch (error) {
+    if (signal !== undefined) refuseIfStopped(signal);
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
     const reason = said === '' ? messageOf(error) : said.replace(/\s*\n\s*/g, ' ');
     throw new Failure(2, `${program} ${args.join(' ')}: ${reason}`, { cause: error });
@@ -98,17 +127,20 @@ export interface FileContent {
 
 /** Puts a file there, whole or not at all. */
 export function fileStep(what: string, { path, content, mode }: FileContent): Step {
+  const read = async (): Promise<FileContent | undefined> => {
+    const stats = await unlessAbsent(stat(path));
+    if (stats === undefined) return undefined;
+    return { path, content: await readFile(path, 'utf8'), mode: stats.mode & 0o7777 };
+  };
+  let before: FileContent | undefined;
   return {
     what,
     isDone: async () => {
-      const stats = await unlessAbsent(stat(path));
-      return (
-        stats !== undefined &&
-        (stats.mode & 0o7777) === mode &&
-        (await readIfThere(path)) === content
-      );
+      before = await read();
+      return before?.mode === mode && before.content === content;
     },
     run: () => replaceFile({ path, content, mode }),
+    undo: () => (before === undefined ? rm(path, { force: true }) : replaceFile(before)),
   };
 }
 
@@ -127,13 +159,22 @@ export async function replaceFile({ path, content, mode }: FileContent): Promise
 
 /** Makes a directory of root's and those above it; one that is there is left as it is. */
 export function directoryStep(path: string, mode: number): Step {
+  const made: string[] = [];
   return {
     what: `make the directory ${path}`,
     isDone: async () => (await unlessAbsent(stat(path))) !== undefined,
     run: async () => {
-      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      const first = await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      for (let each = dirname(path); first !== undefined; each = dirname(each)) {
+        made.push(each);
+        if (each === first) break;
+      }
       await mkdir(path, { mode });
+      made.unshift(path);
       await chmod(path, mode);
+    },
+    undo: async () => {
+      for (const each of made) await removeEmptyDirectory(each);
     },
   };
 }
@@ -151,13 +192,15 @@ export function directoryRemovalStep(path: string): Step {
   return {
     what: `remove the directory ${path}, if it is empty`,
     isDone: async () => (await unlessAbsent(stat(path))) === undefined,
-    run: async () => {
-      try {
-        await rmdir(path);
-      } catch (error) {
-        // It holds what is not ours.
-        if (systemErrorCode(error) !== 'ENOTEMPTY') throw error;
-      }
-    },
+    run: () => removeEmptyDirectory(path),
   };
+}
+
+/** One that is not empty holds what is not ours. */
+export async function removeEmptyDirectory(path: string): Promise<void> {
+  try {
+    await rmdir(path);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY'].includes(systemErrorCode(error) ?? '')) throw error;
+  }
 }

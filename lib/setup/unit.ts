@@ -1,121 +1,262 @@
 /**
- * A user's mount as a unit of systemd: the template, an instance for each user, and the environment
+ * A user's mount as a unit of systemd: the templates, an instance for each user, and the environment
  * file that the instance reads.
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { variableOf } from '../options/options.js';
-import { environmentDirectory, environmentFile } from './existing-mounts.js';
+import { unitCredentialFile } from '../host/kept-credentials.js';
+import { withVariables } from './config-files.js';
+import { environmentDirectory, environmentFile, onDemandVariable } from './existing-mounts.js';
+import { variablesOf } from './mount-words.js';
+import {
+  dropInPath,
+  dropInText,
+  isOnDemand,
+  placeBeside,
+  removeOnDemand,
+  writeOnDemand,
+} from './on-demand.js';
+import { startUnit } from './start-unit.js';
 import {
   directoryRemovalStep,
   directoryStep,
   fileStep,
   isSystemdRunning,
   mustRun,
+  perform,
   readIfThere,
   removalStep,
   succeeds,
-  perform,
   type RunMode,
-  type Step,
 } from './steps.js';
-import { withVariables } from './config-files.js';
 import { sourceText, type UserMount } from './user-mount.js';
 
-const shipped = new URL('../../../lib/systemd/s3jail@.service', import.meta.url);
+const units = '/etc/systemd/system';
+/** What a package of the distribution installs; setup has nothing to add to it. */
+const packaged = '/usr/lib/systemd/system';
+const shipped = fileURLToPath(new URL('../../../lib/systemd/', import.meta.url));
 const program = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
-const unitFile = '/etc/systemd/system/s3jail@.service';
+
+const templates = ['s3jail@.service', 's3jail-retry@.service'] as const;
 
 /**
- * The template as it is installed: the one of the package, with the program named by its path. Where
+ * A template as it is installed: the one of the package, with the program named by its path. Where
  * npm put it need not be in the service manager's PATH.
  */
-export async function unitText(): Promise<string> {
+export async function unitText(
+  template: (typeof templates)[number] = templates[0],
+): Promise<string> {
   const call = `${process.execPath} ${program}`;
-  const text = await readFile(shipped, 'utf8');
+  const text = await readFile(join(shipped, template), 'utf8');
   return text.replace(/^(Exec\w+=-?)s3jail /gm, (_all, key: string) => `${key}${call} `);
 }
 
-export async function makeUnit(userMount: UserMount, runMode: RunMode): Promise<void> {
-  await perform(directoryStep(environmentDirectory, 0o700), runMode);
-  const changes = [
-    await perform(await environmentStep(userMount), runMode),
-    await perform(
-      fileStep(`write ${unitFile}`, { path: unitFile, content: await unitText(), mode: 0o644 }),
-      runMode,
-    ),
-  ];
-  const { name, isEnabled } = instanceOf(userMount.user);
-  const enable = () => mustRun('systemctl', ['enable', name]);
-  await perform({ what: `enable ${name}`, isDone: isEnabled, run: enable }, runMode);
-  if (!isSystemdRunning()) {
-    runMode.print(`systemd is not running here: ${name} starts when it is`);
-    return;
-  }
-  const isChanged = changes.includes(true);
-  if (!runMode.dryRun && isChanged) await mustRun('systemctl', ['daemon-reload']);
-  await perform(startStep(name, isChanged), runMode);
+/** The template that the unit will be made of. */
+export async function templateText(): Promise<string> {
+  return (await readIfThere(join(packaged, templates[0]))) ?? (await unitText());
 }
 
-export async function removeUnit(user: string, runMode: RunMode): Promise<void> {
-  const { name, isEnabled } = instanceOf(user);
-  const now = isSystemdRunning() ? ['--now'] : [];
+/** What is asked of a unit. */
+export interface UnitRequest {
+  readonly mount: UserMount;
+  /** variables that are the mount's whatever is asked */
+  readonly own: Readonly<Record<string, string>>;
+  readonly onDemand: boolean;
+  readonly idleTime: string | undefined;
+}
+
+/** The environment file as it will be, and whether that is another. */
+export async function environmentOf(
+  request: UnitRequest,
+): Promise<{ text: string; isChanged: boolean }> {
+  const { mount, own, onDemand } = request;
+  const { name, mountPoint, options } = mount;
+  const before = await readIfThere(environmentFile(name));
+  const text = before ?? environmentHead(name);
+  const content = withVariables(text, {
+    MOUNTPOINT: onDemand ? placeBeside(mountPoint) : mountPoint,
+    [onDemandVariable]: onDemand ? mountPoint : undefined,
+    S3JAIL_SOURCE: sourceText(mount, /^S3JAIL_SOURCE=(.*)$/m.exec(text)?.[1]),
+    ...own,
+    ...variablesOf(options),
+  });
+  return { text: content, isChanged: content !== before };
+}
+
+function environmentHead(name: string): string {
+  return (
+    `# The mount of ${name}: s3jail@${name}.service reads this, after /etc/s3jail/defaults. Each option of\n` +
+    `# s3jail mount can stand here as S3JAIL_NAME=value, and AWS's own variables, such as AWS_PROFILE. Keys\n` +
+    `# are better kept in /etc/credstore/s3jail.${name}, in the form of ~/.aws/credentials.\n`
+  );
+}
+
+export function isActive(unit: string): Promise<boolean> {
+  return succeeds('systemctl', ['is-active', '--quiet', unit]);
+}
+
+export function instanceOf(name: string): string {
+  return `s3jail@${name}.service`;
+}
+
+/** Whether the running unit has other keys than those that are kept for it now. */
+export async function hasOtherKeys(name: string, kept: string | undefined): Promise<boolean> {
+  const loaded = unitCredentialFile(`/run/credentials/${instanceOf(name)}`);
+  const before = loaded && (await readIfThere(loaded));
+  return before !== (kept && (await readIfThere(kept)));
+}
+
+/**
+ * Files, start, and last the link that has it start at boot: what does not start is not enabled.
+ * @param isChanged whether a mount that is there has to be made anew
+ */
+export async function makeUnit(
+  request: UnitRequest,
+  environment: string,
+  isChanged: boolean,
+  runMode: RunMode,
+): Promise<void> {
+  const { mount, onDemand } = request;
+  const { name } = mount;
+  const unit = instanceOf(name);
+  const isRunning = isSystemdRunning();
+  const wasActive = isRunning && (await isActive(unit));
+  if (wasActive && isChanged && !onDemand) startAgainOnUndo(unit, runMode);
+  await perform(directoryStep(environmentDirectory, 0o700), runMode);
+  const path = environmentFile(name);
+  await perform(fileStep(`write ${path}`, { path, content: environment, mode: 0o600 }), runMode);
+  const written = [await writeTemplates(runMode), await writeDropIn(request, runMode)];
+  const automount = onDemand ? await writeOnDemand({ ...mount, ...request }, runMode) : undefined;
+  if (automount?.isChanged === true) written.push(true);
+  const wanted = automount?.automount ?? unit;
+  if (!isRunning) {
+    runMode.print(`systemd is not running here: ${wanted} is not tried, and starts when it is`);
+  } else if (!runMode.dryRun && written.includes(true)) {
+    await mustRun('systemctl', ['daemon-reload']);
+  }
+  if (isRunning && onDemand && wasActive && isChanged) {
+    const run = () => mustRun('systemctl', ['stop', unit]);
+    const isDone = async () => !(await isActive(unit));
+    await perform({ what: `stop ${unit}, which starts anew on demand`, isDone, run }, runMode);
+  }
+  if (isRunning) await start(wanted, isChanged && !onDemand, runMode);
+  await enable(wanted, runMode);
+}
+
+/** Taken back last, when its files are again what they were. */
+function startAgainOnUndo(unit: string, runMode: RunMode): void {
+  const undo = () => mustRun('systemctl', ['restart', unit]);
+  runMode.done.push({ what: `${unit} goes on as before`, undo });
+}
+
+async function start(unit: string, isChanged: boolean, runMode: RunMode): Promise<void> {
+  const isStarted = await isActive(unit);
+  const verb = isStarted ? 'restart' : 'start';
+  const note = isStarted ? ', which stores what is open first' : '';
   await perform(
     {
-      what: `stop and disable ${name}`,
-      isDone: async () => !(await isEnabled()),
-      run: () => mustRun('systemctl', ['disable', ...now, name]),
+      what: `${verb} ${unit}${note}`,
+      isDone: () => Promise.resolve(isStarted && !isChanged),
+      run: () => startUnit(verb, unit, runMode.stop),
+      undo: () => mustRun('systemctl', ['stop', unit]),
     },
     runMode,
   );
 }
 
-/** What all instances share. */
-export async function removeTemplate(runMode: RunMode): Promise<void> {
-  await perform(removalStep(unitFile), runMode);
-  await perform(directoryRemovalStep(environmentDirectory), runMode);
-  if (!runMode.dryRun && isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
-}
-
 /** systemctl(1) can enable where systemd does not run, but not say whether it did. */
-function instanceOf(user: string): { name: string; isEnabled: () => Promise<boolean> } {
-  const name = `s3jail@${user}.service`;
-  const link = `/etc/systemd/system/multi-user.target.wants/${name}`;
-  return { name, isEnabled: () => Promise.resolve(existsSync(link)) };
+function isEnabled(unit: string): Promise<boolean> {
+  return Promise.resolve(existsSync(join(units, 'multi-user.target.wants', unit)));
 }
 
-async function environmentStep(userMount: UserMount): Promise<Step> {
-  const { user, mountPoint, options } = userMount;
-  const path = environmentFile(user);
-  const content = withVariables((await readIfThere(path)) ?? environmentHead(user), {
-    MOUNTPOINT: mountPoint,
-    S3JAIL_SOURCE: sourceText(userMount),
-    S3JAIL_UID: user,
-    ...Object.fromEntries(options.map(asVariable)),
-  });
-  return fileStep(`write ${path}`, { path, content, mode: 0o600 });
-}
-
-function environmentHead(user: string): string {
-  return (
-    `# The mount of ${user}: s3jail@${user}.service reads this. Each option of s3jail mount can stand\n` +
-    `# here as S3JAIL_NAME=value, and AWS's own variables, such as AWS_PROFILE. Keys are better kept\n` +
-    `# in /etc/credstore/s3jail.${user}, in the form of ~/.aws/credentials.\n`
+async function enable(unit: string, runMode: RunMode): Promise<void> {
+  await perform(
+    {
+      what: `enable ${unit}`,
+      isDone: () => isEnabled(unit),
+      run: () => mustRun('systemctl', ['enable', unit]),
+      undo: () => mustRun('systemctl', ['disable', unit]),
+    },
+    runMode,
   );
 }
 
-function asVariable(option: string): [name: string, value: string] {
-  const equals = option.indexOf('=');
-  const name = (equals < 0 ? option : option.slice(0, equals)).replaceAll('_', '-');
-  return [variableOf(name), equals < 0 ? 'yes' : option.slice(equals + 1)];
+/** @returns whether systemd has to read them again; mounts that run go on with what they have */
+async function writeTemplates(runMode: RunMode): Promise<boolean> {
+  let isChanged = false;
+  for (const template of templates) {
+    if (existsSync(join(packaged, template))) continue;
+    const path = join(units, template);
+    const content = await unitText(template);
+    const step = fileStep(`write ${path}`, { path, content, mode: 0o644 });
+    if (await perform(step, runMode)) isChanged = true;
+  }
+  return isChanged;
 }
 
-function startStep(instance: string, isChanged: boolean): Step {
-  return {
-    what: `start ${instance}`,
-    isDone: async () =>
-      !isChanged && (await succeeds('systemctl', ['is-active', '--quiet', instance])),
-    run: () => mustRun('systemctl', ['restart', instance]),
-  };
+/** Only a mount on demand has one of setup's; those of the administrator lie beside it. */
+async function writeDropIn(request: UnitRequest, runMode: RunMode): Promise<boolean> {
+  const { onDemand, mount } = request;
+  const { name, mountPoint } = mount;
+  const path = dropInPath(name);
+  if (onDemand) {
+    const unit = instanceOf(name);
+    if (await isEnabled(unit)) await disable(unit, runMode);
+    await perform(directoryStep(dirname(path), 0o755), runMode);
+    await perform(directoryStep(placeBeside(mountPoint), 0o755), runMode);
+    const content = { path, content: dropInText, mode: 0o644 };
+    return perform(fileStep(`write ${path}`, content), runMode);
+  }
+  if (!isOnDemand(name)) return false;
+  await removeOnDemand(mountPoint, runMode);
+  await removeDropIn(name, mountPoint, runMode);
+  return true;
+}
+
+async function removeDropIn(name: string, mountPoint: string, runMode: RunMode): Promise<void> {
+  const path = dropInPath(name);
+  await perform(removalStep(path), runMode);
+  await perform(directoryRemovalStep(dirname(path)), runMode);
+  await perform(directoryRemovalStep(placeBeside(mountPoint)), runMode);
+}
+
+async function disable(unit: string, runMode: RunMode): Promise<void> {
+  const now = isSystemdRunning() ? ['--now'] : [];
+  await perform(
+    {
+      what: `stop and disable ${unit}`,
+      isDone: async () => !(await isEnabled(unit)),
+      run: () => mustRun('systemctl', ['disable', ...now, unit]),
+      undo: () => mustRun('systemctl', ['enable', ...now, unit]),
+    },
+    runMode,
+  );
+}
+
+export async function removeUnit(
+  name: string,
+  mountPoint: string,
+  runMode: RunMode,
+): Promise<void> {
+  const unit = instanceOf(name);
+  const wasOnDemand = isOnDemand(name);
+  if (wasOnDemand) await removeOnDemand(mountPoint, runMode);
+  await disable(unit, runMode);
+  if (isSystemdRunning() && !runMode.dryRun) {
+    // One that was started by hand, or is being tried again; and what is said of a failed one.
+    await mustRun('systemctl', ['stop', unit]);
+    await succeeds('systemctl', ['reset-failed', unit]);
+  }
+  if (!wasOnDemand) return;
+  await removeDropIn(name, mountPoint, runMode);
+  if (isSystemdRunning() && !runMode.dryRun) await mustRun('systemctl', ['daemon-reload']);
+}
+
+/** What all instances share. */
+export async function removeTemplates(runMode: RunMode): Promise<void> {
+  for (const template of templates) await perform(removalStep(join(units, template)), runMode);
+  await perform(directoryRemovalStep(environmentDirectory), runMode);
+  if (!runMode.dryRun && isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
 }

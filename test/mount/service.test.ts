@@ -27,9 +27,11 @@ void t.test('systemd finds nothing to complain about in the unit', async (t) => 
   const directory = await mkdtemp('/var/lib/s3jail-unit-');
   t.teardown(() => rm(directory, { recursive: true }));
   const path = join(directory, 's3jail@.service');
+  const retry = join(directory, 's3jail-retry@.service');
   await writeFile(path, await unitText());
+  await writeFile(retry, await unitText('s3jail-retry@.service'));
   // The manual page is there only once the package is installed.
-  const verified = await runCommand('systemd-analyze', ['verify', '--man=no', path]);
+  const verified = await runCommand('systemd-analyze', ['verify', '--man=no', path, retry]);
   t.match(verified, { status: 0, stdout: '', stderr: '' });
   const limit = ['--offline=true', `--threshold=${exposureLimit}`, '--no-pager'];
   const judged = await runCommand('systemd-analyze', ['security', ...limit, path]);

@@ -1,0 +1,52 @@
+/** `s3jail setup --remove`: takes away what setup made for a user, and with the last what all shared. */
+import { dirname, join, resolve } from 'node:path';
+import { defaultLogFile } from '../host/default-log-file.js';
+import type { ExitCode } from '../host/failure.js';
+import { userRemovalStep } from './account.js';
+import { removeCredentials } from './credentials.js';
+import { environmentFile, findExistingMounts } from './existing-mounts.js';
+import { removeFstab } from './fstab.js';
+import { removeHelperLinks } from './helper-links.js';
+import { blockPath, keysDirectory, reloadSshd } from './sshd.js';
+import {
+  directoryRemovalStep,
+  isSystemdRunning,
+  perform,
+  removalStep,
+  type RunMode,
+} from './steps.js';
+import { removeTemplates, removeUnit } from './unit.js';
+import { usualMountPoint, type SetupRequest } from './user-mount.js';
+
+/** Told to stop, it stops between two steps; done again, it goes on. */
+export async function removeUser(request: SetupRequest, runMode: RunMode): Promise<ExitCode> {
+  const { user } = request;
+  const existing = (await findExistingMounts()).find(({ name }) => name === user);
+  const known = existing?.mountPoint ?? usualMountPoint(user);
+  const mountPoint = resolve(request.mountPoint ?? known);
+  const hasBlock = await perform(removalStep(blockPath(user)), runMode);
+  if (hasBlock && !runMode.dryRun) await reloadSshd(isSystemdRunning());
+  if (existing?.init !== 'fstab') await removeUnit(user, mountPoint, runMode);
+  await removeFstab(mountPoint, runMode);
+  await perform(removalStep(environmentFile(user)), runMode);
+  await removeCredentials(user, runMode);
+  await perform(directoryRemovalStep(mountPoint), runMode);
+  await removeLog(defaultLogFile(mountPoint), runMode);
+  await perform(removalStep(join(keysDirectory, user)), runMode);
+  await perform(userRemovalStep(user), runMode);
+  const others = await findExistingMounts();
+  if (others.some((other) => other.name !== user && other.mountPoint !== mountPoint)) return 0;
+  const shared = dirname(mountPoint);
+  if (shared === dirname(usualMountPoint(user)))
+    await perform(directoryRemovalStep(shared), runMode);
+  await removeTemplates(runMode);
+  await perform(directoryRemovalStep(keysDirectory), runMode);
+  await removeHelperLinks(runMode);
+  return 0;
+}
+
+/** That of a mount in the background; one that the administrator named stays. */
+async function removeLog(path: string, runMode: RunMode): Promise<void> {
+  await perform(removalStep(path), runMode);
+  await perform(directoryRemovalStep(dirname(path)), runMode);
+}
