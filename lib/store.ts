@@ -138,6 +138,20 @@ export interface MultipartUpload {
   readonly uploadId: string;
 }
 
+/** An open multipart upload as another process has to know it, as JSON. */
+export interface UploadMemory extends MultipartUpload {
+  /** the store's own */
+  readonly state?: unknown;
+}
+
+/** A part as ListParts shows it. */
+export interface ListedPart {
+  readonly number: number;
+  readonly etag: ETag;
+  /** bytes */
+  readonly size: number;
+}
+
 /** A part the server has acknowledged. */
 export interface UploadedPart {
   readonly number: number;
@@ -234,6 +248,15 @@ export interface ObjectStore {
     parts: readonly UploadedPart[],
     options?: Pick<WriteOptions, 'condition' | 'signal'>,
   ): Promise<Stored>;
+  /** All of an open upload that another process needs to go on with it. */
+  memoryOf(upload: MultipartUpload): UploadMemory;
+  /** Goes on with an upload that another process began. No request is made. */
+  recall(memory: UploadMemory): MultipartUpload;
+  /**
+   * ListParts, to the end. Undefined where S3 does not let it be asked; rejects with `noUpload` where
+   * the upload is gone.
+   */
+  listParts(upload: MultipartUpload): Promise<ListedPart[] | undefined>;
   /** AbortMultipartUpload; resolves too where the upload is gone already. */
   abortUpload(upload: MultipartUpload): Promise<void>;
 }

@@ -138,6 +138,23 @@ export class TempSpace {
     this.nudge();
   }
 
+  /**
+   * Counts bytes that lie on this disk for as long as nobody writes them, such as those of an earlier
+   * process. Never waits, and stands in nobody's way but by the room it takes.
+   */
+  keep(bytes: number): void {
+    this.#used += bytes;
+    this.#peak = Math.max(this.#peak, this.#used);
+  }
+
+  /** They are gone. */
+  letGo(bytes: number): void {
+    if (bytes <= 0) return;
+    this.#givenBackMs = this.#clock.nowMs();
+    this.#used -= bytes;
+    this.nudge();
+  }
+
   /** Lets waiting writers look again: bytes were released, or nothing is left to wait for. */
   nudge(): void {
     const waiting = this.#wake;

@@ -1,7 +1,8 @@
 /**
  * When a staged file becomes an object: at close(2), fsync(2) and drain; and when it does not, because
- * the process that wrote it died.
+ * the process that wrote it died: then it is dropped, or held for whoever goes on with it.
  */
+import { toFsError } from '../errors.js';
 import type { RequestContext } from '../operations.js';
 import { parentOf } from '../path.js';
 import type { StagedFile } from '../write/staged-file.js';
@@ -18,26 +19,55 @@ export class Commits {
 
   /**
    * Stores what has not been stored.
-   * @param context of the caller, whose being told to stop ends it unless what arrived is kept
+   * @param context of the caller, whose being told to stop ends it where what arrived is discarded
    */
   async commit(file: StagedFile, use: Use, context: RequestContext = {}): Promise<void> {
     const { audit, names, settings } = this.#parts;
-    const signal = settings.interrupted === 'keep' ? undefined : context.signal;
+    const signal = settings.interrupted === 'discard' ? context.signal : undefined;
     if (await audit.commit(file, use, signal)) await names.removeObsolete(file);
   }
 
   /** One close(2) of a handle. */
   async flush(open: OpenFile, context: RequestContext): Promise<void> {
     if (open.kind === 'reader' || !open.stores) return;
-    if (this.#isGivenUp(open.file, context)) await this.#discard(open.file, open.use);
-    else await this.commit(open.file, open.use, context);
+    const { file, use } = open;
+    const { handles, held, settings, staged } = this.#parts;
+    const isCutOff = file.isDirty && isInterrupted(context);
+    if (isCutOff && held !== undefined) {
+      use.isAbandoned = true;
+      // Where somebody else still has it open, their close decides.
+      if (handles.writersOf(file).every(({ isAbandoned }) => isAbandoned))
+        await this.hold(file, use);
+    } else if (isCutOff && settings.interrupted === 'discard' && staged.handlesOf(file) === 1) {
+      await this.#discard(file, use);
+    } else {
+      await this.commit(file, use, context);
+    }
   }
 
-  #isGivenUp(file: StagedFile, context: RequestContext): boolean {
-    const { settings, staged } = this.#parts;
-    if (settings.interrupted === 'keep' || !file.isDirty) return false;
-    // Where somebody else still has it open, their close decides.
-    return isInterrupted(context) && staged.handlesOf(file) === 1;
+  /** The last handle is gone, or the mount is about to go. */
+  async end(file: StagedFile, use: Use): Promise<void> {
+    const isHeld = use.isAbandoned === true || file.heldRecord !== undefined;
+    if (isHeld && this.#parts.held !== undefined) await this.hold(file, use);
+    else await this.commit(file, use);
+  }
+
+  /**
+   * Its writer is gone: what arrived waits for somebody who goes on with it.
+   * @param signal does not wait for what is on its way
+   * @returns false where that cannot be, and it is dropped
+   */
+  async hold(file: StagedFile, use: Use, signal?: AbortSignal): Promise<boolean> {
+    const { held, log } = this.#parts;
+    try {
+      await held?.setAside(file, signal);
+      return true;
+    } catch (error) {
+      const { code: errno, message } = toFsError(error);
+      log.warn({ path: file.path, errno, error: message }, 'what arrived cannot be held');
+      await this.#discard(file, use);
+      return false;
+    }
   }
 
   async #discard(file: StagedFile, use: Use): Promise<void> {

@@ -1,6 +1,7 @@
 /**
  * Before a mount goes away: everything written is stored. Files that are still being written are
- * waited for; an idle one is stored as it is.
+ * waited for; an idle one is stored as it is. Where uploads that are interrupted are held, it is held
+ * instead, as are at last those that are still being written.
  */
 import type { StagedFile } from '../write/staged-file.js';
 
@@ -9,6 +10,7 @@ const idleMs = 2000;
 
 /**
  * @param work.dirty what is not stored now
+ * @param work.atLast for what is left when that is given up
  * @param work.onProgress called about once a second while anything is left
  * @param work.signal gives up waiting
  * @returns paths that were not stored
@@ -16,6 +18,7 @@ const idleMs = 2000;
 export async function drain(work: {
   readonly dirty: () => readonly StagedFile[];
   readonly store: (file: StagedFile) => Promise<void>;
+  readonly atLast?: ((file: StagedFile) => Promise<void>) | undefined;
   readonly onProgress: () => void;
   readonly signal: AbortSignal;
 }): Promise<string[]> {
@@ -24,7 +27,7 @@ export async function drain(work: {
   for (;;) {
     const dirty = work.dirty();
     if (dirty.length === 0) return [...failed];
-    if (signal.aborted) return [...failed, ...dirty.map((file) => file.path)];
+    if (signal.aborted) return [...failed, ...(await notKept(dirty, work.atLast))];
     work.onProgress();
     const idle = dirty.filter((file) => file.restedMs > idleMs);
     const stored = Promise.allSettled(
@@ -40,6 +43,15 @@ export async function drain(work: {
     await Promise.race([stored, aborted(signal, 1000)]);
     if (idle.length === 0) await aborted(signal, 500);
   }
+}
+
+async function notKept(
+  files: readonly StagedFile[],
+  keep: ((file: StagedFile) => Promise<void>) | undefined,
+): Promise<string[]> {
+  if (keep === undefined) return files.map((file) => file.path);
+  const ends = await Promise.allSettled(files.map(keep));
+  return files.filter((_file, at) => ends[at]?.status === 'rejected').map((file) => file.path);
 }
 
 async function aborted(signal: AbortSignal, timeoutMs: number): Promise<void> {

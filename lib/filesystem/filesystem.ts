@@ -32,6 +32,7 @@ import { setTime } from './set-time.js';
 import { refuseReadOnly } from './settings.js';
 import type { FilesystemStatus } from './settings.js';
 import { Stat } from './stat.js';
+import type { StagedFile } from '../write/staged-file.js';
 
 /** Answers that are part of daily life and not worth a line above debug. */
 const everyday: readonly Errno[] = ['ENOENT', 'EEXIST', 'ENOTEMPTY', 'ENOSYS', 'EINTR', 'EISDIR'];
@@ -208,12 +209,13 @@ export class Filesystem implements Operations {
   }
 
   get status(): FilesystemStatus {
-    const { handles, reading, space, staged, tree, writing } = this.#parts;
+    const { handles, held, reading, space, staged, tree, writing } = this.#parts;
     return {
       handles: handles.size,
       uploads: staged.all
         .filter((file) => file.isDirty)
         .map((file) => ({ path: file.path, size: file.size, sent: file.sentBytes })),
+      held: held?.status ?? [],
       tempBytes: space.used,
       tempPeak: space.peak,
       uploadMemory: writing.memory.used + writing.tails.used,
@@ -227,8 +229,29 @@ export class Filesystem implements Operations {
   }
 
   /**
+   * Takes over the interrupted uploads that earlier processes left. For once, before any operation.
+   * @returns ids of the multipart uploads that are to stay open
+   */
+  async restoreHeld(): Promise<ReadonlySet<string>> {
+    const { held } = this.#parts;
+    await held?.restore();
+    return held?.uploadIds ?? new Set();
+  }
+
+  /** Gives up what is held of an interrupted upload. @returns whether anything was @throws FsError */
+  async discardHeld(path: Path): Promise<boolean> {
+    return (await this.#parts.held?.discard(path)) ?? false;
+  }
+
+  /** Ends what goes on by itself. What is held stays on disk. */
+  close(): void {
+    this.#parts.held?.close();
+  }
+
+  /**
    * Before the mount goes away: no new opens, and everything written is stored. Files that are still
-   * being written are waited for; one that is idle is stored as it is.
+   * being written are waited for; one that is idle is stored as it is, or held where uploads that are
+   * interrupted are.
    * @param signal gives up waiting
    * @param onProgress called about once a second with what is left
    * @returns paths that were not stored
@@ -237,15 +260,23 @@ export class Filesystem implements Operations {
     signal: AbortSignal,
     onProgress: (left: FilesystemStatus) => void,
   ): Promise<string[]> {
-    const { clock, staged } = this.#parts;
+    const { clock, held, staged } = this.#parts;
     this.#opening.stop();
+    const dirty = (): StagedFile[] =>
+      staged.all.filter((file) => file.isDirty && file.isAttached && !file.isSetAside);
+    const hold = async (file: StagedFile): Promise<void> => {
+      const isHeld = await this.#commits.hold(file, useOf({}, clock.nowMs()), signal);
+      if (!isHeld) throw new FsError('EIO', `${file.path} cannot be held`);
+    };
+    const store = (file: StagedFile): Promise<void> =>
+      this.#commits.commit(file, useOf({}, clock.nowMs()));
     return await drain({
-      dirty: () => staged.all.filter((file) => file.isDirty && file.isAttached),
-      store: (file) => this.#commits.commit(file, useOf({}, clock.nowMs())),
+      ...{ dirty, signal },
+      store: held === undefined ? store : hold,
+      atLast: held && hold,
       onProgress: () => {
         onProgress(this.status);
       },
-      signal,
     });
   }
 

@@ -30,6 +30,8 @@ export interface Use {
   sinceMs: number;
   bytesRead: number;
   readFailure: FsError | undefined;
+  /** its process has died over it */
+  isAbandoned?: boolean;
 }
 
 export function useOf({ caller }: RequestContext, sinceMs: number): Use {
@@ -77,6 +79,13 @@ export class OpenHandles {
     const open = this.#open.get(id);
     if (open?.kind !== 'directory') throw new FsError('EBADF', 'no such directory handle');
     return open;
+  }
+
+  /** Those whose close(2) stores `file`. */
+  writersOf(file: StagedFile): Use[] {
+    return [...this.#open.values()].flatMap((open) =>
+      open.kind === 'staged' && open.file === file && open.stores ? [open.use] : [],
+    );
   }
 
   delete(id: HandleId): void {

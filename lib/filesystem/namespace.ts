@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../clock.js';
 import { FsError, isStoreError } from '../errors.js';
+import type { HeldUploads } from './held-uploads.js';
 import type { KnownDirectory } from '../tree/listing.js';
 import type { Log } from '../log.js';
 import type { NameLocks } from './name-locks.js';
@@ -33,6 +34,7 @@ export interface NamespaceParts {
   readonly store: ObjectStore;
   readonly tree: Tree;
   readonly staged: StagedFiles;
+  readonly held?: HeldUploads | undefined;
   readonly locks: NameLocks;
   readonly settings: NamespaceSettings;
   readonly clock: Clock;
@@ -74,8 +76,10 @@ export class Namespace {
   /** What `path` means now, or undefined. @throws StoreError, FsError ENAMETOOLONG */
   async find(path: Path, signal?: AbortSignal): Promise<Found | undefined> {
     if (this.isGuarded(path)) return undefined;
-    const { staged, tree } = this.#parts;
+    const { held, staged, tree } = this.#parts;
     this.refuseLongKey(keyOf(path));
+    const shown = staged.at(path);
+    if (shown?.heldRecord !== undefined) await held?.settle(shown);
     const file = staged.at(path);
     if (file !== undefined) {
       return { kind: 'file', file, ...(file.base === undefined ? {} : { info: file.base }) };

@@ -67,7 +67,8 @@ export class Opening {
     names.refuseGuarded(path);
     const found = await names.find(path, context.signal);
     if (found === undefined) {
-      const origin = staged.isHidden(path) ? {} : { absent: absentAsked(flags) };
+      const absent = { absent: absentAsked(flags), began: { absent: true } } as const;
+      const origin = staged.isHidden(path) ? {} : absent;
       const handle = this.#openStaged(path, request, origin);
       directoryTimes.move(parentOf(path));
       return handle;
@@ -95,7 +96,10 @@ export class Opening {
     }
     refuseReadOnly(settings);
     if (file !== undefined) return await this.#openWritten(file, request);
-    if (flags.truncate === true) return this.#openStaged(path, request, {});
+    if (flags.truncate === true) {
+      const { info } = found;
+      return this.#openStaged(path, request, info && { began: { etag: info.etag } });
+    }
     const base = await this.#told(found.info, context.signal);
     if (base !== undefined) await this.#refuseArchived(path, base);
     return this.#openStaged(path, request, { base });
@@ -126,7 +130,7 @@ export class Opening {
     }
   }
 
-  #openStaged(path: Path, request: OpenRequest, origin: StagedOrigin): HandleId {
+  #openStaged(path: Path, request: OpenRequest, origin: StagedOrigin = {}): HandleId {
     const { staged, writing } = this.#parts;
     const file = new StagedFile(writing, path, origin);
     staged.attach(path, file);
@@ -185,10 +189,10 @@ export class Opening {
       // Nearly always there is nothing left to do: close(2) has stored it. What is still being done
       // to the file comes first.
       await file.hold(() => Promise.resolve());
-      if (file.isDirty) await this.#commits.commit(file, use);
+      if (file.isDirty) await this.#commits.end(file, use);
     } finally {
-      // A new handle may have been opened on it meanwhile.
-      if (staged.release(file)) await file.close();
+      // A new handle may have been opened on it meanwhile, or it waits for one.
+      if (staged.release(file) && file.heldRecord === undefined) await file.close();
     }
   }
 

@@ -20,8 +20,10 @@ import { AttributeView, isRoot } from './attributes.js';
 import { FileAudit } from './audit-trail.js';
 import { noAudit } from './audit.js';
 import type { AuditTrail } from './audit.js';
+import { HeldFiles } from '../write/held-files.js';
 import { contentTypeOf } from './content-type.js';
 import { OpenHandles } from './handles.js';
+import { HeldUploads } from './held-uploads.js';
 import { NameLocks } from './name-locks.js';
 import { Namespace } from './namespace.js';
 import type { FilesystemSettings } from './settings.js';
@@ -44,6 +46,8 @@ export interface FilesystemParts {
   readonly handles: OpenHandles;
   readonly tree: Tree;
   readonly staged: StagedFiles;
+  /** absent where uploads that are interrupted are not held */
+  readonly held?: HeldUploads | undefined;
   readonly locks: NameLocks;
   readonly names: Namespace;
   readonly directoryTimes: DirectoryTimes;
@@ -83,8 +87,9 @@ export function assemble(
     objects: new SharedObjects(new ReadMemory(half, clock)),
   };
   const staged = new StagedFiles();
+  const heldFiles = heldFilesOf(sources);
   const writing: WriteContext = {
-    ...{ store, log, clock, space, reading },
+    ...{ store, log, clock, space, reading, held: heldFiles },
     memory: new Budget(half - Math.floor(half / tailsShare)),
     tails: new Budget(Math.floor(half / tailsShare)),
     partSize: settings.partSize,
@@ -108,6 +113,15 @@ export function assemble(
     },
   };
   const locks = new NameLocks(staged);
+  const fileAudit = new FileAudit(audit, clock);
+  const held =
+    heldFiles &&
+    new HeldUploads({
+      ...{ store, log, clock, staged, writing, directoryTimes, onChange },
+      files: heldFiles,
+      forMs: settings.held?.forMs ?? 0,
+      audit: fileAudit,
+    });
   return {
     ...{
       store,
@@ -116,16 +130,24 @@ export function assemble(
       clock,
       tree,
       staged,
+      held,
       locks,
       directoryTimes,
       space,
       reading,
       writing,
     },
-    audit: new FileAudit(audit, clock),
+    audit: fileAudit,
     handles: new OpenHandles(),
-    names: new Namespace({ store, log, clock, settings, tree, staged, locks }),
+    names: new Namespace({ store, log, clock, settings, tree, staged, held, locks }),
     view: new AttributeView(settings, clock.dateMs(), directoryTimes),
     onChange,
   };
+}
+
+function heldFilesOf({ settings, store }: FilesystemSources): HeldFiles | undefined {
+  const { interrupted, held } = settings;
+  if (interrupted !== 'resume') return undefined;
+  if (held === undefined) throw new Error('nothing says where interrupted uploads are held');
+  return new HeldFiles(held.place, `${held.scope} ${store.url}`);
 }

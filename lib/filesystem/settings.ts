@@ -9,7 +9,9 @@ export interface FilesystemSettings extends AttributeSettings {
   readonly readOnly: boolean;
   readonly utimens: 'refuse' | 'ignore' | 'store';
   /** what becomes of an upload whose process died before close(2) */
-  readonly interrupted: 'discard' | 'keep';
+  readonly interrupted: 'discard' | 'keep' | 'resume';
+  /** how they are held, with `resume` */
+  readonly held?: HoldSettings | undefined;
   readonly renameDir: 'refuse' | 'recursive';
   /** this mount, among all that use the bucket, also after a restart */
   readonly mountId: string;
@@ -35,6 +37,15 @@ export interface FilesystemSettings extends AttributeSettings {
   readonly timeoutMs: number;
 }
 
+export interface HoldSettings {
+  /** a directory that outlives the process; others may hold theirs in it */
+  readonly place: TempPlace;
+  /** which endpoint the keys are of */
+  readonly scope: string;
+  /** how long, without anybody who goes on */
+  readonly forMs: number;
+}
+
 /** @throws FsError EROFS */
 export function refuseReadOnly({ readOnly }: FilesystemSettings): void {
   if (readOnly) throw new FsError('EROFS', 'the mount is read-only');
@@ -49,9 +60,22 @@ export interface OpenUpload {
   readonly sent: number;
 }
 
+/** An upload that was interrupted and is held. */
+export interface HeldUpload {
+  readonly path: string;
+  /** bytes that S3 has in parts, and those on the local disk */
+  readonly inParts: number;
+  readonly local: number;
+  /** when it was interrupted, ISO 8601 */
+  readonly since: string;
+  /** when it is given up, unless somebody goes on with it */
+  readonly until: string;
+}
+
 export interface FilesystemStatus {
   readonly handles: number;
   readonly uploads: readonly OpenUpload[];
+  readonly held: readonly HeldUpload[];
   readonly tempBytes: number;
   readonly tempPeak: number;
   /** bytes of file content in memory on their way to S3 */

@@ -56,7 +56,8 @@ export class Stat {
   }
 
   async opendir(path: Path, context: RequestContext): Promise<HandleId> {
-    const { handles, names, staged, tree, view } = this.#parts;
+    const { handles, held, names, staged, tree, view } = this.#parts;
+    await Promise.all(staged.within(path).map((file) => held?.settle(file)));
     const listing = await tree.list(path, context.signal);
     const validForMs = tree.listingFreshForMs(path);
     const show = (name: string, entry: Entry): Attributes | undefined => {

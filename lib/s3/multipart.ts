@@ -18,14 +18,7 @@ import { StoreError, isStoreError } from '../errors.js';
 import { PartsRefused } from '../part-rules.js';
 import type { PartRules } from '../part-rules.js';
 import type { Key } from '../path.js';
-import type {
-  ByteRange,
-  CopySource,
-  ETag,
-  MultipartUpload,
-  Stored,
-  UploadedPart,
-} from '../store.js';
+import type { ByteRange, CopySource, MultipartUpload, Stored, UploadedPart } from '../store.js';
 import { AbandonedUploads } from './abandoned-uploads.js';
 import { conditionFailed } from './conditional-writes.js';
 import type { ConditionInput } from './conditional-writes.js';
@@ -39,26 +32,10 @@ import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
+import { readState, writtenState } from './upload-memory.js';
+import type { UploadState } from './upload-memory.js';
 import { UploadWays, completedSums, isDeclared, partMd5s, wholeCrc32 } from './upload-ways.js';
 import type { UploadWay } from './upload-ways.js';
-
-/** What is known of an upload that this process made. */
-interface UploadState {
-  /** how it was created */
-  readonly way: UploadWay;
-  /** what its parts carry from now on */
-  partSum: UploadWay['partSum'];
-  /** the endpoint says that it keeps a checksum of the whole object */
-  readonly keepsWhole: boolean;
-  /** base64, of the parts that the endpoint has the CRC32 of, by number */
-  readonly sums: Map<number, string>;
-  /** numbers of the parts that were copied */
-  readonly copied: Set<number>;
-  /** objects copied from under a condition that may not have been kept, by key */
-  readonly sources: Map<Key, ETag>;
-  /** in the metadata of the object to be: see evidence.ts */
-  readonly token: string | undefined;
-}
 
 /** Fields of CreateMultipartUpload beyond bucket and key. */
 export type CreateInput = Omit<CreateMultipartUploadCommandInput, 'Bucket' | 'Key'>;
@@ -280,6 +257,16 @@ export class Multipart {
   #noteTaken(parts: readonly UploadedPart[], state: UploadState | undefined): void {
     if (!areRegular(parts)) this.#rules.equalSizes.lift();
     if (parts.some(({ number }) => state?.copied.has(number) === true)) this.#rules.noCopies.lift();
+  }
+
+  /** For `recall` by another process. */
+  stateOf({ uploadId }: MultipartUpload): unknown {
+    const state = this.#states.get(uploadId);
+    return state && writtenState(state);
+  }
+
+  recall({ uploadId }: MultipartUpload, written: unknown): void {
+    if (written !== undefined) this.#states.set(uploadId, readState(written));
   }
 
   /** Tries now; where the endpoint is away, goes on trying in the background and rejects. */

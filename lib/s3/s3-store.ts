@@ -26,11 +26,13 @@ import type {
   GetOptions,
   ListOptions,
   ListPage,
+  ListedPart,
   MultipartUpload,
   ObjectInfo,
   ObjectStore,
   Source,
   Stored,
+  UploadMemory,
   UploadedPart,
   WriteOptions,
 } from '../store.js';
@@ -59,6 +61,7 @@ import { checkedCrc32, joined } from './request-body.js';
 import { StreamedBody } from './streamed-body.js';
 import { believedAnswer } from './told-checksum.js';
 import { removeBegun } from './unrecorded-uploads.js';
+import { listParts } from './upload-memory.js';
 import { uploadSource } from './upload-source.js';
 import { objectAbove, verifyBucket, verifyCredentials } from './verify-bucket.js';
 import { newObjectInput } from './write-input.js';
@@ -71,6 +74,12 @@ export interface EndpointFacts {
   readonly region: string;
   /** how far this machine's clock is ahead; undefined before the first answer */
   readonly clockAheadMs: number | undefined;
+}
+
+/** What goes with an upload to another process. */
+interface RecalledState {
+  readonly multipart?: unknown;
+  readonly storageClass?: string | undefined;
 }
 
 /**
@@ -389,6 +398,26 @@ export class S3Store implements ObjectStore {
     const { signal } = options;
     const stored = await this.#multipart.complete(upload, parts, { condition, signal });
     return this.#remembered.noteWritten(upload.key, stored, this.#uploadClasses.get(upload));
+  }
+
+  memoryOf(upload: MultipartUpload): UploadMemory {
+    const state: RecalledState = {
+      multipart: this.#multipart.stateOf(upload),
+      storageClass: this.#uploadClasses.get(upload),
+    };
+    return { key: upload.key, uploadId: upload.uploadId, state };
+  }
+
+  recall({ key, uploadId, state }: UploadMemory): MultipartUpload {
+    const { multipart, storageClass } = (state ?? {}) as RecalledState;
+    const upload = { key, uploadId };
+    this.#multipart.recall(upload, multipart);
+    this.#uploadClasses.set(upload, storageClass);
+    return upload;
+  }
+
+  async listParts(upload: MultipartUpload): Promise<ListedPart[] | undefined> {
+    return await listParts(this.#connection, upload);
   }
 
   async abortUpload(upload: MultipartUpload): Promise<void> {

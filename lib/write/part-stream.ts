@@ -12,8 +12,8 @@ import { streamPartEnd } from './part-plan.js';
 import type { PartSender } from './part-sender.js';
 import type { ByteRange, MultipartUpload, ObjectStore, UploadedPart } from '../store.js';
 
-export interface PartStreamOptions {
-  readonly store: ObjectStore;
+/** Where a stream lies in its file, and how it is cut. */
+export interface StreamCut {
   /** offset in the file where the stream begins */
   readonly start: number;
   /** number of the stream's first part */
@@ -21,6 +21,10 @@ export interface PartStreamOptions {
   /** bytes of the first rungs of the ladder */
   readonly partSize: number;
   readonly equalParts: boolean;
+}
+
+export interface PartStreamOptions extends StreamCut {
+  readonly store: ObjectStore;
   /** parts in flight at a time */
   readonly concurrency: number;
   readonly sender: PartSender;
@@ -29,6 +33,19 @@ export interface PartStreamOptions {
   readonly onSent: () => void;
   /** a part failed for good, after all retries */
   readonly onFailure: (error: unknown) => void;
+  /** what an interrupted upload has in S3 already */
+  readonly before?: StreamedBefore | undefined;
+}
+
+/** A part that S3 has, and where in the file it belongs. */
+export interface StreamedPart extends UploadedPart {
+  /** place in the ladder, from 0 */
+  readonly index: number;
+}
+
+export interface StreamedBefore {
+  readonly upload: MultipartUpload;
+  readonly parts: readonly StreamedPart[];
 }
 
 interface Part extends ByteRange {
@@ -51,14 +68,37 @@ export class PartStream {
   #upload: Promise<MultipartUpload> | undefined;
   #next = 0;
   #failure: { error: unknown } | undefined;
+  /** nobody is to hear of what fails: it is sent again by whoever goes on */
+  #isSettling = false;
 
   constructor(options: PartStreamOptions) {
     this.#options = options;
     this.#slots = new Budget(options.concurrency);
+    const { before } = options;
+    if (before === undefined) return;
+    this.#upload = Promise.resolve(before.upload);
+    for (const { index, ...sent } of before.parts) {
+      const known = {
+        abort: new AbortController(),
+        state: 'sent',
+        work: Promise.resolve(),
+      } as const;
+      this.#parts.set(index, { ...this.#rangeOf(index), number: sent.number, ...known, sent });
+    }
   }
 
   get start(): number {
     return this.#options.start;
+  }
+
+  get cut(): StreamCut {
+    const { start, firstNumber, partSize, equalParts } = this.#options;
+    return { start, firstNumber, partSize, equalParts };
+  }
+
+  /** Where its first part ends: a shorter file has none of it. */
+  get firstEnd(): number {
+    return this.#rangeOf(0).end;
   }
 
   get isSending(): boolean {
@@ -78,8 +118,11 @@ export class PartStream {
   advance(size: number, isLocal: (range: ByteRange) => boolean): void {
     for (;;) {
       const range = this.#rangeOf(this.#next);
-      if (size <= range.end || !isLocal(range)) return;
-      this.#send(this.#next, range);
+      if (size <= range.end) return;
+      if (!this.#parts.has(this.#next)) {
+        if (!isLocal(range)) return;
+        this.#send(this.#next, range);
+      }
       this.#next++;
     }
   }
@@ -121,6 +164,28 @@ export class PartStream {
     return { upload: await this.upload(), parts };
   }
 
+  /**
+   * Waits until nothing is on its way. What did not arrive counts as never sent.
+   * @param signal does not wait: what is on its way is broken off
+   * @returns what S3 has; undefined where that is nothing
+   */
+  async settle(signal?: AbortSignal): Promise<StreamedBefore | undefined> {
+    this.#isSettling = true;
+    const breakOff = (): void => this.#breakOff();
+    signal?.addEventListener('abort', breakOff, { once: true });
+    if (signal?.aborted === true) breakOff();
+    await this.#quiet();
+    signal?.removeEventListener('abort', breakOff);
+    for (const [index, { state }] of this.#parts) if (state !== 'sent') this.#parts.delete(index);
+    this.#failure = undefined;
+    this.#next = 0;
+    this.#isSettling = false;
+    const parts = [...this.#parts]
+      .flatMap(([index, { sent }]) => (sent === undefined ? [] : [{ index, ...sent }]))
+      .sort((one, other) => one.index - other.index);
+    return parts.length === 0 ? undefined : { upload: await this.upload(), parts };
+  }
+
   /** The multipart upload, created at the first call. */
   upload(): Promise<MultipartUpload> {
     this.#upload ??= this.#options.create();
@@ -129,14 +194,22 @@ export class PartStream {
 
   /** Stops all requests and aborts the multipart upload; waits for both. */
   async abort(): Promise<void> {
+    this.#breakOff();
+    await this.#quiet();
+    if (this.#upload === undefined) return;
+    const upload = await this.#upload.catch(() => undefined); // never made: nothing to abort
+    if (upload !== undefined) await this.#options.store.abortUpload(upload);
+  }
+
+  #breakOff(): void {
     for (const part of this.#parts.values()) {
       if (part.state === 'sending') part.state = 'stale';
       part.abort.abort();
     }
+  }
+
+  async #quiet(): Promise<void> {
     await Promise.all([...this.#parts.values()].map((part) => part.work));
-    if (this.#upload === undefined) return;
-    const upload = await this.#upload.catch(() => undefined); // never made: nothing to abort
-    if (upload !== undefined) await this.#options.store.abortUpload(upload);
   }
 
   #rangeOf(index: number): ByteRange {
@@ -162,7 +235,7 @@ export class PartStream {
       part.state = 'failed';
       if (this.#failure !== undefined) return;
       this.#failure = { error };
-      this.#options.onFailure(error);
+      if (!this.#isSettling) this.#options.onFailure(error);
     });
   }
 

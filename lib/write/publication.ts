@@ -16,10 +16,12 @@ import { unlessAborted } from '../abort.js';
 import { copyPartSize, planEqualParts, planParts } from './part-plan.js';
 import type { PlannedPart } from './part-plan.js';
 import { FsError, toFsError } from '../errors.js';
+import type { HeldStream } from './held-record.js';
 import { inParallel } from '../in-parallel.js';
 import { withPartRemedies } from './part-remedies.js';
 import { PartSender } from './part-sender.js';
 import { PartStream } from './part-stream.js';
+import type { StreamCut, StreamedBefore } from './part-stream.js';
 import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { StagedContent } from './staged-content.js';
@@ -119,6 +121,29 @@ export class Publication {
     return stored;
   }
 
+  /**
+   * Waits for the parts on their way, and tells what S3 has.
+   * @param signal does not wait: they are broken off
+   */
+  async settle(signal?: AbortSignal): Promise<HeldStream | undefined> {
+    const stream = this.#stream;
+    const sent = await stream?.settle(signal);
+    if (stream === undefined || sent === undefined) {
+      await this.drop();
+      return undefined;
+    }
+    const { upload, parts } = sent;
+    const memory = this.#context.store.memoryOf(upload);
+    return { ...stream.cut, upload: memory, parts, metadata: this.#streamMetadata ?? '' };
+  }
+
+  /** Goes on with what another process has sent. No request is made. */
+  resume({ upload: memory, parts, metadata, ...cut }: HeldStream): void {
+    const upload = this.#context.store.recall(memory);
+    this.#streamMetadata = metadata;
+    this.#stream = this.#newStream(cut, { upload, parts });
+  }
+
   /** Gives up what has left: the multipart upload is aborted, awaited and not forgotten. */
   async drop(): Promise<void> {
     const stream = this.#stream;
@@ -156,7 +181,8 @@ export class Publication {
       await content.fetchBase();
     }
     if (!content.isLocal({ start, end: start + partSize })) return undefined;
-    return this.#newStream(start);
+    const firstNumber = start === 0 ? 1 : prefixNumbers + 1;
+    return this.#newStream({ start, firstNumber, partSize, equalParts: equalStreams });
   }
 
   /** Where its first part would begin: a base that is too short to be a part is in it. */
@@ -165,18 +191,16 @@ export class Publication {
     return baseEnd >= this.#context.minPart ? baseEnd : 0;
   }
 
-  #newStream(start: number): PartStream {
-    const { store, partSize, equalStreams, uploadConcurrency, space } = this.#context;
+  #newStream(cut: StreamCut, before?: StreamedBefore): PartStream {
+    const { store, uploadConcurrency, space } = this.#context;
     return new PartStream({
+      ...cut,
       store,
-      start,
-      firstNumber: start === 0 ? 1 : prefixNumbers + 1,
-      partSize,
-      equalParts: equalStreams,
+      before,
       concurrency: uploadConcurrency,
       sender: this.#sender,
       create: async () => {
-        const options = this.#writeOptions(start > 0);
+        const options = this.#writeOptions(cut.start > 0);
         this.#streamMetadata = JSON.stringify(options.metadata);
         return await store.createUpload(keyOf(this.#path()), options);
       },
@@ -190,7 +214,7 @@ export class Publication {
     const { condition } = this.#terms();
     const key = keyOf(this.#path());
     const stream = this.#stream;
-    if (stream !== undefined && size > stream.start + partSize) {
+    if (stream !== undefined && size > stream.firstEnd) {
       return await this.#completeStream(stream, size, signal);
     }
     await this.drop();

@@ -12,6 +12,7 @@
 import { crc32 } from 'node:zlib';
 import { combineCrc32 } from '../crc32.js';
 import { FsError, isStoreError } from '../errors.js';
+import type { HeldContent } from './held-record.js';
 import type { Path } from '../path.js';
 import { RangeSet } from './range-set.js';
 import { Reader } from '../read/reader.js';
@@ -74,6 +75,58 @@ export class StagedContent {
   /** Whether bytes are in S3 alone, in parts of an upload that is not complete. */
   get hasReleased(): boolean {
     return !this.#released.isEmpty;
+  }
+
+  /** Ranges whose bytes may differ from the base, ascending. */
+  get changed(): readonly ByteRange[] {
+    return this.#changed.ranges;
+  }
+
+  /** Whether bytes of a range are in S3 alone, in parts of an upload that is not complete. */
+  isReleased(start: number, end: number): boolean {
+    return this.#released.touches(start, end);
+  }
+
+  /** Ranges of local bytes that are in none of `sent`, ascending. */
+  localOutside(sent: readonly ByteRange[]): readonly ByteRange[] {
+    const rest = new RangeSet();
+    for (const { start, end } of this.#local.ranges) rest.add(start, end);
+    for (const { start, end } of sent) rest.remove(start, end);
+    return rest.ranges;
+  }
+
+  /** Whether bytes that left are in none of `sent`. */
+  lacks(sent: readonly ByteRange[]): boolean {
+    const rest = new RangeSet();
+    for (const { start, end } of this.#released.ranges) rest.add(start, end);
+    for (const { start, end } of sent) rest.remove(start, end);
+    return !rest.isEmpty;
+  }
+
+  /**
+   * The local bytes are written down elsewhere: they go from here, until `wake` brings them back.
+   * @param local where they belong
+   * @param sent what is in parts
+   */
+  sleep(local: readonly ByteRange[], sent: readonly ByteRange[]): void {
+    this.#spool.dispose();
+    this.#tail.dispose();
+    this.#closeReader();
+    this.#local.clear();
+    for (const { start, end } of local) this.#local.add(start, end);
+    for (const { start, end } of sent) this.#released.add(start, end);
+  }
+
+  /** Takes local bytes back. @throws FsError ENOSPC, or the disk's own error */
+  async wake(start: number, bytes: Uint8Array): Promise<void> {
+    await this.#spool.write(start, bytes);
+  }
+
+  /** Takes over what another process had made of the base. */
+  resume({ size, baseEnd, changed }: HeldContent): void {
+    this.#size = size;
+    this.#baseEnd = baseEnd;
+    for (const { start, end } of changed) this.#changed.add(start, end);
   }
 
   /** @throws FsError ENOSPC, or the disk's own error */

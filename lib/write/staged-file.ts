@@ -18,13 +18,19 @@
  *  6. Leaving `dirty` or `committing` for anything but `dirty` frees what it held: the multipart upload
  *     is completed or aborted, and for `failed` the spool is disposed of; awaited, not forgotten.
  *
+ * An upload that is interrupted is `dirty` still: `setAside` writes it down (held-copy.ts), and who
+ * opens the file again goes on with it. Bytes that are only in its parts are neither read nor changed;
+ * whoever tried is refused from then on, and what had arrived before stays.
+ *
  * Locks: `hold` serialises write, truncate, commit, discard and rename of this file (name-locks.ts).
  * Parts in flight do not hold it.
  */
 import { FsError, isFsError, isStoreError, toFsError } from '../errors.js';
-import { givenTimeName, textOfTime, timeOfMs } from '../file-time.js';
+import { givenTimeName, textOfTime, timeOfMs, timeOfText } from '../file-time.js';
+import { HeldCopy } from './held-copy.js';
+import type { HeldRecord } from './held-record.js';
 import { Locks } from '../locks.js';
-import { keyOf } from '../path.js';
+import { keyOf, pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
 import { Publication } from './publication.js';
 import { StagedContent } from './staged-content.js';
@@ -39,6 +45,8 @@ export interface StagedOrigin {
   readonly base?: ObjectInfo | undefined;
   /** commit only if nothing is there: that was asked for (O_EXCL), or is what this mount believes */
   readonly absent?: 'exclusive' | 'believed' | undefined;
+  /** what is there now, where nothing is asked of it unless the upload is interrupted */
+  readonly began?: Condition | undefined;
 }
 
 /**
@@ -65,12 +73,19 @@ export class StagedFile implements SpaceHolder {
   /** nothing was to be there (O_EXCL), and nothing of this file is yet */
   #isExclusive: boolean;
   #failure: FsError | undefined;
+  readonly #held: HeldCopy;
+  /** what the name held when this was begun, if that is known */
+  #began: Condition | undefined;
+  /** why nobody goes on with it before it is opened again */
+  #refusal: FsError | undefined;
+  /** reads under way */
+  #reading = 0;
   /** callers of `holdAhead` that wait or work */
   #ahead = 0;
   /** breaks off the commit under way, to be begun anew */
   #makeWay: AbortController | undefined;
 
-  constructor(context: WriteContext, path: Path, { base, absent }: StagedOrigin) {
+  constructor(context: WriteContext, path: Path, { base, absent, began }: StagedOrigin) {
     this.#context = context;
     this.#path = path;
     const name = (): Path => this.#path;
@@ -87,7 +102,21 @@ export class StagedFile implements SpaceHolder {
     if (base !== undefined) this.#condition = { etag: base.etag };
     else if (absent !== undefined) this.#condition = { absent: true };
     this.#isExclusive = absent === 'exclusive';
+    this.#began = this.#condition ?? began;
+    this.#held = new HeldCopy(context, this.#content, this.#publication);
     context.space.join(this);
+  }
+
+  /** One that an earlier process has written down. No request is made. */
+  static resumed(context: WriteContext, record: HeldRecord): StagedFile {
+    const { base, condition, givenTime, key, mtimeMs } = record;
+    const file = new StagedFile(context, pathOfKey(key), { base, began: condition });
+    file.#held.resume(record);
+    file.#state = 'dirty';
+    file.#condition = condition;
+    file.#mtimeMs = mtimeMs;
+    file.#givenTime = timeOfText(givenTime);
+    return file;
   }
 
   get path(): Path {
@@ -129,6 +158,16 @@ export class StagedFile implements SpaceHolder {
     return this.#state === 'dirty' || this.#state === 'committing';
   }
 
+  /** What is written down of it, if its upload was interrupted and is not complete yet. */
+  get heldRecord(): HeldRecord | undefined {
+    return this.isDirty ? this.#held.record : undefined;
+  }
+
+  /** Whether that is all of it. */
+  get isSetAside(): boolean {
+    return this.heldRecord !== undefined && this.#held.isCurrent;
+  }
+
   /** Whether the path still means this file. */
   get isAttached(): boolean {
     return this.#state !== 'gone' && this.#state !== 'failed';
@@ -165,6 +204,7 @@ export class StagedFile implements SpaceHolder {
       const start = offset === 'end' ? before : offset;
       const end = start + data.length;
       this.#refuseIfTooLarge(end);
+      await this.#goOn(start, end);
       try {
         await this.#content.write(data, start);
         this.#noteChange(Math.min(start, before), end);
@@ -183,6 +223,7 @@ export class StagedFile implements SpaceHolder {
   writeNow(data: Uint8Array, offset: number | 'end'): boolean {
     const start = this.size;
     const end = start + data.length;
+    if (this.#held.isAsleep || this.#refusal !== undefined) return false;
     if (!this.#queue.isIdle || (this.#state !== 'dirty' && this.#state !== 'clean')) return false;
     if ((offset !== 'end' && offset !== start) || end > this.#sizeMax) return false;
     if (!this.#publication.mayAdvanceNow(end) || !this.#content.append(data, start)) return false;
@@ -193,7 +234,14 @@ export class StagedFile implements SpaceHolder {
 
   /** Bytes of [offset, offset + length) as far as the file reaches. */
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array[]> {
-    return await this.#content.read(offset, length, signal);
+    this.#reading++;
+    try {
+      if (this.#held.isAsleep) await this.hold(() => this.#held.wake(), signal);
+      this.#held.refuseInParts(offset, Math.min(this.size, offset + length), 'read');
+      return await this.#content.read(offset, length, signal);
+    } finally {
+      this.#reading--;
+    }
   }
 
   /**
@@ -208,6 +256,7 @@ export class StagedFile implements SpaceHolder {
       const wasStored = this.#state === 'clean';
       const before = this.size;
       if (size === before && size !== 0) return wasStored;
+      if (size !== 0) await this.#goOn(Math.min(size, before), before);
       this.#publication.touch(Math.min(size, before), Infinity);
       await this.#content.truncate(size);
       this.#noteChange(Math.min(size, before), size);
@@ -231,13 +280,16 @@ export class StagedFile implements SpaceHolder {
 
   async #commitNow(signal: AbortSignal | undefined): Promise<ObjectInfo | 'made way' | undefined> {
     this.#refuseIfFailed();
+    if (this.#refusal !== undefined) throw this.#refusal;
     if (this.#state !== 'dirty') return undefined;
+    await this.#goOn(0, 0);
     if (this.#ahead > 0 && !this.#content.hasReleased) return 'made way';
     this.#state = 'committing';
     const way = new AbortController();
     this.#makeWay = way;
     try {
       const ends = signal === undefined ? way.signal : AbortSignal.any([signal, way.signal]);
+      this.#held.publishing();
       const info = this.#infoOf(await this.#publication.publish(ends));
       this.#becomeClean(info);
       this.#context.onStored(this.#path, info);
@@ -247,6 +299,7 @@ export class StagedFile implements SpaceHolder {
         way.signal.aborted && isFsError(error, 'EINTR') && signal?.aborted !== true;
       if (!hasMadeWay || this.#content.hasReleased) throw await this.#fail(error);
       await this.#publication.drop();
+      this.#held.notPublished();
       this.#state = 'dirty';
       return 'made way';
     } finally {
@@ -258,12 +311,76 @@ export class StagedFile implements SpaceHolder {
   async discard(): Promise<void> {
     if (this.#state === 'failed') return;
     this.#state = 'gone';
+    const isAsleep = this.#held.isAsleep;
+    this.#held.remove();
     await this.#publication.drop();
+    // Nobody has it open who would close it.
+    if (isAsleep) this.#free();
+  }
+
+  /**
+   * Its writer is gone: what arrived is written down, to be gone on with. Nothing is published.
+   * @param signal does not wait for the parts on their way
+   * @throws FsError where that cannot be; nothing has changed then
+   */
+  async setAside(signal?: AbortSignal): Promise<void> {
+    await this.hold(async () => {
+      if (!this.isDirty) return;
+      this.#refusal = undefined;
+      if (!this.isSetAside) await this.#writeDown(signal);
+      if (this.#reading === 0) this.#held.sleep();
+    });
+  }
+
+  /** While nobody has it open: what fills parts leaves, so that less of it is on the local disk. */
+  async moveIntoParts(): Promise<void> {
+    await this.hold(async () => {
+      const record = this.heldRecord;
+      if (record === undefined || !this.#held.isAsleep) return;
+      await this.#held.wake();
+      await this.#publication.advance();
+      if (this.#publication.isSending) await this.#writeDown(undefined, record.heldAtMs);
+      this.#held.sleep();
+    });
+  }
+
+  async #writeDown(signal: AbortSignal | undefined, heldAtMs?: number): Promise<void> {
+    const condition = this.#condition ?? this.#began;
+    if (condition === undefined) {
+      throw new FsError('EBUSY', `what ${this.#path} replaces is not known`);
+    }
+    await this.#held.save(
+      {
+        key: keyOf(this.#path),
+        condition,
+        mtimeMs: this.#mtimeMs,
+        givenTime: this.#givenTime === undefined ? undefined : textOfTime(this.#givenTime),
+        heldAtMs: heldAtMs ?? this.#context.clock.dateMs(),
+      },
+      signal,
+    );
+    this.#condition = condition;
+    this.#isExclusive = false;
+  }
+
+  /**
+   * Before the bytes of [start, end) change: the local ones are at hand, and none is in parts alone.
+   * @throws FsError, from then on until the file is set aside again
+   */
+  async #goOn(start: number, end: number): Promise<void> {
+    if (this.#refusal !== undefined) throw this.#refusal;
+    try {
+      await this.#held.wake();
+      this.#held.refuseInParts(start, end, 'changed');
+    } catch (error) {
+      this.#refusal = toFsError(error);
+      throw error;
+    }
   }
 
   /** @throws FsError EBUSY where `rename` would lose bytes: they are in parts of the old key only */
   refuseIfBound(): void {
-    if (!this.#content.hasReleased) return;
+    if (!this.#content.hasReleased && this.heldRecord === undefined) return;
     throw new FsError(
       'EBUSY',
       `${this.#path} cannot be renamed before it is closed: its first parts are in S3 already`,
@@ -281,6 +398,7 @@ export class StagedFile implements SpaceHolder {
     // Renaming replaces whatever the new name held.
     this.#isExclusive = false;
     this.#condition = moved === undefined ? undefined : { etag: moved.etag };
+    this.#began = this.#condition;
     if (moved !== undefined) this.#content.moveBase(moved);
   }
 
@@ -325,6 +443,7 @@ export class StagedFile implements SpaceHolder {
 
   #noteChange(start: number, end: number): void {
     this.#publication.touch(start, end);
+    this.#held.noteChange();
     this.#mtimeMs = this.#context.clock.dateMs();
     this.#changedMs = this.#context.clock.nowMs();
     this.#givenTime = undefined;
@@ -335,6 +454,8 @@ export class StagedFile implements SpaceHolder {
   async #startAfresh(): Promise<void> {
     await this.#publication.drop();
     this.#content.dropBase();
+    this.#held.remove();
+    this.#refusal = undefined;
     if (!this.#isExclusive) this.#condition = undefined;
   }
 
@@ -353,8 +474,10 @@ export class StagedFile implements SpaceHolder {
   #becomeClean(info: ObjectInfo): void {
     this.#state = 'clean';
     this.#content.becomeBase(info);
+    this.#held.remove();
     this.#isExclusive = false;
     this.#condition = { etag: info.etag };
+    this.#began = this.#condition;
     this.#givenTime = undefined;
   }
 
@@ -365,6 +488,7 @@ export class StagedFile implements SpaceHolder {
     this.#failure ??= failure;
     this.#state = 'failed';
     await this.#publication.drop();
+    this.#held.remove();
     this.#free();
     return this.#failure;
   }

@@ -7,6 +7,7 @@
  */
 import { isWithin, movedPath, parentOf } from '../path.js';
 import type { Path } from '../path.js';
+import type { HeldRecord } from './held-record.js';
 import type { StagedFile } from './staged-file.js';
 import type { ETag } from '../store.js';
 
@@ -80,9 +81,20 @@ export class StagedFiles {
     use.handles--;
     if (use.handles > 0) return false;
     this.#uses.delete(file);
-    this.detach(file.path, file);
+    // What is held of an interrupted upload waits for whoever goes on with it.
+    if (file.heldRecord === undefined) this.detach(file.path, file);
     for (const [path, { owner }] of this.#hidden) if (owner === file) this.#hidden.delete(path);
     return true;
+  }
+
+  /** What is held of uploads that were interrupted, oldest first. */
+  get held(): { readonly file: StagedFile; readonly record: HeldRecord }[] {
+    return [...this.#byPath.values()]
+      .flatMap((file) => {
+        const record = file.isAttached ? file.heldRecord : undefined;
+        return record === undefined ? [] : [{ file, record }];
+      })
+      .sort((one, other) => one.record.heldAtMs - other.record.heldAtMs);
   }
 
   handlesOf(file: StagedFile): number {

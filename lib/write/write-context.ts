@@ -1,6 +1,7 @@
 /** What all staged files of a mount share. */
 import type { Budget } from '../read/budget.js';
 import type { Clock } from '../clock.js';
+import type { HeldFiles } from './held-files.js';
 import type { Log } from '../log.js';
 import type { Path } from '../path.js';
 import type { ReaderSettings } from '../read/reader.js';
@@ -28,6 +29,8 @@ export interface WriteContext {
   readonly onStored: (path: Path, info: ObjectInfo) => void;
   /** somebody else has replaced or made what a file builds on */
   readonly onLost: (path: Path) => void;
+  /** where uploads that are interrupted are held; absent where they are not */
+  readonly held?: HeldFiles | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
