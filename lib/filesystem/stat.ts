@@ -57,7 +57,7 @@ export class Stat {
 
   async opendir(path: Path, context: RequestContext): Promise<HandleId> {
     const { handles, held, names, staged, tree, view } = this.#parts;
-    await Promise.all(staged.within(path).map((file) => held?.settle(file)));
+    if (held !== undefined) await Promise.all(staged.within(path).map((file) => held.settle(file)));
     const listing = await tree.list(path, context.signal);
     const validForMs = tree.listingFreshForMs(path);
     const show = (name: string, entry: Entry): Attributes | undefined => {

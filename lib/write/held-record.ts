@@ -8,7 +8,7 @@
  */
 import type { Key } from '../path.js';
 import type { ByteRange, Condition, ETag, UploadMemory } from '../store.js';
-import type { StreamCut, StreamedPart } from './part-stream.js';
+import type { StreamCut, StreamedPart } from './part-plan.js';
 
 /** A piece of the local bytes; they stand in the data file in this order. */
 export interface HeldPiece extends ByteRange {

@@ -6,11 +6,28 @@
  * 10,000 of them (S3 user guide, "Multipart upload limits"). Within them the plan moves as few bytes
  * as it can: a changed run shorter than 5 MiB takes the missing bytes from a neighbour.
  */
-import type { ByteRange } from '../store.js';
+import type { ByteRange, UploadedPart } from '../store.js';
 import { multipartLimits } from '../store.js';
 
 export interface PlannedPart extends ByteRange {
   readonly source: 'upload' | 'copy';
+}
+
+/** Where a stream lies in its file, and how it is cut. */
+export interface StreamCut {
+  /** offset in the file where the stream begins */
+  readonly start: number;
+  /** number of the stream's first part */
+  readonly firstNumber: number;
+  /** bytes of the first rungs of the ladder */
+  readonly partSize: number;
+  readonly equalParts: boolean;
+}
+
+/** A part that S3 has, and where in the file it belongs. */
+export interface StreamedPart extends UploadedPart {
+  /** place in the ladder, from 0 */
+  readonly index: number;
 }
 
 /** Limits of one plan, in bytes; tests use small ones. */

@@ -9,19 +9,9 @@
  */
 import { Budget } from '../read/budget.js';
 import { streamPartEnd } from './part-plan.js';
+import type { StreamCut, StreamedPart } from './part-plan.js';
 import type { PartSender } from './part-sender.js';
 import type { ByteRange, MultipartUpload, ObjectStore, UploadedPart } from '../store.js';
-
-/** Where a stream lies in its file, and how it is cut. */
-export interface StreamCut {
-  /** offset in the file where the stream begins */
-  readonly start: number;
-  /** number of the stream's first part */
-  readonly firstNumber: number;
-  /** bytes of the first rungs of the ladder */
-  readonly partSize: number;
-  readonly equalParts: boolean;
-}
 
 export interface PartStreamOptions extends StreamCut {
   readonly store: ObjectStore;
@@ -35,12 +25,6 @@ export interface PartStreamOptions extends StreamCut {
   readonly onFailure: (error: unknown) => void;
   /** what an interrupted upload has in S3 already */
   readonly before?: StreamedBefore | undefined;
-}
-
-/** A part that S3 has, and where in the file it belongs. */
-export interface StreamedPart extends UploadedPart {
-  /** place in the ladder, from 0 */
-  readonly index: number;
 }
 
 export interface StreamedBefore {

@@ -14,14 +14,14 @@
  */
 import { unlessAborted } from '../abort.js';
 import { copyPartSize, planEqualParts, planParts } from './part-plan.js';
-import type { PlannedPart } from './part-plan.js';
+import type { PlannedPart, StreamCut } from './part-plan.js';
 import { FsError, toFsError } from '../errors.js';
 import type { HeldStream } from './held-record.js';
 import { inParallel } from '../in-parallel.js';
 import { withPartRemedies } from './part-remedies.js';
 import { PartSender } from './part-sender.js';
 import { PartStream } from './part-stream.js';
-import type { StreamCut, StreamedBefore } from './part-stream.js';
+import type { StreamedBefore } from './part-stream.js';
 import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { StagedContent } from './staged-content.js';
