@@ -86,12 +86,12 @@ async function startSession(t: Test): Promise<Session> {
   const pair = Buffer.from(`${user.name}:${user.password}`).toString('base64');
   const secrets = [secretAccessKey, sessionToken, user.password, password, pair];
   const session = { place, mountPoint, endpoint, env, secrets, said: [] };
-  t.teardown(() => run(session, 'unmount', mountPoint));
+  t.teardown(() => command(session, 'unmount', mountPoint));
   return session;
 }
 
 /** Runs a command of s3jail; what it says is kept for the search. */
-function run({ env, said }: Session, ...args: string[]): Promise<number> {
+function command({ env, said }: Session, ...args: string[]): Promise<number> {
   return new Promise((resolve) => {
     const child = execFile(process.execPath, [s3jail, ...args], { env }, (_error, out, err) => {
       said.push(out, err);
@@ -120,7 +120,7 @@ void t.test('no secret leaves the process', async (t) => {
   const options = ['--access', 'any', '--uid', '65111', '--timeout', '2s', '--drain-timeout', '2s'];
   const metricsPort = String(await freePort());
   options.push('--metrics', metricsPort, '--audit-log', join(place, 'audit'));
-  t.equal(await run(session, 'mount', 's3://bucket/alice/', mountPoint, ...options), 0);
+  t.equal(await command(session, 'mount', 's3://bucket/alice/', mountPoint, ...options), 0);
   const pid = findRecord(mountPoint, undefined)?.read()?.pid;
   t.ok(pid);
 
@@ -131,8 +131,8 @@ void t.test('no secret leaves the process', async (t) => {
   await rm(join(mountPoint, 'moved'));
   const staged = await open(join(mountPoint, 'staged'), 'w');
   await staged.write('not stored yet');
-  await run(session, 'status', mountPoint);
-  await run(session, 'status', '--json', mountPoint);
+  await command(session, 'status', mountPoint);
+  await command(session, 'status', '--json', mountPoint);
   hasNone(t, filesBelow(join(place, 'temp')), session, 'temporary files');
   hasNone(t, readFileSync(`/proc/${pid ?? 0}/cmdline`, 'utf8'), session, 'arguments');
 
@@ -141,12 +141,12 @@ void t.test('no secret leaves the process', async (t) => {
   await t.rejects(staged.close());
   await t.rejects(writeFile(join(mountPoint, 'more'), 'more'));
   await t.rejects(readFile(join(mountPoint, 'never-seen')));
-  await run(session, 'status', '--json', mountPoint);
-  t.equal(await run(session, 'check', 's3://bucket/alice/', '--log-level', 'debug'), 32);
-  t.equal(await run(session, 'mount', 's3://bucket/bob/', join(place, 'bin')), 32);
+  await command(session, 'status', '--json', mountPoint);
+  t.equal(await command(session, 'check', 's3://bucket/alice/', '--log-level', 'debug'), 32);
+  t.equal(await command(session, 'mount', 's3://bucket/bob/', join(place, 'bin')), 32);
   const metrics = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
   hasNone(t, await metrics.text(), session, 'metrics');
-  await run(session, 'unmount', mountPoint);
+  await command(session, 'unmount', mountPoint);
 
   hasNone(t, session.said.join('\n'), session, 'what commands printed');
   t.match(session.said.join('\n'), /FAIL/);

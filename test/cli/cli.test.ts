@@ -1,53 +1,20 @@
 /** The commands, as processes of their own: what they print, and how they end. */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { optionRows } from '../../lib/options/table.js';
+import { helper, run as runProgram, s3jail, type Ending, type Env } from '../support/command.js';
 
 // Several dozen processes: quick on an idle machine, but what they say does not depend on that.
 t.setTimeout(600_000);
 
-const bin = fileURLToPath(new URL('../../bin/', import.meta.url));
-const s3jail = join(bin, 's3jail.cjs');
-const helper = join(bin, 'mount.s3jail.cjs');
-
-interface Ending {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs a command with nothing of this machine's AWS settings. */
-function run(
-  program: string,
-  args: readonly string[],
-  env: Record<string, string> = {},
-): Promise<Ending> {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
-  const child = spawn(process.execPath, [program, ...args], {
-    env: {
-      ...Object.fromEntries(inherited),
-      AWS_CONFIG_FILE: '/dev/null',
-      AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
-      AWS_EC2_METADATA_DISABLED: 'true',
-      AWS_REGION: 'us-east-1',
-      ...env,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  return new Promise((done, fail) => {
-    child.on('error', fail);
-    child.on('close', (status) => done({ status, stdout, stderr }));
-  });
+/** Runs a command that finds no credentials but those of `env`. */
+function run(program: string, args: readonly string[], env: Env = {}): Promise<Ending> {
+  const none = { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined };
+  return runProgram(program, args, { ...none, AWS_EC2_METADATA_DISABLED: 'true', ...env });
 }
 
 /** Every line on stderr is ours, and none is a line of a stack trace. */

@@ -109,7 +109,10 @@ export class Place {
   }
 }
 
-export function environment(env: Record<string, string>): NodeJS.ProcessEnv {
+/** Variables of a program's own; undefined takes one away. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
+export function environment(env: Env): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
   return {
     ...Object.fromEntries(inherited),
@@ -125,7 +128,7 @@ export function environment(env: Record<string, string>): NodeJS.ProcessEnv {
 export function run(
   program: string,
   args: readonly string[],
-  env: Record<string, string> = {},
+  env: Env = {},
 ): Promise<Ending> {
   return endingOf(start(program, args, env));
 }
@@ -133,7 +136,7 @@ export function run(
 export function start(
   program: string,
   args: readonly string[],
-  env: Record<string, string> = {},
+  env: Env = {},
 ): ChildProcess {
   return spawn(process.execPath, [program, ...args], {
     env: environment(env),
