@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
-import { posixCases } from './posix.js';
+import { posixCases } from './posix/index.js';
 
 const program = fileURLToPath(import.meta.url);
 
