@@ -4,11 +4,11 @@ import { TempSpace } from '../../lib/temp-space.js';
 import { timeOfMs } from '../../lib/file-time.js';
 import { parsePath } from '../../lib/path.js';
 import { RefreshedCredentials } from '../../lib/s3/connection/refreshed-credentials.js';
-import { Program, useCore, type Core } from '../support/core.js';
+import { defaultSettings, Program, useCore, type Core } from '../support/core.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const hourMs = 3_600_000;
-const ttlMs = 5000;
+const { metadataTtlMs: ttlMs } = defaultSettings;
 
 async function useClocked(
   t: Test,

@@ -22,7 +22,11 @@ interface Scene extends Core {
 /** S3 has a clock of its own. */
 async function useTimes(t: Test, settings: CoreOptions['settings'] = {}): Promise<Scene> {
   const clock = new ManualClock();
-  const core = await useCore(t, { settings, clock, serverNow: () => clock.dateMs() + 12_345 });
+  const core = await useCore(t, {
+    settings: { metadataTtlMs: ttlMs, ...settings },
+    clock,
+    serverNow: () => clock.dateMs() + 12_345,
+  });
   const program = new Program(core.fs);
   return { ...core, clock, program, timeOf: async (path) => (await program.stat(path)).mtime };
 }

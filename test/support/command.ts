@@ -125,19 +125,11 @@ export function environment(env: Env): NodeJS.ProcessEnv {
   };
 }
 
-export function run(
-  program: string,
-  args: readonly string[],
-  env: Env = {},
-): Promise<Ending> {
+export function run(program: string, args: readonly string[], env: Env = {}): Promise<Ending> {
   return endingOf(start(program, args, env));
 }
 
-export function start(
-  program: string,
-  args: readonly string[],
-  env: Env = {},
-): ChildProcess {
+export function start(program: string, args: readonly string[], env: Env = {}): ChildProcess {
   return spawn(process.execPath, [program, ...args], {
     env: environment(env),
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -68,7 +68,8 @@ export const defaultSettings: Omit<FilesystemSettings, 'tempDir'> = {
   interrupted: 'discard',
   renameDir: 'refuse',
   mountId: 'host:/srv/alice',
-  metadataTtlMs: 5000,
+  // So long that nothing grows old while a busy machine takes its time; for what does, see ManualClock.
+  metadataTtlMs: 600_000,
   contentType: true,
   partSize: 8 * 1024 * 1024,
   uploadConcurrency: 4,
