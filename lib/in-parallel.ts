@@ -1,6 +1,6 @@
 /**
  * Work on many items, some at a time. After a failure no new item is begun, and the caller hears of it
- * once nothing is in flight any more: what he does next meets no straggler of his own.
+ * once nothing is in flight any more: what it does next never overlaps with an item of this call.
  */
 
 /**

@@ -192,7 +192,7 @@ async function removePlaces(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
 }
 
-/** Who called us by sudo types the sftp line without it, so the private key has to be theirs. */
+/** A caller by sudo types the sftp line without it, so the private key has to belong to that user. */
 async function handToCaller(sshd: Sshd): Promise<void> {
   const uid = Number(process.env['SUDO_UID'] ?? 0);
   if (uid > 0) await chown(sshd.identityFile, uid, -1);

@@ -6,7 +6,7 @@
 import type { StagedFile } from '../write/staged-file.js';
 
 /** A dirty file that nobody has written to for this long is idle. */
-const idleMs = 2000;
+const idleAfterMs = 2000;
 
 /**
  * @param work.dirty what is not stored now
@@ -29,7 +29,7 @@ export async function drain(work: {
     if (dirty.length === 0) return [...failed];
     if (signal.aborted) return [...failed, ...(await notKept(dirty, work.atLast))];
     work.onProgress();
-    const idle = dirty.filter((file) => file.restedMs > idleMs);
+    const idle = dirty.filter((file) => file.idleMs > idleAfterMs);
     const stored = Promise.allSettled(
       idle.map(async (file) => {
         try {

@@ -2,8 +2,8 @@
  * The times that users gave to files, which S3 keeps in the metadata, where no listing shows them.
  *
  * They are asked for when somebody asks for attributes, by one HEAD for each version; where that goes
- * on in the order of a listing, as for `ls -l`, for the names that follow at the same time. Who only
- * lists names asks for none.
+ * on in the order of a listing, as for `ls -l`, for the names that follow at the same time.
+ * A listing without attributes asks for none.
  */
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from '../abort.js';
@@ -24,7 +24,7 @@ export interface GivenTimesParts {
   readonly onTold: (path: Path, info: ObjectInfo) => void;
 }
 
-/** HEADs at a time for who asks for one name after another. */
+/** HEADs at a time for a caller that stats one name after another. */
 const ahead = 16;
 /** Directories watched, and names of each that are remembered at a time. */
 const maxSequences = 8;

@@ -10,7 +10,7 @@ import { execFile } from 'node:child_process';
 import { systemErrorCode } from '../errors.js';
 import { bareEnvironment } from '../host/bare-environment.js';
 
-/** What passwd(5) has of a user, and the groups he is in. */
+/** What passwd(5) has of a user, and the user's groups. */
 export interface NssUser {
   readonly name: string;
   readonly uid: number;

@@ -23,7 +23,7 @@ const allocator = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '13
 /**
  * Makes the pool of this process large, unless the operator chose a size. Modules loaded before the
  * program (`node --import`, NODE_OPTIONS) may have started it with 4 threads; then nothing is set,
- * so that who reads the variable is not told of threads that are not there.
+ * so that readers of the variable are not told of threads that are not there.
  */
 function enlargeOwnPool(): void {
   const preloads = [process.env['NODE_OPTIONS'] ?? '', ...process.execArgv].join(' ');

@@ -1,6 +1,6 @@
 /**
- * mount(8), umount(8) and FUSE's own helper for who is not root: the one place that starts them, never
- * through a shell, with the bare environment.
+ * mount(8), umount(8) and FUSE's own helper for users other than root: the one place that starts them,
+ * never through a shell, with the bare environment.
  *
  * mount(2) has no binding in Node, and mount(8) brings SELinux and namespace care with it. `-i` keeps it
  * from calling a helper for the type, which is this program, `-n` from writing /etc/mtab. The source is

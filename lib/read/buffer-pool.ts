@@ -1,7 +1,7 @@
 /**
  * Buffers used again: memory fresh from the kernel costs a page fault for each 4 KiB, and the garbage
- * collector runs all the time where much of it comes and goes. Who gives a buffer back must be sure
- * that nobody looks at it any more; who is not leaves it to the garbage collector.
+ * collector runs all the time where much of it comes and goes. Only a buffer
+ * without references may be given back; any other is left to the garbage collector.
  */
 
 /** Smaller ones are cheap, and of many sizes. */

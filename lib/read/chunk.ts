@@ -24,8 +24,9 @@
  *  4. A byte that was handed out is never fetched a second time into this chunk.
  *  5. Bytes a taker waits for are not trimmed; `drop` alone takes them away, and wakes the taker.
  *
- * Who may call: `take` any reader; `trim` and `drop` the shared object that has it, which looks it up
- * no more afterwards; nobody while iterating the segments, since giving memory back wakes others at once.
+ * Callers: any reader may call `take`; only the shared object that owns the chunk calls `trim` and
+ * `drop`, and looks it up no more afterwards; none may be called while the segments are iterated, since
+ * giving memory back wakes others at once.
  */
 import { crc32 } from 'node:zlib';
 import { FsError, isStoreError } from '../errors.js';

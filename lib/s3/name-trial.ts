@@ -12,7 +12,7 @@
  *
  * So before the first write to an endpoint other than AWS of a name with any of these, a scratch
  * object with the same is written, written over and listed: `.s3jail-probe-…`, empty, gone right
- * afterwards. Who reads or deletes tries nothing: a name that may be taken for another is there if a
+ * afterwards. Reading and deleting try nothing: a name that may be taken for another is there if a
  * listing has it. Names that are refused outright need no trial.
  */
 import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
@@ -50,7 +50,7 @@ interface Trial {
 export class NameTrial {
   readonly #connection: Connection;
   readonly #store: Pick<ObjectStore, 'list'>;
-  /** what a listing has had, so that who reads need not ask */
+  /** names that a listing had, which reads need not ask for */
   readonly #listed = new LRUCache<string, true>(remembered);
   /** whether names that are odd like this are held, by words */
   readonly #held = new LRUCache<string, Promise<boolean>>(remembered);

@@ -29,7 +29,7 @@ const codesOfSums = new Set([
   'MalformedXML',
   'NotImplemented',
 ]);
-/** How UploadPartCopy is refused by who takes it for an UploadPart, or does not know it. */
+/** How servers refuse an UploadPartCopy that they do not know, or take for an UploadPart. */
 const statusesOfCopies = new Set([400, 405, 411, 422, 501]);
 
 /** The parts of an upload that was refused. */

@@ -6,8 +6,8 @@
  * knows what the endpoint's conditions are worth, evidence.ts judges what an answer proves, and settle.ts
  * asks what became of writes whose answer was lost or proves nothing.
  *
- * An abort by signal ends the request, but S3 may have applied it by then: whoever aborts a write knows
- * nothing about the key until he has asked.
+ * An abort by signal ends the request, but S3 may have applied it by then: after an abort nothing is
+ * known about the key until S3 was asked.
  */
 import { HeadObjectCommand } from '@aws-sdk/client-s3';
 

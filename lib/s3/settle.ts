@@ -118,7 +118,7 @@ async function headForProof(
   error: StoreError,
 ): Promise<HeadObjectCommandOutput | undefined> {
   try {
-    // Without the caller's signal: the question has to be answered even if he has lost patience.
+    // Without the caller's signal: the question has to be answered even where the caller has given up.
     return await connection.send(new HeadObjectCommand(connection.at(key)), { key });
   } catch (failure) {
     if (isStoreError(failure, 'notFound')) return undefined;

@@ -35,7 +35,7 @@ export interface Snapshot {
 }
 
 /**
- * The files that are listed from `name` on, for who reads or looks at one after another.
+ * The files that are listed from `name` on, for callers that read or stat them in that order.
  * @param listed the entries of their directory, in the order of its listing
  * @returns at most `most`; none where `name` is no file among them
  */

@@ -60,7 +60,7 @@ export class ListsInFlight<T> {
   /**
    * Sends one that begins at `from`, to be shared until its end.
    * @param send is told of every change till then
-   * @returns undefined for who may look at names but not list them
+   * @returns undefined where the credentials allow HeadObject but not ListBucket
    */
   async fetch(
     directory: Path,

@@ -115,7 +115,7 @@ export class PageLookups {
     if (!this.#access.note(directory, path, nowMs) && !isBulk) return undefined;
     const page = await this.#page(directory, path);
     const found = page?.lookup(path);
-    // Who asks for what is not there, to create it, is not helped by what is there.
+    // A caller that looks for absent names, to create them, is not served by a page of present ones.
     if (found?.entry === undefined) this.#access.suppress(directory, path, nowMs);
     if (page !== undefined && found !== undefined) {
       return { ...found, fetchedAt: page.listing.fetchedAt };

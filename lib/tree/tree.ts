@@ -14,7 +14,7 @@
  *      └──────────forget, distrust, eviction───────────┘
  *
  * A request in flight is current, or outdated once its path was recorded or forgotten meanwhile. An
- * outdated lookup is sent again; an outdated listing is handed to who waits and not cached.
+ * outdated lookup is sent again; an outdated listing is handed to its waiters and not cached.
  *
  * Invariants (`check` tells of the first that is broken, where nobody else writes below the prefix):
  *  1. What this mount did is in every cache before the operation that did it answers.
@@ -22,8 +22,8 @@
  *  3. That of coalesced-requests.ts: nothing is in flight that nobody waits for.
  *  4. An answer is as old as its request: `fetchedAt` is when that was sent, never when it came.
  *
- * Who may call: `record*`, `forget` and `distrust` only who holds the lock of the name and has S3's
- * answer, or has lost it; all else anybody, at any time.
+ * Callers: `record*`, `forget` and `distrust` need the lock of the name, and S3's answer or the failure
+ * to get one; everything else may be called at any time.
  */
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
@@ -155,7 +155,7 @@ export class Tree {
     return known === undefined ? await this.#lookups.request(path, signal) : known.entry;
   }
 
-  /** What S3 has at `path`, asked anew: for who is about to put something there. @throws StoreError */
+  /** What S3 has at `path`, asked anew, before something is put there. @throws StoreError */
   async lookupAnew(path: Path): Promise<Entry | undefined> {
     const entry = await this.#byName.lookup(path, new AbortController().signal);
     if (entry?.kind !== this.peek(path)?.entry?.kind) {

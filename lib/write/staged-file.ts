@@ -139,7 +139,7 @@ export class StagedFile implements SpaceHolder {
   }
 
   /** For how long nobody has written to it. */
-  get restedMs(): number {
+  get idleMs(): number {
     return this.#context.clock.nowMs() - this.#changedMs;
   }
 
@@ -182,7 +182,7 @@ export class StagedFile implements SpaceHolder {
   }
 
   /**
-   * The same for who is going to remove or cut the file: a commit under way, of a huge hole perhaps, is
+   * The same for a caller that removes or cuts the file: a commit under way, of a huge hole perhaps, is
    * broken off and begins anew behind them, with what they have left. One whose bytes have left this
    * machine goes on: they could not be sent again.
    */

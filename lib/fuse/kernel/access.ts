@@ -3,7 +3,7 @@
  * holds: without default_permissions it lets anybody use what it has cached.
  *
  * A look-up that is refused has the kernel drop the entry that it had (fuse_dentry_revalidate), and
- * getcwd(3) fails for who works in that directory until somebody looks it up again.
+ * getcwd(3) fails in a process with that working directory until it is looked up again.
  */
 import { FsError } from '../../errors.js';
 import type { ClosedAncestor } from '../../host/closed-ancestor.js';

@@ -8,9 +8,9 @@
  * - A handle for reading uses the page cache, for read-ahead and repeated reads, and keeps the pages of
  *   the last open where they belong to the same version. While a writer has the node open it reads
  *   directly, so that pages never hold a mixture.
- * - Who opens for writing what others only read gets a node of its own (they are sent to look again by
- *   ESTALE, which open(2) hides): size and pages of the readers' node stay those of the object they
- *   opened, so that a download never ends early because somebody replaces the file.
+ * - An open for writing of a file that others only read gets a node of its own (the kernel is sent to
+ *   look again by ESTALE, which open(2) hides): size and pages of the readers' node stay those of the
+ *   object they opened, so that a download never ends early because the file is replaced.
  * - Where others than who may read get as far as the mount, and each home is somebody else's, every read
  *   asks (access.ts).
  * - A handle for reading needs no FLUSH (FOPEN_NOFLUSH, 7.35; older kernels ignore it).

@@ -1,11 +1,11 @@
 /**
  * One connection to the kernel: reads requests, has them served at the same time, answers each once.
  *
- * Several reads are outstanding, so that the kernel finds somebody to take the next request while one
- * is being handed over; all serving happens on the main thread. A request is answered exactly once: by
+ * Several reads are outstanding, so that the kernel finds a reader for the next request while one is
+ * being handed over; all serving happens on the main thread. A request is answered exactly once: by
  * its handler, or with EINTR when it was interrupted and its work does not end; what a late or
  * undeliverable answer handed out (an open handle, a lookup) is taken back. Bytes that make no sense
- * are answered EIO where there is somebody to answer, logged, and change nothing.
+ * are answered EIO where the request can be told, logged, and change nothing.
  */
 import { FsError, systemErrorCode, toFsError } from '../../errors.js';
 import type { Log } from '../../log.js';

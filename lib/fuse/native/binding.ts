@@ -2,25 +2,28 @@
 import type { NativeStat, NativeStatfs } from './structs.js';
 
 /** Answers a request: 0 or a count, or a negative errno. */
-export type Reply<Result extends unknown[] = []> = (code: number, ...result: Result | []) => void;
+export type NativeCallback<Result extends unknown[] = []> = (
+  code: number,
+  ...result: Result | []
+) => void;
 
 /** The names of fuse-native's operations and what it calls them with. */
 export interface NativeOperations {
-  getattr(path: string, reply: Reply<[NativeStat]>): void;
+  getattr(path: string, reply: NativeCallback<[NativeStat]>): void;
   /** `handle` is what the driver adds; the package itself calls getattr here. */
-  fgetattr(path: string, handle: number, reply: Reply<[NativeStat]>): void;
-  opendir(path: string, flags: number, reply: Reply<[number]>): void;
-  readdir(path: string, reply: Reply<[string[], NativeStat[]]>): void;
-  releasedir(path: string, handle: number, reply: Reply): void;
-  open(path: string, flags: number, reply: Reply<[number]>): void;
-  create(path: string, mode: number, reply: Reply<[number]>): void;
+  fgetattr(path: string, handle: number, reply: NativeCallback<[NativeStat]>): void;
+  opendir(path: string, flags: number, reply: NativeCallback<[number]>): void;
+  readdir(path: string, reply: NativeCallback<[string[], NativeStat[]]>): void;
+  releasedir(path: string, handle: number, reply: NativeCallback): void;
+  open(path: string, flags: number, reply: NativeCallback<[number]>): void;
+  create(path: string, mode: number, reply: NativeCallback<[number]>): void;
   read(
     path: string,
     handle: number,
     buffer: Buffer,
     length: number,
     offset: number,
-    reply: Reply,
+    reply: NativeCallback,
   ): void;
   write(
     path: string,
@@ -28,22 +31,22 @@ export interface NativeOperations {
     buffer: Buffer,
     length: number,
     offset: number,
-    reply: Reply,
+    reply: NativeCallback,
   ): void;
-  flush(path: string, handle: number, reply: Reply): void;
-  fsync(path: string, isDataOnly: number, handle: number, reply: Reply): void;
-  release(path: string, handle: number, reply: Reply): void;
-  truncate(path: string, size: number, reply: Reply): void;
-  ftruncate(path: string, handle: number, size: number, reply: Reply): void;
-  unlink(path: string, reply: Reply): void;
-  rename(from: string, to: string, reply: Reply): void;
-  mkdir(path: string, mode: number, reply: Reply): void;
-  rmdir(path: string, reply: Reply): void;
-  symlink(target: string, path: string, reply: Reply): void;
-  link(from: string, to: string, reply: Reply): void;
-  mknod(path: string, mode: number, device: number, reply: Reply): void;
-  chmod(path: string, mode: number, reply: Reply): void;
-  chown(path: string, uid: number, gid: number, reply: Reply): void;
-  utimens(path: string, atime: number, sameAtime: number, reply: Reply): void;
-  statfs(path: string, reply: Reply<[NativeStatfs]>): void;
+  flush(path: string, handle: number, reply: NativeCallback): void;
+  fsync(path: string, isDataOnly: number, handle: number, reply: NativeCallback): void;
+  release(path: string, handle: number, reply: NativeCallback): void;
+  truncate(path: string, size: number, reply: NativeCallback): void;
+  ftruncate(path: string, handle: number, size: number, reply: NativeCallback): void;
+  unlink(path: string, reply: NativeCallback): void;
+  rename(from: string, to: string, reply: NativeCallback): void;
+  mkdir(path: string, mode: number, reply: NativeCallback): void;
+  rmdir(path: string, reply: NativeCallback): void;
+  symlink(target: string, path: string, reply: NativeCallback): void;
+  link(from: string, to: string, reply: NativeCallback): void;
+  mknod(path: string, mode: number, device: number, reply: NativeCallback): void;
+  chmod(path: string, mode: number, reply: NativeCallback): void;
+  chown(path: string, uid: number, gid: number, reply: NativeCallback): void;
+  utimens(path: string, atime: number, sameAtime: number, reply: NativeCallback): void;
+  statfs(path: string, reply: NativeCallback<[NativeStatfs]>): void;
 }

@@ -17,7 +17,7 @@ import type { Log } from '../../log.js';
 import type { DirectoryEntry, FileTime, OpenFlags, Operations } from '../../operations.js';
 import type { Path } from '../../path.js';
 import { isPresent } from './times.js';
-import type { NativeOperations, Reply } from './binding.js';
+import type { NativeOperations, NativeCallback } from './binding.js';
 import {
   listedDirectory,
   listedFile,
@@ -231,11 +231,11 @@ class NativeHandlers {
     return [names, stats];
   }
 
-  /** A change of attributes; that of a removed file is nobody's business any more. */
+  /** A change of attributes; that of a removed file succeeds and changes nothing. */
   #change(
     operation: string,
     path: string,
-    reply: Reply,
+    reply: NativeCallback,
     work: (name: Path) => Promise<void>,
   ): void {
     this.#serve(operation, reply, async () => {
@@ -249,7 +249,7 @@ class NativeHandlers {
   /** Runs one request and answers it, whatever happens. */
   #serve<Result extends unknown[]>(
     operation: string,
-    reply: Reply<Result>,
+    reply: NativeCallback<Result>,
     work: () => Promise<[code: number, ...result: Result]>,
   ): void {
     const answer = async (): Promise<void> => {

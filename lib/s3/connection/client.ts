@@ -116,8 +116,8 @@ const quiet = {
 };
 
 /**
- * The SDK warns once per process on Node 20 about what versions of next year will need. That is for
- * whoever updates the dependency, not for whoever mounts a bucket.
+ * The SDK warns once per process on Node 20 about what versions of next year will need. That
+ * concerns developers who update the dependency, not operators who mount a bucket.
  */
 function silenceVersionWarning(): void {
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';

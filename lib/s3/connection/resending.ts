@@ -8,8 +8,8 @@
  * Servers restart, and services ask to slow down for longer than a count of tries. The bytes of an
  * upload are here: nothing is lost by waiting, and everything by giving up. So a request of an upload
  * is sent again until S3 has been away, or has refused for its load, for the timeout; silence, which
- * takes a timeout to be noticed, is not waited for any longer. Who reads or looks for a name is told
- * after the retries.
+ * takes a timeout to be noticed, is not waited for any longer. Reads and
+ * look-ups fail after the retries.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 

@@ -1,6 +1,6 @@
 /**
  * Asking for what is stored. Google Cloud Storage decodes objects with Content-Encoding gzip for
- * whoever does not say that he takes gzip ("decompressive transcoding" in its documentation): such an
+ * clients that do not accept gzip ("decompressive transcoding" in its documentation): such an
  * answer has no length, ignores ranges, and its bytes are not those that a listing measures.
  *
  * The header invites others to encode what they send, a compressing proxy above all, so it goes to Google's

@@ -21,7 +21,7 @@ export class TransferRate {
     await this.turn(bytes, signal);
   }
 
-  /** The same, for who does not want to wait where there is nothing to wait for. */
+  /** The same; undefined, without a promise, where there is nothing to wait for. */
   turn(bytes: number, signal?: AbortSignal): Promise<void> | undefined {
     if (this.#msPerByte === 0) return undefined;
     const nowMs = performance.now();

@@ -1,7 +1,7 @@
 /**
  * The head of an HTTP/1 answer, read strictly (RFC 9112), and how its body ends.
  *
- * Whoever reads heads by himself must not be more lenient than who stands before him: where two
+ * A reader of its own must not be more lenient than the proxies in front of it: where two
  * readers of one answer differ about its end, its bytes are taken for the next answer.
  */
 
