@@ -4,13 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { Child, mustRun, runCommand, type Ending } from '../../lib/demo/child.js';
 import { clientOptions, freePort } from '../../lib/demo/sshd.js';
 import { findMount } from '../../lib/host/mount-table.js';
+import { unitText } from '../../lib/setup/unit.js';
 import { useMachine } from '../support/machine.js';
 import { makePlace } from '../support/place.js';
 import { useServer, type TestServer } from '../support/servers.js';
@@ -157,6 +158,22 @@ void t.test('for systemd it writes the unit and a private environment file', asy
   t.equal((await remove(user, mountPoint)).status, 0);
   t.notOk(existsSync(environment));
   t.notOk(existsSync(`/etc/systemd/system/multi-user.target.wants/s3jail@${user}.service`));
+});
+
+void t.test('the unit that a Debian package brought is left to the package', async (t) => {
+  await useMachine(t);
+  const packaged = '/usr/lib/systemd/system/s3jail@.service';
+  if (existsSync(packaged) || existsSync('/etc/systemd/system/s3jail@.service')) {
+    t.pass('not here', { skip: 'this machine has a unit already' });
+    return;
+  }
+  const plan = ['s3jail-x', 'bucket/x', '--init', 'systemd', '--dry-run'];
+  t.match((await setup(plan)).stdout, /^would write .*s3jail@\.service$/m);
+  t.teardown(() => rm(packaged));
+  await writeFile(packaged, await unitText());
+  const planned = await setup(plan);
+  t.match(planned, { status: 0, stdout: /^would write \/etc\/s3jail\/s3jail-x\.env$/m });
+  t.notMatch(planned.stdout, /would write .*s3jail@\.service$/m);
 });
 
 void t.test('users may have every name that a machine gives them', async (t) => {
