@@ -226,7 +226,14 @@ void t.test('no file of lib imports tests or scripts', (t) => {
 /** Folders of tests that are about no folder of lib: what tests share, and programs of their own. */
 const besideLib = ['bench', 'boot', 'e2e', 's3/servers', 'suites', 'support'];
 /** Tests of the package as a whole. */
-const ofTheWhole = ['architecture', 'documents', 'inspector', 'package', 'secrets'];
+const ofTheWhole = [
+  'architecture',
+  'debian-package',
+  'documents',
+  'inspector',
+  'package',
+  'secrets',
+];
 
 void t.test('a test stands where what it tests does', (t) => {
   const folders = new Set(files.map(dirname));
@@ -242,7 +249,8 @@ void t.test('a test stands where what it tests does', (t) => {
 });
 
 void t.test('scripts start what is there', (t) => {
-  for (const script of readdirSync(join(top, 'scripts'))) {
+  const entries = readdirSync(join(top, 'scripts'), { withFileTypes: true });
+  for (const { name: script } of entries.filter((entry) => entry.isFile())) {
     const text = readFileSync(join(top, 'scripts', script), 'utf8');
     for (const [, name = ''] of text.matchAll(/\bdist\/([\w./-]+)\.js\b/g)) {
       t.ok(existsSync(join(top, `${name}.ts`)), `scripts/${script} starts ${name}`);
