@@ -54,7 +54,9 @@ export interface RootHelper {
   probe(): Promise<void>;
   /** @param how.cut with `lazy`: whoever uses it is cut off. @throws Error with what umount(8) said */
   unmount(how: { lazy: boolean; cut?: boolean }): Promise<void>;
-  /** Ends it. */
+  /** Ends the connection for all who see the mount anywhere. @throws Error with what was said */
+  abort(): Promise<void>;
+  /** Ends the helper. */
   close(): void;
 }
 
@@ -75,7 +77,10 @@ export interface Mounted {
    * @throws FsError EBUSY where it is in use and `lazy` is not set
    */
   unmount(options: { lazy: boolean }): Promise<void>;
-  /** Ends it for all who still see it; without, only the end of the process does. */
+  /**
+   * Ends it for all who still see it; without, only the end of the process does.
+   * @throws Error with a sentence for the operator
+   */
   disconnect?(): Promise<void>;
 }
 

@@ -90,6 +90,32 @@ export function detachAtExit(mountPoint: string, options: Detaching): boolean {
   return spawnSync('umount', umountArguments(mountPoint, options), settings).status === 0;
 }
 
+/**
+ * Ends the connection of a FUSE mount for all who see it, also where no path of this namespace leads to it:
+ * through its file of the control file system (fusectl), which is often not mounted and is here for this
+ * alone, in a namespace of its own.
+ */
+export const abortScript = `
+mount -i -n -t fusectl fusectl /sys/fs/fuse/connections && echo 1 >"/sys/fs/fuse/connections/$1/abort"`;
+
+/**
+ * @param device of the mount, as the mount table has it
+ * @throws Error a sentence for the operator
+ */
+export async function abortConnection(device: string): Promise<void> {
+  const script = ['sh', '-c', abortScript, 'sh', minorOf(device)];
+  try {
+    await promisify(execFile)('unshare', ['--mount', ...script], { env: bareEnvironment });
+  } catch (error) {
+    throw new Error(`cannot end the connection of ${device}: ${lastLine(error)}`, { cause: error });
+  }
+}
+
+/** What fusectl calls a connection. */
+function minorOf(device: string): string {
+  return device.slice(device.indexOf(':') + 1);
+}
+
 function umountArguments(mountPoint: string, { lazy, cut }: Detaching): string[] {
   // -i: no helper of the type is asked; -n: there is no /etc/mtab to be kept; -c: the path is not
   // looked at, which a mount would answer.

@@ -391,7 +391,7 @@ async function release(mount: LiveMount): Promise<void> {
   if (views.length === 0) {
     log.warn({}, `${mountPoint} is still to be seen where this process may not look`);
   }
-  await mounted.disconnect?.();
+  await mounted.disconnect?.().catch((error: unknown) => log.warn({}, messageOf(error)));
   await hasEndedWithin(mounted, cutMs);
 }
 

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { makeAccount } from '../../lib/demo/account.js';
 import type { MountStatus } from '../../lib/status/ask.js';
-import { hasEnded, Place, run, s3jail, Writer } from '../support/command.js';
+import { endingOf, hasEnded, Place, run, s3jail, start, Writer } from '../support/command.js';
 import { useMountNamespace } from '../support/mount-namespace.js';
 import { until } from '../support/until.js';
 
@@ -68,6 +68,29 @@ void t.test('its process ends by SIGTERM and with exit code 0, too', async (t) =
   await until(() => hasEnded(pid));
   t.match(await readFile(place.log, 'utf8'), /everything is stored/);
   place.checkGone(t);
+});
+
+void t.test('its process ends with exit code 0 by itself', async (t) => {
+  const account = await makeAccount('s3jail-test');
+  t.teardown(() => account.remove());
+  t.teardown(() => rm(`/run/s3jail-${account.uid}`, { recursive: true, force: true }));
+  for (const more of [[], ['--run-as', account.name]]) {
+    const place = await Place.make(t);
+    await command('chmod', ['755', place.base]);
+    await mkdir(join(place.base, 'temp'));
+    await command('chmod', ['1777', join(place.base, 'temp')]);
+    const args = ['mount', '-f', 's3://bucket/alice/', place.mountPoint, ...place.options, ...more];
+    const mount = start(s3jail, args);
+    const ended = endingOf(mount);
+    await until(() => place.phase === 'mounted');
+    const other = await useMountNamespace(t, place.mountPoint);
+    mount.kill('SIGTERM');
+    const { status, stderr } = await ended;
+    t.equal(status, 0, more.join(' '));
+    t.match(stderr, /everything is stored/);
+    t.notOk(hasEnded(other.pid ?? 0), 'the namespace is still there');
+    place.checkGone(t);
+  }
 });
 
 void t.test('what S3 does not take by --drain-timeout or the second signal is told', async (t) => {

@@ -10,7 +10,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDead } from '../../host/mount-point.js';
-import { attach, detachAtExit } from '../../host/mount-programs.js';
+import { abortConnection, attach, detachAtExit } from '../../host/mount-programs.js';
 import { findMount } from '../../host/mount-table.js';
 import { systemErrorCode } from '../../errors.js';
 import type { Operations } from '../../operations.js';
@@ -152,6 +152,11 @@ async function tidy(
   await runUnmount(mountPoint, { lazy: true }, helper);
 }
 
+async function abort(device: string | undefined, helper: RootHelper | undefined): Promise<void> {
+  if (helper !== undefined) await helper.abort();
+  else if (device !== undefined) await abortConnection(device);
+}
+
 /**
  * Starts what is to stay root, while this process is; `mount` then needs no rights of its own.
  * @throws Error with a sentence for the operator
@@ -215,7 +220,7 @@ async function mount(operations: Operations, settings: MountSettings): Promise<M
     counters: () => session.counters,
     kernelRequests: () => session.requestsByName,
     unmount: (how) => runUnmount(mountPoint, how, helper),
-    disconnect: () => session.disconnect(),
+    disconnect: () => abort(device, helper),
   };
 }
 

@@ -13,13 +13,7 @@ import { systemErrorCode } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { Device } from './device.js';
 import type { Node } from './node-table.js';
-import {
-  attributesNotice,
-  contentNotice,
-  entryNotice,
-  pruneNotice,
-  retrieveNotice,
-} from './replies.js';
+import { attributesNotice, contentNotice, entryNotice, pruneNotice } from './replies.js';
 
 /** The kernel does not know the node or name (any more), or the mount is going. */
 const expected: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ENODEV', 'EPERM', 'EBADF'];
@@ -84,11 +78,6 @@ export class Notices {
       }
     };
     await Promise.all(Array.from({ length: entriesAtOnce }, sendRest));
-  }
-
-  /** Has the kernel make a request about this node, which wakes one who reads the device. */
-  async wakeReader(nodeId: number): Promise<void> {
-    await this.#send(retrieveNotice(nodeId));
   }
 
   async #send(message: Buffer): Promise<void> {

@@ -137,7 +137,7 @@ export const getattrFh = 1;
 export const renameNoReplace = 1;
 
 /** FUSE_NOTIFY_* codes; they stand where a reply has its error. */
-export const notifyCode = { invalInode: 2, invalEntry: 3, retrieve: 5, prune: 9 } as const;
+export const notifyCode = { invalInode: 2, invalEntry: 3, prune: 9 } as const;
 
 /** Minor version of the kernels that know FUSE_NOTIFY_PRUNE (Linux 6.18). */
 export const pruneMinor = 45;

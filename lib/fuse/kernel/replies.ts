@@ -281,15 +281,6 @@ export function entryNotice(parentId: number, name: string): Buffer {
   return bytes;
 }
 
-/** FUSE_NOTIFY_RETRIEVE of nothing: the kernel answers it with a request, FUSE_NOTIFY_REPLY. */
-export function retrieveNotice(nodeId: number): Buffer {
-  const bytes = reply(32);
-  bytes.writeUInt32LE(bytes.length, 0);
-  bytes.writeInt32LE(notifyCode.retrieve, 4);
-  writeU64(bytes, nodeId, replyHeaderBytes + 8);
-  return bytes;
-}
-
 /**
  * FUSE_NOTIFY_PRUNE (7.45): the kernel drops the entries of these nodes where nobody uses them. It
  * takes no directory's lock for it.

@@ -9,6 +9,7 @@ import { closeSync, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { bareEnvironment } from '../../host/bare-environment.js';
 import type { RootHelper } from '../driver.js';
+import { abortScript } from '../../host/mount-programs.js';
 import { mountType } from './mount-point.js';
 
 /** How long a mount may take to answer: the other words wait meanwhile. */
@@ -16,31 +17,31 @@ const probeSeconds = 20;
 
 /**
  * $1 mount point, $2 source, $3 options of mount(8), $4 the mount point as mountinfo writes it, $5 KiB of
- * read-ahead; descriptor 3 is /dev/fuse, of which no copy may outlive the process of the mount.
+ * read-ahead, $6 what ends a connection; descriptor 3 is /dev/fuse, of which no copy may outlive the
+ * process of the mount.
  * Each word is answered with a line: exit status and what was said. The signals are those that a whole
  * process group gets, and what writing to a process that is gone brings.
  */
 const script = `
 trap '' HUP INT QUIT TERM PIPE
-raise_read_ahead() {
-  own=
+find_device() {
   while read -r _ _ device _ place _; do
     if [ "$place" = "$1" ]; then own=$device; fi
   done </proc/self/mountinfo
-  echo "$2" >"/sys/class/bdi/$own/read_ahead_kb"
 }
 while read -r word; do
   case $word in
     mount) said=$(mount -i -n -t ${mountType} -o "$3" -- "$2" "$1" 2>&1 </dev/null) ;;
-    read-ahead) said=$(raise_read_ahead "$4" "$5" 2>&1) ;;
+    read-ahead) said=$( (echo "$5" >"/sys/class/bdi/$own/read_ahead_kb") 2>&1) ;;
     unmount) said=$(umount -i -n -c -- "$1" 2>&1 </dev/null) ;;
     detach) said=$(umount -i -n -c -l -- "$1" 2>&1 </dev/null) ;;
     cut) said=$(umount -i -n -c -l -f -- "$1" 2>&1 </dev/null) ;;
+    abort) said=$(unshare --mount sh -c "$6" sh "\${own#*:}" 2>&1 </dev/null) ;;
     probe) said=$(timeout -s KILL ${probeSeconds} stat -f -- "$1" 2>&1 </dev/null) ;;
     *) exit 1 ;;
   esac
   status=$?
-  if [ "$word" = mount ]; then exec 3>&-; fi
+  if [ "$word" = mount ]; then exec 3>&-; find_device "$4"; fi
   printf '%s %s\\n' "$status" "$(printf '%s' "$said" | tr '\\n' ' ')"
 done
 exec 3>&-
@@ -57,7 +58,7 @@ interface Pipe {
 
 type Shell = ChildProcessByStdio<Writable & Pipe, Readable & Pipe, null>;
 
-type Word = 'mount' | 'read-ahead' | 'probe' | 'unmount' | 'detach' | 'cut';
+type Word = 'mount' | 'read-ahead' | 'probe' | 'unmount' | 'detach' | 'cut' | 'abort';
 
 export interface RootHelperSettings {
   /** real path of a directory */
@@ -72,7 +73,14 @@ export interface RootHelperSettings {
 export function spawnRootHelper(devicePath: string, settings: RootHelperSettings): RootHelper {
   const device = openSync(devicePath, 'r+');
   const { mountPoint, source, options, readAheadKib } = settings;
-  const args = [mountPoint, source, options, escaped(mountPoint), String(readAheadKib)];
+  const args = [
+    mountPoint,
+    source,
+    options,
+    escaped(mountPoint),
+    String(readAheadKib),
+    abortScript,
+  ];
   try {
     const child = spawn('/bin/sh', ['-c', script, 's3jail-root-helper', ...args], {
       cwd: '/',
@@ -137,6 +145,10 @@ class ShellHelper implements RootHelper {
 
   async unmount({ lazy, cut = false }: { lazy: boolean; cut?: boolean }): Promise<void> {
     await this.#ask(cut ? 'cut' : lazy ? 'detach' : 'unmount');
+  }
+
+  async abort(): Promise<void> {
+    await this.#ask('abort');
   }
 
   close(): void {

@@ -50,7 +50,6 @@ export class Session {
   readonly #inFlight: InFlight;
   #requests = 0;
   readonly #requestsByName: Record<string, number> = {};
-  #isEnding = false;
   #negotiated: Negotiated | undefined;
 
   constructor(settings: SessionSettings) {
@@ -125,17 +124,6 @@ export class Session {
     await this.#device.close();
   }
 
-  /**
-   * Ends the connection although the mount is to be seen somewhere yet, for all who see it: each reader
-   * is woken from its read(2) and reads no more, and the device is closed then (fuse_dev_release).
-   */
-  async disconnect(): Promise<void> {
-    this.#isEnding = true;
-    for (let reader = 0; reader < this.#readers; reader++) {
-      await this.#state.notices.wakeReader(this.#state.nodes.root.id);
-    }
-  }
-
   /** Gives the device up without having served. */
   close(): Promise<void> {
     return this.#device.close();
@@ -152,10 +140,6 @@ export class Session {
         if (this.#isOver(error)) break;
         next = this.#device.read(buffer);
         continue;
-      }
-      if (this.#isEnding) {
-        this.#receive(buffer, length);
-        return;
       }
       // The next read is under way before this request is looked at.
       const filled = buffer;
@@ -226,8 +210,6 @@ export class Session {
           return undefined;
         case opcode.interrupt:
           this.#inFlight.interrupt(decodeInterrupt(body));
-          return undefined;
-        case opcode.notifyReply:
           return undefined;
         case opcode.destroy:
           void this.#answers.deliver(header, { pieces: [emptyReply()] });
