@@ -21,6 +21,12 @@ export class Locks {
     return this.#tails.size === 0;
   }
 
+  /** Whether nobody holds `name` or waits for it. */
+  isFree(name: string): boolean {
+    if (this.#tails.size === 0) return true;
+    return this.#before({ names: [name], trees: [] }).length === 0;
+  }
+
   /**
    * Runs `work` while holding all `names`.
    * @param signal gives up the place in the queue; it stops no work that has begun

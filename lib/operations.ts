@@ -4,6 +4,9 @@
  * Laws for both sides:
  * - Every method answers by promise; a failure rejects, and the driver answers with
  *   `toFsError(error).errno`. Drivers never invent an errno for a rejected call.
+ * - A method with `Now` in its name answers what the one of its name would, in the same turn of the event
+ *   loop, where nothing has to be asked or waited for. Where something has to, and for what fails, it
+ *   answers undefined or false and has done nothing; then the other is to be asked.
  * - Paths come checked (`parsePath`, `childPath`); the driver is the edge where that happens.
  * - Bytes given to `write` are only read before its promise settles; bytes returned by `read` are
  *   not changed afterwards and may be kept, unless the driver offered to give them back (`lend`).
@@ -118,6 +121,8 @@ export interface Operations {
    * name that the file has lost meanwhile.
    */
   getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes>;
+  /** @returns `absent` for ENOENT */
+  getattrNow(path: Path, handle?: HandleId): Attributes | 'absent' | undefined;
 
   /**
    * Answers when the whole listing has come, or rejects: programs take a readdir that fails for the
@@ -129,10 +134,17 @@ export interface Operations {
    * only at the end; without `.` and `..`. The snapshot of opendir: stable offsets, each name once.
    */
   readdir(handle: HandleId, offset: number, count: number): Promise<readonly DirectoryEntry[]>;
+  readdirNow(
+    handle: HandleId,
+    offset: number,
+    count: number,
+  ): readonly DirectoryEntry[] | undefined;
   releasedir(handle: HandleId): void;
 
   open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId>;
+  openNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined;
   create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId>;
+  createNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined;
   /** At most `length` bytes as consecutive pieces; fewer only at the end of the file. */
   read(
     handle: HandleId,
@@ -140,18 +152,22 @@ export interface Operations {
     length: number,
     context: RequestContext,
   ): Promise<readonly Uint8Array[]>;
+  readNow(
+    handle: HandleId,
+    offset: number,
+    length: number,
+    context: RequestContext,
+  ): readonly Uint8Array[] | undefined;
   /** Takes all of `data`, or rejects. */
   write(handle: HandleId, data: Uint8Array, offset: number, context: RequestContext): Promise<void>;
-  /**
-   * The same at once, for what needs nothing to be waited for.
-   * @returns false where `write` has to be asked, also for what fails
-   */
   writeNow(handle: HandleId, data: Uint8Array, offset: number): boolean;
   /** close(2) of one descriptor; may come several times per handle (dup), so it is idempotent. */
   flush(handle: HandleId, context: RequestContext): Promise<void>;
+  flushNow(handle: HandleId): boolean;
   fsync(handle: HandleId, context: RequestContext): Promise<void>;
   /** The last reference is gone. Nobody hears of a failure. */
   release(handle: HandleId): Promise<void>;
+  releaseNow(handle: HandleId): boolean;
 
   truncate(path: Path, size: number, context: RequestContext, handle?: HandleId): Promise<void>;
   unlink(path: Path, context: RequestContext): Promise<void>;

@@ -45,6 +45,11 @@ export class Commits {
     }
   }
 
+  /** Whether a close(2) of this handle has nothing to store. */
+  isStored(open: OpenFile): boolean {
+    return open.kind === 'reader' || !open.stores || open.file.isStored;
+  }
+
   /** The last handle is gone, or the mount is about to go. */
   async end(file: StagedFile, use: Use): Promise<void> {
     const isHeld = use.isAbandoned === true || file.heldRecord !== undefined;

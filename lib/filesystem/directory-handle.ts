@@ -3,7 +3,7 @@
  * mount knows better: files being written, and what changed since the listing was begun. Each name
  * comes once, at an offset that stays.
  */
-import type { Entry, Snapshot } from '../tree/listing.js';
+import type { Entry, Row, Snapshot } from '../tree/listing.js';
 import type { Attributes, DirectoryEntry } from '../operations.js';
 import type { Path } from '../path.js';
 
@@ -49,18 +49,45 @@ export class DirectoryHandle {
     const found: DirectoryEntry[] = [];
     let next = offset;
     while (next < size && found.length < count) {
-      for (const [name, entry] of await this.#listing.rows(next, count - found.length)) {
-        next++;
-        const attributes = this.#known.has(name) ? undefined : this.#show(name, entry);
-        if (attributes !== undefined) found.push({ name, attributes, next });
-      }
+      const rows = await this.#listing.rows(next, count - found.length);
+      next = this.#addRows(found, rows, next);
     }
-    for (; next >= size && found.length < count; next++) {
+    this.#addTail(found, next, count);
+    return found;
+  }
+
+  /** The same; undefined where the rows are not in memory. */
+  readNow(offset: number, count: number): DirectoryEntry[] | undefined {
+    const { size } = this.#listing;
+    const found: DirectoryEntry[] = [];
+    let next = offset;
+    while (next < size && found.length < count) {
+      const rows = this.#listing.rowsNow(next, count - found.length);
+      if (rows === undefined) return undefined;
+      next = this.#addRows(found, rows, next);
+    }
+    this.#addTail(found, next, count);
+    return found;
+  }
+
+  /** @param from offset of the rows @returns the one behind them */
+  #addRows(found: DirectoryEntry[], rows: readonly Row[], from: number): number {
+    let next = from;
+    for (const [name, entry] of rows) {
+      next++;
+      const attributes = this.#known.has(name) ? undefined : this.#show(name, entry);
+      if (attributes !== undefined) found.push({ name, attributes, next });
+    }
+    return next;
+  }
+
+  #addTail(found: DirectoryEntry[], from: number, count: number): void {
+    const { size } = this.#listing;
+    for (let next = from; next >= size && found.length < count; next++) {
       const last = this.#tail[next - size];
-      if (last === undefined) break;
+      if (last === undefined) return;
       found.push({ ...last, next: next + 1 });
     }
-    return found;
   }
 
   close(): void {

@@ -24,6 +24,7 @@ import type { Path } from '../path.js';
 import { Commits } from './commits.js';
 import { drain } from './drain.js';
 import { pathOf, useOf } from './handles.js';
+import type { OpenFile } from './handles.js';
 import { Opening } from './opening.js';
 import { assemble } from './parts.js';
 import type { FilesystemParts, FilesystemSources } from './parts.js';
@@ -61,6 +62,10 @@ export class Filesystem implements Operations {
     return this.#answer('getattr', path, () => this.#stat.getattr(path, context, handle));
   }
 
+  getattrNow(path: Path, handle?: HandleId): Attributes | 'absent' | undefined {
+    return this.#stat.getattrNow(path, handle);
+  }
+
   opendir(path: Path, context: RequestContext): Promise<HandleId> {
     return this.#answer('opendir', path, () => this.#stat.opendir(path, context));
   }
@@ -74,6 +79,15 @@ export class Filesystem implements Operations {
     return await this.#answer('readdir', open.path, () => open.read(offset, count));
   }
 
+  readdirNow(
+    handle: HandleId,
+    offset: number,
+    count: number,
+  ): readonly DirectoryEntry[] | undefined {
+    const open = this.#parts.handles.get(handle);
+    return open?.kind === 'directory' ? open.readNow(offset, count) : undefined;
+  }
+
   releasedir(handle: HandleId): void {
     const { handles } = this.#parts;
     const open = handles.get(handle);
@@ -85,8 +99,16 @@ export class Filesystem implements Operations {
     return this.#answer('open', path, () => this.#opening.open(path, { flags, context }));
   }
 
+  openNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined {
+    return this.#opening.openNow(path, { flags, context });
+  }
+
   create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
     return this.#answer('create', path, () => this.#opening.create(path, { flags, context }));
+  }
+
+  createNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined {
+    return this.#opening.createNow(path, { flags, context });
   }
 
   async read(
@@ -99,6 +121,16 @@ export class Filesystem implements Operations {
     const read = (): Promise<readonly Uint8Array[]> =>
       this.#reading.read(open, { offset, length }, context);
     return await this.#answer('read', pathOf(open), read);
+  }
+
+  readNow(
+    handle: HandleId,
+    offset: number,
+    length: number,
+    context: RequestContext,
+  ): readonly Uint8Array[] | undefined {
+    const open = this.#fileOf(handle);
+    return open && this.#reading.readNow(open, { offset, length }, context);
   }
 
   async write(handle: HandleId, data: Uint8Array, offset: number): Promise<void> {
@@ -123,6 +155,11 @@ export class Filesystem implements Operations {
     await this.#answer('flush', pathOf(open), () => this.#commits.flush(open, context));
   }
 
+  flushNow(handle: HandleId): boolean {
+    const open = this.#fileOf(handle);
+    return open !== undefined && this.#commits.isStored(open);
+  }
+
   async fsync(handle: HandleId): Promise<void> {
     const open = this.#parts.handles.file(handle);
     await this.#answer('fsync', pathOf(open), async () => {
@@ -131,9 +168,13 @@ export class Filesystem implements Operations {
   }
 
   async release(handle: HandleId): Promise<void> {
-    const open = this.#parts.handles.get(handle);
-    if (open === undefined || open.kind === 'directory') return;
+    const open = this.#fileOf(handle);
+    if (open === undefined) return;
     await this.#answer('release', pathOf(open), () => this.#opening.release(handle));
+  }
+
+  releaseNow(handle: HandleId): boolean {
+    return this.#fileOf(handle) !== undefined && this.#opening.releaseNow(handle);
   }
 
   truncate(path: Path, size: number, context: RequestContext, handle?: HandleId): Promise<void> {
@@ -278,6 +319,11 @@ export class Filesystem implements Operations {
         onProgress(this.status);
       },
     });
+  }
+
+  #fileOf(handle: HandleId): OpenFile | undefined {
+    const open = this.#parts.handles.get(handle);
+    return open?.kind === 'directory' ? undefined : open;
   }
 
   async #mustExist(path: Path, { signal }: RequestContext): Promise<void> {

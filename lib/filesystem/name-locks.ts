@@ -39,6 +39,11 @@ export class NameLocks {
     this.#staged = staged;
   }
 
+  /** Whether nobody makes `path` mean something else: what is done with it in this turn needs no lock. */
+  isFree(path: Path): boolean {
+    return this.#names.isFree(path);
+  }
+
   /** Runs `work` while nobody else makes `path` mean something else. @throws FsError EINTR by `signal` */
   async hold<T>(path: Path, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     return await this.#names.hold([path], work, signal);

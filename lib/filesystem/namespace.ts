@@ -75,17 +75,34 @@ export class Namespace {
 
   /** What `path` means now, or undefined. @throws StoreError, FsError ENAMETOOLONG */
   async find(path: Path, signal?: AbortSignal): Promise<Found | undefined> {
-    if (this.isGuarded(path)) return undefined;
     const { held, staged, tree } = this.#parts;
-    this.refuseLongKey(keyOf(path));
     const shown = staged.at(path);
     if (shown?.heldRecord !== undefined) await held?.settle(shown);
+    const meant = this.#meant(path);
+    if (meant !== undefined) return meant.found;
+    this.refuseLongKey(keyOf(path));
+    return await tree.lookup(path, signal);
+  }
+
+  /** As find, where nothing has to be asked. */
+  known(path: Path): { readonly found: Found | undefined } | undefined {
+    // Whether it is held still is looked at first.
+    if (this.#parts.staged.at(path)?.heldRecord !== undefined) return undefined;
+    return this.#meant(path);
+  }
+
+  #meant(path: Path): { readonly found: Found | undefined } | undefined {
+    if (this.isGuarded(path)) return { found: undefined };
+    const { staged, tree } = this.#parts;
     const file = staged.at(path);
     if (file !== undefined) {
-      return { kind: 'file', file, ...(file.base === undefined ? {} : { info: file.base }) };
+      const { base } = file;
+      return { found: { kind: 'file', file, ...(base === undefined ? {} : { info: base }) } };
     }
-    if (staged.isHidden(path)) return undefined;
-    return await tree.lookup(path, signal);
+    if (this.#isTooLong(keyOf(path))) return undefined;
+    if (staged.isHidden(path)) return { found: undefined };
+    const known = tree.known(path);
+    return known === undefined ? undefined : { found: known.entry };
   }
 
   /** As find. @throws FsError ENOENT too */
@@ -97,8 +114,12 @@ export class Namespace {
 
   /** @throws FsError ENAMETOOLONG for a key that S3 cannot hold */
   refuseLongKey(key: Key): void {
-    if (Buffer.byteLength(key) <= this.#parts.store.maxKeyBytes) return;
+    if (!this.#isTooLong(key)) return;
     throw new FsError('ENAMETOOLONG', `the key of /${key} would be over 1,024 bytes`);
+  }
+
+  #isTooLong(key: Key): boolean {
+    return Buffer.byteLength(key) > this.#parts.store.maxKeyBytes;
   }
 
   /** @throws FsError EACCES for names that must not exist in a chroot's root */

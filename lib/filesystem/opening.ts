@@ -51,6 +51,30 @@ export class Opening {
     return await locks.hold(path, open, signal);
   }
 
+  /** As open, for reading what is known. */
+  openNow(path: Path, { flags, context }: OpenRequest): HandleId | undefined {
+    const { locks, names } = this.#parts;
+    if (flags.access !== 'read' || flags.truncate === true) return undefined;
+    if (this.#isDraining || !locks.isFree(path)) return undefined;
+    const found = names.known(path)?.found;
+    if (found?.kind !== 'file') return undefined;
+    const { file, info } = found;
+    if (file?.isDirty === true) return this.#shareStaged(file, { flags, context });
+    if (info === undefined || info.denied === true || info.archived === true) return undefined;
+    return this.#addReader(info, context);
+  }
+
+  /** As create, where it is known that nothing is there. */
+  createNow(path: Path, request: OpenRequest): HandleId | undefined {
+    const { locks, names, settings } = this.#parts;
+    if (settings.readOnly || names.isGuarded(path)) return undefined;
+    if (this.#isDraining || !locks.isFree(path)) return undefined;
+    const known = names.known(path);
+    return known === undefined || known.found !== undefined
+      ? undefined
+      : this.#createAbsent(path, request);
+  }
+
   async create(path: Path, request: OpenRequest): Promise<HandleId> {
     const { locks } = this.#parts;
     const create = async (): Promise<HandleId> => {
@@ -61,20 +85,23 @@ export class Opening {
   }
 
   async #create(path: Path, request: OpenRequest): Promise<HandleId> {
-    const { directoryTimes, names, settings, staged } = this.#parts;
+    const { names, settings } = this.#parts;
     const { flags, context } = request;
     refuseReadOnly(settings);
     names.refuseGuarded(path);
     const found = await names.find(path, context.signal);
-    if (found === undefined) {
-      const absent = { absent: absentAsked(flags), began: { absent: true } } as const;
-      const origin = staged.isHidden(path) ? {} : absent;
-      const handle = this.#openStaged(path, request, origin);
-      directoryTimes.move(parentOf(path));
-      return handle;
-    }
+    if (found === undefined) return this.#createAbsent(path, request);
     if (flags.exclusive === true) throw new FsError('EEXIST', `${path} exists`);
     return await this.#openFound(path, found, request);
+  }
+
+  #createAbsent(path: Path, request: OpenRequest): HandleId {
+    const { directoryTimes, staged } = this.#parts;
+    const absent = { absent: absentAsked(request.flags), began: { absent: true } } as const;
+    const origin = staged.isHidden(path) ? {} : absent;
+    const handle = this.#openStaged(path, request, origin);
+    directoryTimes.move(parentOf(path));
+    return handle;
   }
 
   async #openFound(path: Path, found: Found, request: OpenRequest): Promise<HandleId> {
@@ -110,9 +137,13 @@ export class Opening {
     info: ObjectInfo | undefined,
     context: RequestContext,
   ): Promise<HandleId> {
-    const { handles, reading, store } = this.#parts;
     if (info === undefined) throw new FsError('ENOENT', `${path} does not exist`);
     await this.#refuseArchived(path, info);
+    return this.#addReader(info, context);
+  }
+
+  #addReader(info: ObjectInfo, context: RequestContext): HandleId {
+    const { handles, reading, store } = this.#parts;
     const reader = new Reader(store, info, reading);
     return handles.add({ kind: 'reader', reader, use: this.#useOf(context) });
   }
@@ -170,21 +201,27 @@ export class Opening {
     }
   }
 
-  /** The last close(2). */
-  async release(handle: HandleId): Promise<void> {
+  /** As release, of what has nothing to store. */
+  releaseNow(handle: HandleId): boolean {
     const { audit, handles, staged } = this.#parts;
     const open = handles.file(handle);
+    if (open.kind === 'staged' && staged.handlesOf(open.file) <= 1) return false;
     handles.delete(handle);
     audit.closed(open);
-    if (open.kind === 'reader') {
-      open.reader.close();
-      return;
-    }
+    if (open.kind === 'reader') open.reader.close();
+    else staged.release(open.file);
+    return true;
+  }
+
+  /** The last close(2). */
+  async release(handle: HandleId): Promise<void> {
+    if (this.releaseNow(handle)) return;
+    const { audit, handles, staged } = this.#parts;
+    const open = handles.file(handle);
+    if (open.kind === 'reader') throw new Error('a reader has nothing to store');
+    handles.delete(handle);
+    audit.closed(open);
     const { file, use } = open;
-    if (staged.handlesOf(file) > 1) {
-      staged.release(file);
-      return;
-    }
     try {
       // Nearly always there is nothing left to do: close(2) has stored it. What is still being done
       // to the file comes first.

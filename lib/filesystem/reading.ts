@@ -47,6 +47,19 @@ export class Reading {
     }
   }
 
+  /** As read, of what is in memory. */
+  readNow(
+    open: OpenFile,
+    { offset, length }: Range,
+    { lend }: RequestContext,
+  ): readonly Uint8Array[] | undefined {
+    // The first read of a file tells the prefetch too.
+    if (open.kind !== 'reader' || offset === 0) return undefined;
+    const pieces = open.reader.readNow(offset, length, lend);
+    for (const piece of pieces ?? []) open.use.bytesRead += piece.length;
+    return pieces;
+  }
+
   async #bytesOf(
     open: OpenFile,
     range: Range,

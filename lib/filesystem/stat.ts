@@ -6,11 +6,19 @@ import type { Attributes, HandleId, RequestContext } from '../operations.js';
 import { childPath, nameOf, pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectInfo } from '../store.js';
-import type { Entry } from '../tree/listing.js';
-import type { StagedFile } from '../write/staged-file.js';
+import type { Entry, Snapshot } from '../tree/listing.js';
 import { DirectoryHandle } from './directory-handle.js';
 import { GivenTimes } from './given-times.js';
+import type { Found } from './namespace.js';
 import type { FilesystemParts } from './parts.js';
+
+/** What is shown. */
+interface Subject {
+  readonly path: Path;
+  readonly found: Found;
+  /** as an open handle has it, which may be something else than S3 has at the path */
+  readonly isOpen?: true;
+}
 
 export class Stat {
   readonly #parts: FilesystemParts;
@@ -28,37 +36,64 @@ export class Stat {
   }
 
   async getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes> {
-    const { handles, names, tree, view } = this.#parts;
-    const open = handle === undefined ? undefined : handles.get(handle);
-    if (open?.kind === 'staged') return await this.#ofStaged(open.file, context);
-    if (open?.kind === 'reader') {
+    const { names } = this.#parts;
+    const subject = this.#subjectOf(handle) ?? {
+      path,
+      found: await names.findExisting(path, context.signal),
+    };
+    const untimed = this.#untimed(subject.found);
+    if (untimed === undefined) return this.#show(subject);
+    const info = await this.#givenTimes.complete(subject.path, untimed, context.signal);
+    return this.#show({ ...subject, found: { ...subject.found, kind: 'file', info } });
+  }
+
+  /** As getattr, where nothing has to be asked. */
+  getattrNow(path: Path, handle?: HandleId): Attributes | 'absent' | undefined {
+    const subject = this.#subjectOf(handle) ?? this.#known(path);
+    if (subject === 'absent' || subject === undefined) return subject;
+    return this.#untimed(subject.found) === undefined ? this.#show(subject) : undefined;
+  }
+
+  #known(path: Path): Subject | 'absent' | undefined {
+    const known = this.#parts.names.known(path);
+    if (known === undefined) return undefined;
+    return known.found === undefined ? 'absent' : { path, found: known.found };
+  }
+
+  /** What a handle is open on. */
+  #subjectOf(handle: HandleId | undefined): Subject | undefined {
+    const open = handle === undefined ? undefined : this.#parts.handles.get(handle);
+    if (open === undefined || open.kind === 'directory') return undefined;
+    if (open.kind === 'reader') {
       const { info } = open.reader;
-      return view.ofObject(await this.#withGivenTime(pathOfKey(info.key), info, context));
+      return { path: pathOfKey(info.key), found: { kind: 'file', info }, isOpen: true };
     }
-    const found = await names.findExisting(path, context.signal);
-    if (found.kind === 'directory' || found.info === undefined || found.file?.isDirty === true) {
-      return view.of(path, found, tree.freshForMs(path));
-    }
-    const info = await this.#withGivenTime(path, found.info, context);
-    return view.of(path, { ...found, info }, tree.freshForMs(path));
+    const { file } = open;
+    const { path, base } = file;
+    const info = base === undefined ? {} : { info: base };
+    return { path, found: { kind: 'file', file, ...info }, isOpen: true };
   }
 
-  async #ofStaged(file: StagedFile, context: RequestContext): Promise<Attributes> {
-    const { view } = this.#parts;
-    const { base, isDirty } = file;
-    if (isDirty || base === undefined) return view.ofStaged(file);
-    return view.ofObject(await this.#withGivenTime(file.path, base, context));
+  /** What is shown and has a time that nobody told yet. */
+  #untimed(found: Found): ObjectInfo | undefined {
+    if (found.kind === 'directory' || found.file?.isDirty === true) return undefined;
+    const { info } = found;
+    return info !== undefined && this.#parts.view.needsGivenTime(info) ? info : undefined;
   }
 
-  async #withGivenTime(path: Path, info: ObjectInfo, context: RequestContext): Promise<ObjectInfo> {
-    if (!this.#parts.view.needsGivenTime(info)) return info;
-    return await this.#givenTimes.complete(path, info, context.signal);
+  #show({ path, found, isOpen }: Subject): Attributes {
+    const { tree, view } = this.#parts;
+    return view.of(path, found, isOpen === true ? 0 : tree.freshForMs(path));
   }
 
   async opendir(path: Path, context: RequestContext): Promise<HandleId> {
-    const { handles, held, names, staged, tree, view } = this.#parts;
+    const { held, staged, tree } = this.#parts;
     if (held !== undefined) await Promise.all(staged.within(path).map((file) => held.settle(file)));
-    const listing = await tree.list(path, context.signal);
+    return this.#open(path, await tree.list(path, context.signal));
+  }
+
+  #open(path: Path, listing: Snapshot): HandleId {
+    const { handles, names, staged, tree, view } = this.#parts;
     const validForMs = tree.listingFreshForMs(path);
     const show = (name: string, entry: Entry): Attributes | undefined => {
       const child = childPath(path, name);

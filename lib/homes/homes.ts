@@ -23,7 +23,7 @@ import type {
   RequestContext,
 } from '../operations.js';
 import { isTop, rootPath, topOf, type Path } from '../path.js';
-import { HomesInUse, type HomeUse, type Use } from './homes-in-use.js';
+import { HomesInUse, type HomeUse, type Opened, type Use } from './homes-in-use.js';
 import { rememberedMs, type HomeOwner, type UserDatabase } from './user-database.js';
 
 /** Entries taken from the core at a time. */
@@ -62,6 +62,19 @@ export class Homes implements Operations {
     return isTop(path) ? attributes : shown(attributes, owner);
   }
 
+  getattrNow(path: Path, handle?: HandleId): Attributes | 'absent' | undefined {
+    const opened = handle === undefined ? undefined : this.#inUse.get(handle);
+    if (opened !== undefined) {
+      const owner = this.#users.peek(opened.use.name)?.owner ?? opened.owner;
+      return shownNow(this.#core.getattrNow(path, handle), owner);
+    }
+    if (path === rootPath) return this.#core.getattrNow(path, handle);
+    const home = this.#enterNow(path);
+    if (home === undefined || home === 'absent') return home;
+    const known = this.#core.getattrNow(path, handle);
+    return isTop(path) ? known : shownNow(known, home.owner);
+  }
+
   async opendir(path: Path, context: RequestContext): Promise<HandleId> {
     if (path === rootPath) return await this.#openRoot(context);
     return await this.#open(path, () => this.#core.opendir(path, context));
@@ -77,8 +90,19 @@ export class Homes implements Operations {
     const entries = await this.#core.readdir(handle, offset, count);
     const opened = this.#inUse.get(handle);
     if (opened === undefined) throw new FsError('EBADF', `no directory handle ${handle}`);
-    const { owner } = opened;
-    return entries.map((entry) => ({ ...entry, attributes: shown(entry.attributes, owner) }));
+    return shownEntries(entries, opened.owner);
+  }
+
+  readdirNow(
+    handle: HandleId,
+    offset: number,
+    count: number,
+  ): readonly DirectoryEntry[] | undefined {
+    const homes = this.#rootListings.get(handle);
+    if (homes !== undefined) return homes.slice(offset, offset + count);
+    const opened = this.#inUse.get(handle);
+    const entries = opened && this.#core.readdirNow(handle, offset, count);
+    return entries && shownEntries(entries, opened.owner);
   }
 
   releasedir(handle: HandleId): void {
@@ -91,9 +115,18 @@ export class Homes implements Operations {
     return await this.#open(path, () => this.#core.open(path, flags, context));
   }
 
+  openNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined {
+    return this.#openNow(path, () => this.#core.openNow(path, flags, context));
+  }
+
   async create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
     refuseTop(path);
     return await this.#open(path, () => this.#core.create(path, flags, context));
+  }
+
+  createNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined {
+    if (isTop(path)) return undefined;
+    return this.#openNow(path, () => this.#core.createNow(path, flags, context));
   }
 
   async read(
@@ -102,10 +135,17 @@ export class Homes implements Operations {
     length: number,
     context: RequestContext,
   ): Promise<readonly Uint8Array[]> {
-    const pieces = await this.#core.read(handle, offset, length, context);
-    const opened = this.#inUse.get(handle);
-    if (opened !== undefined) for (const piece of pieces) opened.use.bytesRead += piece.length;
-    return pieces;
+    return this.#noteRead(handle, await this.#core.read(handle, offset, length, context));
+  }
+
+  readNow(
+    handle: HandleId,
+    offset: number,
+    length: number,
+    context: RequestContext,
+  ): readonly Uint8Array[] | undefined {
+    const pieces = this.#core.readNow(handle, offset, length, context);
+    return pieces && this.#noteRead(handle, pieces);
   }
 
   async write(
@@ -129,6 +169,10 @@ export class Homes implements Operations {
     return this.#core.flush(handle, context);
   }
 
+  flushNow(handle: HandleId): boolean {
+    return this.#core.flushNow(handle);
+  }
+
   fsync(handle: HandleId, context: RequestContext): Promise<void> {
     return this.#core.fsync(handle, context);
   }
@@ -139,6 +183,12 @@ export class Homes implements Operations {
     } finally {
       this.#inUse.remove(handle);
     }
+  }
+
+  releaseNow(handle: HandleId): boolean {
+    if (!this.#core.releaseNow(handle)) return false;
+    this.#inUse.remove(handle);
+    return true;
   }
 
   async truncate(
@@ -227,6 +277,15 @@ export class Homes implements Operations {
     return { use: this.#inUse.touch(name), owner };
   }
 
+  /** As #enter, where the user database need not be asked. */
+  #enterNow(path: Path): { readonly use: Use; readonly owner: HomeOwner } | 'absent' | undefined {
+    const name = topOf(path) ?? '';
+    const known = this.#users.peek(name);
+    if (known === undefined) return undefined;
+    const { owner } = known;
+    return owner === undefined ? 'absent' : { use: this.#inUse.touch(name), owner };
+  }
+
   async #enterBelow(path: Path): Promise<void> {
     refuseTop(path);
     await this.#enter(path);
@@ -240,9 +299,19 @@ export class Homes implements Operations {
   }
 
   async #open(path: Path, open: () => Promise<HandleId>): Promise<HandleId> {
-    const { use, owner } = await this.#enter(path);
-    const handle = await open();
-    this.#inUse.add(handle, { use, owner });
+    const home = await this.#enter(path);
+    return this.#opened(home, await open());
+  }
+
+  #openNow(path: Path, open: () => HandleId | undefined): HandleId | undefined {
+    const home = this.#enterNow(path);
+    if (home === undefined || home === 'absent') return undefined;
+    const handle = open();
+    return handle === undefined ? undefined : this.#opened(home, handle);
+  }
+
+  #opened(home: Opened, handle: HandleId): HandleId {
+    this.#inUse.add(handle, home);
     this.#watch ??= setInterval(() => this.#lookAtOpen(), rememberedMs / 2).unref();
     return handle;
   }
@@ -284,6 +353,12 @@ export class Homes implements Operations {
     }
   }
 
+  #noteRead(handle: HandleId, pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+    const opened = this.#inUse.get(handle);
+    if (opened !== undefined) for (const piece of pieces) opened.use.bytesRead += piece.length;
+    return pieces;
+  }
+
   #noteWritten(handle: HandleId, bytes: number): void {
     const opened = this.#inUse.get(handle);
     if (opened !== undefined) opened.use.bytesWritten += bytes;
@@ -294,6 +369,17 @@ function refuseTop(path: Path): void {
   if (isTop(path)) {
     throw new FsError('EPERM', `${path} is the host's to make and remove, by its users`);
   }
+}
+
+function shownNow(
+  known: Attributes | 'absent' | undefined,
+  owner: HomeOwner,
+): Attributes | 'absent' | undefined {
+  return known === undefined || known === 'absent' ? known : shown(known, owner);
+}
+
+function shownEntries(entries: readonly DirectoryEntry[], owner: HomeOwner): DirectoryEntry[] {
+  return entries.map((entry) => ({ ...entry, attributes: shown(entry.attributes, owner) }));
 }
 
 function shown(attributes: Attributes, { uid, gid }: HomeOwner): Attributes {

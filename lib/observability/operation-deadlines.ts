@@ -20,7 +20,7 @@ export interface ObservationSettings {
 }
 
 /** Operations that ask S3 nothing have no deadline. */
-type Silent = 'writeNow' | 'readdir' | 'releasedir' | 'statfs' | 'neverExists' | 'onChange';
+type Silent = `${string}Now` | 'readdir' | 'releasedir' | 'statfs' | 'neverExists' | 'onChange';
 type Observed = Exclude<keyof Operations, Silent>;
 
 interface Policy {
@@ -63,7 +63,18 @@ export function withDeadlines(inner: Operations, settings: ObservationSettings):
   });
   return {
     ...(Object.fromEntries(observed) as unknown as Pick<Operations, Observed>),
-    writeNow: (handle, data, offset) => observer.writeNow(handle, data, offset),
+    getattrNow: (path, handle) => observer.now('getattr', () => inner.getattrNow(path, handle)),
+    openNow: (path, flags, context) =>
+      observer.now('open', () => inner.openNow(path, flags, context)),
+    createNow: (path, flags, context) =>
+      observer.now('create', () => inner.createNow(path, flags, context)),
+    readNow: (handle, offset, length, context) =>
+      observer.now('read', () => inner.readNow(handle, offset, length, context)),
+    writeNow: (handle, data, offset) =>
+      observer.now('write', () => inner.writeNow(handle, data, offset)),
+    flushNow: (handle) => observer.now('flush', () => inner.flushNow(handle)),
+    releaseNow: (handle) => observer.now('release', () => inner.releaseNow(handle)),
+    readdirNow: (handle, offset, count) => inner.readdirNow(handle, offset, count),
     readdir: (handle, offset, count) => inner.readdir(handle, offset, count),
     releasedir: (handle) => inner.releasedir(handle),
     statfs: () => inner.statfs(),
@@ -81,14 +92,16 @@ class Observer {
     this.#settings = settings;
   }
 
-  /** Counts as a `write` where it is one. */
-  writeNow(handle: HandleId, data: Uint8Array, offset: number): boolean {
+  /** What answers at once counts where it has answered. */
+  now<T>(operation: Observed, work: () => T): T {
     const { metrics, activity } = this.#settings;
     const startMs = performance.now();
-    if (!this.#inner.writeNow(handle, data, offset)) return false;
+    const answer = work();
+    if (answer === undefined || answer === false) return answer;
     activity.note();
-    metrics.operation('write', 'ok', (performance.now() - startMs) / 1000);
-    return true;
+    const result = answer === 'absent' ? 'ENOENT' : 'ok';
+    metrics.operation(operation, result, (performance.now() - startMs) / 1000);
+    return answer;
   }
 
   run(operation: Observed, args: unknown[], call: Call): Promise<unknown> {

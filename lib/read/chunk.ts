@@ -24,8 +24,8 @@
  *  4. A byte that was handed out is never fetched a second time into this chunk.
  *  5. Bytes a taker waits for are not trimmed; `drop` alone takes them away, and wakes the taker.
  *
- * Callers: any reader may call `take`; only the shared object that owns the chunk calls `trim` and
- * `drop`, and looks it up no more afterwards; none may be called while the segments are iterated, since
+ * Callers: any reader may call `take`; only the shared object that owns the chunk calls `hand`, `trim` and
+ * `drop`, and looks it up no more after `drop`; none may be called while the segments are iterated, since
  * giving memory back wakes others at once.
  */
 import { crc32 } from 'node:zlib';
@@ -160,11 +160,16 @@ export class Chunk implements ByteRange {
         if (signal?.aborted === true) throw new FsError('EINTR', 'the read was interrupted');
         await this.#progress.next(signal);
       }
-      return this.#hand(start, end, lend);
+      return this.hand(start, end, lend);
     } finally {
       this.#takers.delete(taker);
       if (this.#isMemoryBound && !this.isComplete) this.#progress.wake();
     }
+  }
+
+  /** Whether all bytes of [start, end) are in memory. */
+  has(start: number, end: number): boolean {
+    return !this.hasFailed && this.#start <= start && end <= this.#received;
   }
 
   /** Gives back the memory of the first segments, up to one that somebody wants or waits for. */
@@ -200,7 +205,8 @@ export class Chunk implements ByteRange {
     return false;
   }
 
-  #hand(start: number, end: number, lend: Lend | undefined): Uint8Array[] {
+  /** The bytes of [start, end), of which `has` says that they are here. */
+  hand(start: number, end: number, lend: Lend | undefined): Uint8Array[] {
     this.#wasSeen = true;
     const pieces: Uint8Array[] = [];
     for (let at = start; at < end;) {

@@ -13,6 +13,7 @@ import type { ReadRun } from './read-plan.js';
 import type { MemoryUser } from './memory.js';
 import type { Retention, SharedObject } from './shared-object.js';
 import type { SharedObjects } from './shared-objects.js';
+import type { Lend } from '../operations.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 export interface ReaderSettings {
@@ -83,6 +84,21 @@ export class Reader implements Retention, MemoryUser {
     }
   }
 
+  /** As read, of what is in memory. */
+  readNow(offset: number, length: number, lend: Lend | undefined): Uint8Array[] | undefined {
+    const end = offset + length;
+    const object = this.#object;
+    // Who reads the end of a whole hears whether its checksum is right.
+    if (object === undefined || end >= this.info.size) return undefined;
+    const pieces = object.takeNow(offset, end, lend);
+    if (pieces === undefined) return undefined;
+    this.#isFixed = true;
+    // Planning may give the memory back of what was just handed out.
+    this.#join();
+    this.#plan(object, { start: offset, end });
+    return pieces;
+  }
+
   /** Whether the file as a whole turned out to be wrong: what was read of it is not to be kept. */
   get isWrong(): boolean {
     return this.#object?.isWrong === true;
@@ -137,6 +153,11 @@ export class Reader implements Retention, MemoryUser {
 
   /** Begins what has to be fetched. @returns the chunks that hold `wanted`, in order */
   #fetch(object: SharedObject, wanted: ByteRange): Chunk[] {
+    this.#plan(object, wanted);
+    return chunksOf(object, wanted);
+  }
+
+  #plan(object: SharedObject, wanted: ByteRange): void {
     const { partSize, concurrency, objects } = this.#settings;
     const { size } = this.info;
     const { share } = objects.memory;
@@ -151,7 +172,6 @@ export class Reader implements Retention, MemoryUser {
     for (const range of plan.ahead) {
       if (!object.tryFetch(range)) break;
     }
-    return chunksOf(object, wanted);
   }
 }
 

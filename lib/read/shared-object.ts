@@ -9,6 +9,7 @@ import { combineCrc32 } from '../crc32.js';
 import { FsError } from '../errors.js';
 import { Chunk } from './chunk.js';
 import type { HedgePolicy } from './hedging.js';
+import type { Lend } from '../operations.js';
 import type { ReadMemory } from './memory.js';
 import { crc32OfSecond, wrongSum } from '../second-reading.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
@@ -86,6 +87,19 @@ export class SharedObject {
 
   at(offset: number): Chunk | undefined {
     return this.#chunks.find((chunk) => chunk.start <= offset && chunk.end > offset);
+  }
+
+  /** The bytes of [start, end), or undefined where not all of them are in memory. */
+  takeNow(start: number, end: number, lend: Lend | undefined): Uint8Array[] | undefined {
+    const parts: { chunk: Chunk; from: number; to: number }[] = [];
+    for (let from = start; from < end;) {
+      const chunk = this.at(from);
+      const to = Math.min(end, chunk?.end ?? end);
+      if (chunk?.has(from, to) !== true) return undefined;
+      parts.push({ chunk, from, to });
+      from = to;
+    }
+    return parts.flatMap(({ chunk, from, to }) => chunk.hand(from, to, lend));
   }
 
   /** Begins to fetch a range that is not present. @returns whether there was memory for it */

@@ -31,6 +31,8 @@ export interface Snapshot {
   readonly changed: ReadonlyMap<string, Entry | undefined>;
   /** At most `count` rows from index `from` on; fewer only at the end. @throws FsError EIO */
   rows(from: number, count: number): Promise<readonly Row[]>;
+  /** The same; undefined where they are not in memory. */
+  rowsNow(from: number, count: number): readonly Row[] | undefined;
   close(): void;
 }
 
@@ -102,11 +104,13 @@ export class Listing {
   open(): Snapshot {
     this.#rows ??= [...this.#entries];
     const rows = this.#rows;
+    const rowsNow = (from: number, count: number): readonly Row[] => rows.slice(from, from + count);
     this.#readers++;
     return {
       size: rows.length,
       changed: nothing,
-      rows: (from, count) => Promise.resolve(rows.slice(from, from + count)),
+      rows: (from, count) => Promise.resolve(rowsNow(from, count)),
+      rowsNow,
       close: () => {
         this.#readers--;
       },

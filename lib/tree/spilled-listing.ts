@@ -106,6 +106,7 @@ export class SpilledListing {
           this.changed.has(name) ? [name, entry] : [name, onShown(name, entry)],
         );
       },
+      rowsNow: () => undefined,
       close: () => this.release(),
     };
   }

@@ -149,10 +149,19 @@ export class Tree {
 
   /** What S3 has at `path`, or undefined. @throws StoreError */
   async lookup(path: Path, signal?: AbortSignal): Promise<Entry | undefined> {
-    if (this.#settings.isRoot(path)) return { kind: 'directory', mtimeMs: this.#startedAt };
+    const known = this.known(path);
+    if (known !== undefined) return known.entry;
+    this.#count(false);
+    return await this.#lookups.request(path, signal);
+  }
+
+  /** As lookup, where S3 need not be asked. */
+  known(path: Path): { entry: Entry | undefined } | undefined {
+    if (this.#settings.isRoot(path))
+      return { entry: { kind: 'directory', mtimeMs: this.#startedAt } };
     const known = this.peek(path);
-    this.#count(known !== undefined);
-    return known === undefined ? await this.#lookups.request(path, signal) : known.entry;
+    if (known !== undefined) this.#count(true);
+    return known;
   }
 
   /** What S3 has at `path`, asked anew, before something is put there. @throws StoreError */

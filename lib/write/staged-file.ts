@@ -168,6 +168,11 @@ export class StagedFile implements SpaceHolder {
     return this.heldRecord !== undefined && this.#held.isCurrent;
   }
 
+  /** Whether S3 has what this file holds, and nobody is changing that. */
+  get isStored(): boolean {
+    return this.#state === 'clean' && this.#queue.isIdle;
+  }
+
   /** Whether the path still means this file. */
   get isAttached(): boolean {
     return this.#state !== 'gone' && this.#state !== 'failed';

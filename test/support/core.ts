@@ -9,6 +9,7 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
 import { systemClock, type Clock } from '../../lib/clock.js';
 import type { Endpoint, EndpointOptions } from '../../lib/endpoint/endpoint.js';
+import { FsError } from '../../lib/errors.js';
 import { Filesystem } from '../../lib/filesystem/filesystem.js';
 import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { silentLog, type Log } from '../../lib/log.js';
@@ -134,7 +135,10 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
 
 const nobody: RequestContext = {};
 
-/** Operations with strings and whole buffers, as a program on the mount would see them. */
+/**
+ * Operations with strings and whole buffers, as a program on the mount would see them. As the kernel
+ * driver does, it asks for an answer at once first.
+ */
 export class Program {
   readonly #fs: Filesystem;
 
@@ -143,26 +147,27 @@ export class Program {
   }
 
   async open(path: string, flags: OpenFlags): Promise<HandleId> {
-    return await this.#fs.open(parsePath(path), flags, nobody);
+    const at = parsePath(path);
+    return this.#fs.openNow(at, flags, nobody) ?? (await this.#fs.open(at, flags, nobody));
   }
 
   async create(path: string, flags: Partial<OpenFlags> = {}): Promise<HandleId> {
     const all = { access: 'write', exclusive: false, ...flags } as const;
-    return await this.#fs.create(parsePath(path), all, nobody);
+    const at = parsePath(path);
+    return this.#fs.createNow(at, all, nobody) ?? (await this.#fs.create(at, all, nobody));
   }
 
   async write(handle: HandleId, data: Uint8Array | string, offset = 0): Promise<void> {
     const bytes = Buffer.from(data);
-    // As the kernel driver does.
     if (!this.#fs.writeNow(handle, bytes, offset)) await this.#fs.write(handle, bytes, offset);
   }
 
   /** close(2): flush, then the last reference goes; a failed flush releases too. */
   async close(handle: HandleId, context: RequestContext = nobody): Promise<void> {
     try {
-      await this.#fs.flush(handle, context);
+      if (!this.#fs.flushNow(handle)) await this.#fs.flush(handle, context);
     } finally {
-      await this.#fs.release(handle);
+      if (!this.#fs.releaseNow(handle)) await this.#fs.release(handle);
     }
   }
 
@@ -188,7 +193,9 @@ export class Program {
   async read(handle: HandleId, offset = 0): Promise<Buffer> {
     const pieces: Uint8Array[] = [];
     for (let at = offset; ;) {
-      const got = await this.#fs.read(handle, at, 131_072, nobody);
+      const got =
+        this.#fs.readNow(handle, at, 131_072, nobody) ??
+        (await this.#fs.read(handle, at, 131_072, nobody));
       const length = got.reduce((sum, piece) => sum + piece.length, 0);
       if (length === 0) return Buffer.concat(pieces);
       pieces.push(...got);
@@ -207,12 +214,16 @@ export class Program {
   }
 
   async stat(path: string): ReturnType<Filesystem['getattr']> {
-    return await this.#fs.getattr(parsePath(path), nobody);
+    const at = parsePath(path);
+    const known = this.#fs.getattrNow(at);
+    if (known === 'absent') throw new FsError('ENOENT', `${path} is known to be absent`);
+    return known ?? (await this.#fs.getattr(at, nobody));
   }
 
   async list(path: string): Promise<string[]> {
     const handle = await this.#fs.opendir(parsePath(path), nobody);
-    const entries = await this.#fs.readdir(handle, 0, 1_000_000);
+    const known = this.#fs.readdirNow(handle, 0, 1_000_000);
+    const entries = known ?? (await this.#fs.readdir(handle, 0, 1_000_000));
     const names = entries.map(({ name, attributes }) =>
       attributes.kind === 'directory' ? `${name}/` : name,
     );

@@ -3,11 +3,10 @@
  *
  * As with objects, who opens a file for reading while nobody writes it keeps what it holds then.
  *
- * As with objects, who opens a file for reading while nobody writes it keeps what it holds then.
- *
  * It answers at once, or after `delayMs`, or not before a gate is opened, and it writes down what it is
  * asked, so that a test can say what a driver must have done. An open file follows its renames;
- * every write makes a new version. `replace` and `vanish` play somebody else who
+ * every write makes a new version. It answers nothing at once, so that each call is recorded and may be
+ * told to fail. `replace` and `vanish` play somebody else who
  * changes the bucket.
  */
 import { FsError } from '../../lib/errors.js';
@@ -111,6 +110,10 @@ export class MemoryOperations implements Operations {
     return this.#attributes(this.#item(path));
   }
 
+  getattrNow(): undefined {
+    return undefined;
+  }
+
   async opendir(path: Path, context: RequestContext): Promise<HandleId> {
     await this.#enter('opendir', path, context);
     if (this.#item(path).kind !== 'directory') throw new FsError('ENOTDIR', path);
@@ -128,6 +131,10 @@ export class MemoryOperations implements Operations {
     return Promise.resolve((this.#listings.get(handle) ?? []).slice(offset, offset + count));
   }
 
+  readdirNow(): undefined {
+    return undefined;
+  }
+
   releasedir(handle: HandleId): void {
     if (!this.#listings.delete(handle)) throw new Error(`directory ${handle} was not open`);
   }
@@ -137,6 +144,14 @@ export class MemoryOperations implements Operations {
     const item = this.#item(path);
     if (flags.truncate === true) this.#resize(item, 0);
     return this.#handleOn(item, flags);
+  }
+
+  openNow(): undefined {
+    return undefined;
+  }
+
+  createNow(): undefined {
+    return undefined;
   }
 
   async create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
@@ -160,7 +175,10 @@ export class MemoryOperations implements Operations {
     return [copyOf(item.bytes, offset, middle), copyOf(item.bytes, middle, end)];
   }
 
-  /** Each write is recorded and may be told to fail. */
+  readNow(): undefined {
+    return undefined;
+  }
+
   writeNow(): boolean {
     return false;
   }
@@ -186,9 +204,17 @@ export class MemoryOperations implements Operations {
     this.#opened(handle);
   }
 
+  flushNow(): boolean {
+    return false;
+  }
+
   async fsync(handle: HandleId, context: RequestContext): Promise<void> {
     await this.#enter('fsync', String(handle), context);
     this.#opened(handle);
+  }
+
+  releaseNow(): boolean {
+    return false;
   }
 
   release(handle: HandleId): Promise<void> {

@@ -4,17 +4,24 @@
  * A handler decodes the body before it first waits: only the bytes of a WRITE outlive that moment.
  */
 import { FsError, isFsError, toFsError } from '../../errors.js';
-import type { HandleId, RequestContext } from '../../operations.js';
+import type { Caller, HandleId, Lend, RequestContext } from '../../operations.js';
 import { childPath, type Path } from '../../path.js';
 import type { MountState } from './mount-state.js';
 import type { Node, KernelFile } from './node-table.js';
 import { emptyReply } from './replies.js';
 import type { RequestHeader } from './requests.js';
 
+/** What is known of every request. */
+export interface CallContext extends RequestContext {
+  readonly caller: Required<Caller>;
+  readonly signal: AbortSignal;
+  readonly lend: Lend;
+}
+
 export interface Call {
   readonly header: RequestHeader;
   readonly body: Buffer;
-  readonly context: RequestContext;
+  readonly context: CallContext;
   /** From now on signals of the caller do not stop the work; a dying caller is let go before it ends. */
   makeUninterruptible(options: { dying: boolean }): void;
 }
@@ -26,8 +33,11 @@ export interface Reply {
   readonly undo?: () => void;
 }
 
+/** What is answered; a number is an errno. */
+export type Outcome = Reply | number;
+
 /** Serves one kind of request. A rejection is answered with its errno. */
-export type Handler = (state: MountState, call: Call) => Reply | Promise<Reply>;
+export type Handler = (state: MountState, call: Call) => Outcome | Promise<Outcome>;
 
 /** Success that says nothing more. */
 export function done(undo?: () => void): Reply {
@@ -48,15 +58,18 @@ export function fileOf(state: MountState, handle: HandleId): KernelFile {
   return file;
 }
 
+/** A name in a directory. */
+export interface Place {
+  readonly parent: Node;
+  readonly name: string;
+  readonly path: Path;
+}
+
 /**
  * A name in the directory a request is about.
  * @throws FsError ENOENT in a directory that has no path any more; what childPath throws
  */
-export function placeOf(
-  state: MountState,
-  parentId: number,
-  name: string,
-): { parent: Node; name: string; path: Path } {
+export function placeOf(state: MountState, parentId: number, name: string): Place {
   const parent = nodeOf(state, parentId);
   const parentPath = state.nodes.pathOf(parent);
   if (parentPath === undefined) throw new FsError('ENOENT', 'the directory is gone');

@@ -10,7 +10,8 @@
  * concern (see process-state), the caller's state is looked at again from time to time, because the
  * signal that matters will not be told.
  */
-import type { RequestContext } from '../../operations.js';
+import type { Caller, Lend } from '../../operations.js';
+import type { CallContext } from './call.js';
 import type { RequestHeader } from './requests.js';
 
 /** How long aborted work may take to end by itself before its caller is answered. */
@@ -20,28 +21,57 @@ const lookAgainMs = 250;
 /** INTERRUPTs that came before their request, which several readers make possible, or after it. */
 const unmatchedMax = 256;
 
-/** One request being served. */
-export interface Flight {
+/** One request being served, and what the core is told of it. What few ask for is made on demand. */
+export class Flight implements CallContext {
   readonly request: RequestHeader;
-  readonly context: RequestContext;
-  /** to be called once the answer has been written, or is not to be */
-  readonly lent: (() => void)[];
-  /** was answered; what comes later is to be undone */
-  answered: boolean;
-}
-
-interface Entry extends Flight {
-  controller: AbortController | undefined;
-  interrupted: boolean;
-  /** the work is to be finished, whatever becomes of the caller */
-  uninterruptible: boolean;
   /** it changes something: its work gets longer to end */
   readonly changes: boolean;
+  /** was answered; what comes later is to be undone */
+  answered = false;
+  interrupted = false;
+  /** the work is to be finished, whatever becomes of the caller */
+  uninterruptible = false;
   timer: NodeJS.Timeout | undefined;
+  #controller: AbortController | undefined;
+  #lent: (() => void)[] | undefined;
+
+  constructor(request: RequestHeader, changes: boolean) {
+    this.request = request;
+    this.changes = changes;
+  }
+
+  get caller(): Required<Caller> {
+    const { uid, gid, pid } = this.request;
+    return { uid, gid, pid };
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.interrupted) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  get lend(): Lend {
+    const lent = (this.#lent ??= []);
+    return (giveBack) => lent.push(giveBack);
+  }
+
+  /** The answer was written, or is not to be: the core may use the memory of it again. */
+  giveBack(): void {
+    if (this.#lent === undefined) return;
+    for (const back of this.#lent.splice(0)) back();
+  }
+
+  /** Its work is to end. */
+  abort(): void {
+    this.interrupted = true;
+    this.#controller?.abort();
+  }
 }
 
+/** Requests whose answer takes longer than the turn of the event loop that read them. */
 export class InFlight {
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Map<number, Flight>();
   readonly #unmatched = new Set<number>();
   readonly #wantsToStop: (pid: number) => boolean;
   readonly #answerInterrupted: (flight: Flight) => void;
@@ -62,32 +92,10 @@ export class InFlight {
     return this.#entries.size;
   }
 
-  begin(request: RequestHeader, changes: boolean): Flight {
-    const entry: Entry = {
-      request,
-      answered: false,
-      controller: undefined,
-      interrupted: false,
-      uninterruptible: false,
-      changes,
-      timer: undefined,
-      lent: [],
-      context: {
-        caller: { uid: request.uid, gid: request.gid, pid: request.pid },
-        lend: (giveBack) => entry.lent.push(giveBack),
-        // Made on demand: most requests are answered before anybody could want it.
-        get signal(): AbortSignal {
-          entry.controller ??= new AbortController();
-          if (entry.interrupted) entry.controller.abort();
-          return entry.controller.signal;
-        },
-      },
-    };
-    this.#entries.set(request.unique, entry);
-    if (this.#unmatched.size > 0 && this.#unmatched.delete(request.unique)) {
-      this.#consider(entry);
-    }
-    return entry;
+  add(flight: Flight): void {
+    const { unique } = flight.request;
+    this.#entries.set(unique, flight);
+    if (this.#unmatched.size > 0 && this.#unmatched.delete(unique)) this.#consider(flight);
   }
 
   /**
@@ -95,19 +103,17 @@ export class InFlight {
    * @param options.dying the caller hears no answer and waits for it all the same, past all signals:
    *   it is let go after a while, and the work goes on without it
    */
-  makeUninterruptible(unique: number, options: { dying: boolean }): void {
-    const entry = this.#entries.get(unique);
-    if (entry === undefined) return;
-    entry.uninterruptible = true;
-    clearTimeout(entry.timer);
-    if (options.dying) this.#answerLater(entry, patienceMs.changing);
+  makeUninterruptible(flight: Flight, options: { dying: boolean }): void {
+    flight.uninterruptible = true;
+    clearTimeout(flight.timer);
+    if (options.dying) this.#answerLater(flight, patienceMs.changing);
   }
 
   end(flight: Flight): void {
-    const entry = this.#entries.get(flight.request.unique);
-    if (entry !== flight) return;
-    clearTimeout(entry.timer);
-    this.#entries.delete(flight.request.unique);
+    const { unique } = flight.request;
+    if (this.#entries.get(unique) !== flight) return;
+    clearTimeout(flight.timer);
+    this.#entries.delete(unique);
   }
 
   /** An INTERRUPT for the request `unique` came. */
@@ -129,23 +135,21 @@ export class InFlight {
     for (const entry of this.#entries.values()) {
       clearTimeout(entry.timer);
       entry.answered = true;
-      entry.interrupted = true;
-      entry.controller?.abort();
+      entry.abort();
     }
   }
 
-  #consider(entry: Entry): void {
+  #consider(entry: Flight): void {
     if (entry.interrupted || entry.answered || entry.uninterruptible) return;
     if (!this.#wantsToStop(entry.request.pid)) {
       entry.timer = setTimeout(() => this.#consider(entry), lookAgainMs);
       return;
     }
-    entry.interrupted = true;
-    entry.controller?.abort();
+    entry.abort();
     this.#answerLater(entry, entry.changes ? patienceMs.changing : patienceMs.reading);
   }
 
-  #answerLater(entry: Entry, ms: number): void {
+  #answerLater(entry: Flight, ms: number): void {
     entry.timer = setTimeout(() => {
       if (!entry.answered) this.#answerInterrupted(entry);
     }, ms);

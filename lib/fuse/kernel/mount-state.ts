@@ -153,6 +153,7 @@ export class MountState {
 
   /** Has the core release a handle; nobody waits but the unmount. */
   release(handle: HandleId): void {
+    if (this.operations.releaseNow(handle)) return;
     const done = this.operations
       .release(handle)
       .catch((error: unknown) => this.log.error({ handle, err: error }, 'release failed'))

@@ -32,6 +32,12 @@ export async function attributesThrough(
   return state.operations.getattr(path, context, file.handle);
 }
 
+/** The same, where the core need not ask. */
+export function attributesNow(state: MountState, file: KernelFile): Attributes | undefined {
+  const known = state.operations.getattrNow(pathFor(state, file.node), file.handle);
+  return known === 'absent' ? undefined : known;
+}
+
 async function viewThrough(
   state: MountState,
   file: KernelFile,
@@ -76,14 +82,36 @@ async function viewByPath(
   return detachedView(state, node, context);
 }
 
-export async function getattr(state: MountState, call: Call): Promise<Reply> {
+export function getattr(state: MountState, call: Call): Reply | Promise<Reply> {
   const { handle } = decodeGetattr(call.body);
   const node = nodeOf(state, call.header.nodeId);
   const file = handle === undefined ? undefined : state.files.get(handle);
+  const view = file === undefined ? viewNow(state, node) : handleViewNow(state, file);
+  return view === undefined ? askView(state, call, { node, file }) : { pieces: [attrReply(view)] };
+}
+
+/** As viewByPath, where nothing has to be asked and the node stays what it is. */
+function viewNow(state: MountState, node: Node): NodeView | undefined {
+  const path = state.nodes.pathOf(node);
+  const known = path === undefined ? undefined : state.operations.getattrNow(path);
+  if (known === undefined || known === 'absent') return undefined;
+  return state.nodes.adopt(node, known) ? state.view(node, known) : undefined;
+}
+
+function handleViewNow(state: MountState, file: KernelFile): NodeView | undefined {
+  const known = attributesNow(state, file);
+  return known && state.handleView(file.node, known);
+}
+
+async function askView(
+  state: MountState,
+  { context }: Call,
+  { node, file }: { node: Node; file: KernelFile | undefined },
+): Promise<Reply> {
   const view =
     file === undefined
-      ? await viewByPath(state, node, call.context)
-      : await viewThrough(state, file, call.context);
+      ? await viewByPath(state, node, context)
+      : await viewThrough(state, file, context);
   return { pieces: [attrReply(view)] };
 }
 

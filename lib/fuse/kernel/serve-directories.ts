@@ -110,12 +110,25 @@ function addEntries(
   }
 }
 
-async function list(state: MountState, call: Call, plus: boolean): Promise<Reply> {
+function list(state: MountState, call: Call, plus: boolean): Reply | Promise<Reply> {
   const { handle, offset, size } = decodeRead(call.body);
   const directory = directoryOf(state, handle);
   const listing: DirectoryReply = { page: new DirectoryPage(size, { plus }), plus, given: [] };
-  const { page } = listing;
-  const entries = await state.operations.readdir(handle, Math.max(0, offset - dots), page.roomFor);
+  const { roomFor } = listing.page;
+  const from = Math.max(0, offset - dots);
+  const finish = (entries: readonly DirectoryEntry[]): Reply =>
+    pageReply(state, listing, { directory, offset, entries });
+  const known = state.operations.readdirNow(handle, from, roomFor);
+  if (known !== undefined) return finish(known);
+  return state.operations.readdir(handle, from, roomFor).then(finish);
+}
+
+function pageReply(
+  state: MountState,
+  listing: DirectoryReply,
+  options: { directory: KernelDirectory; offset: number; entries: readonly DirectoryEntry[] },
+): Reply {
+  const { directory, offset, entries } = options;
   addDots(listing, directory, offset);
   addEntries(state, listing, { directory, entries });
   const undo = (): void => {
@@ -124,10 +137,10 @@ async function list(state: MountState, call: Call, plus: boolean): Promise<Reply
   return { pieces: [listing.page.finish()], undo };
 }
 
-export function readdir(state: MountState, call: Call): Promise<Reply> {
+export function readdir(state: MountState, call: Call): Reply | Promise<Reply> {
   return list(state, call, false);
 }
 
-export function readdirplus(state: MountState, call: Call): Promise<Reply> {
+export function readdirplus(state: MountState, call: Call): Reply | Promise<Reply> {
   return list(state, call, true);
 }

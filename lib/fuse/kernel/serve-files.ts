@@ -16,9 +16,9 @@
  * - A handle for reading needs no FLUSH (FOPEN_NOFLUSH, 7.35; older kernels ignore it).
  */
 import { FsError, isFsError, toFsError } from '../../errors.js';
-import type { HandleId, OpenFlags, RequestContext } from '../../operations.js';
+import type { Attributes, HandleId, OpenFlags, RequestContext } from '../../operations.js';
 import type { Path } from '../../path.js';
-import { done, fileOf, nodeOf, placeOf, type Call, type Reply } from './call.js';
+import { done, fileOf, nodeOf, placeOf, type Call, type Place, type Reply } from './call.js';
 import type { MountState } from './mount-state.js';
 import type { Node, KernelFile } from './node-table.js';
 import { closerState } from './process-state.js';
@@ -26,7 +26,7 @@ import { fopen } from './protocol.js';
 import { createReply, emptyReply, openReply, writeReply } from './replies.js';
 import { decodeCreate, decodeHandle, decodeOpen, decodeRead, decodeWrite } from './requests.js';
 import type { WriteRequest } from './requests.js';
-import { attributesThrough } from './serve-attributes.js';
+import { attributesNow, attributesThrough } from './serve-attributes.js';
 
 function canWrite(flags: OpenFlags): boolean {
   return flags.access !== 'read';
@@ -97,7 +97,7 @@ async function openHandle(
   }
 }
 
-export async function open(state: MountState, call: Call): Promise<Reply> {
+export function open(state: MountState, call: Call): Reply | Promise<Reply> {
   const flags = decodeOpen(call.body);
   const { pid } = call.header;
   const node = nodeOf(state, call.header.nodeId);
@@ -107,38 +107,81 @@ export async function open(state: MountState, call: Call): Promise<Reply> {
   const opening = { node, path, pid, again: state.wasSentBack(path, pid) };
   const writes = canWrite(flags);
   if (writes && node.isOnlyRead && !opening.again) throw lookAgain(state, opening);
-  const handle = await openHandle(state, path, { flags, context: call.context });
+  const handle = state.operations.openNow(path, flags, call.context);
+  if (handle === undefined) return openAndWait(state, call, { opening, flags });
   const file: KernelFile = { handle, node, writes };
-  try {
-    const { version } = await attributesThrough(state, file, call.context);
-    agree(state, opening, version);
-    const view = { handle, flags: enter(state, file, version) };
-    return { pieces: [openReply(view)], undo: () => close(state, file) };
-  } catch (error) {
-    state.release(handle);
+  const known = attributesNow(state, file);
+  return known === undefined
+    ? askVersion(state, call, { opening, file })
+    : opened(state, { opening, file }, known.version);
+}
+
+async function openAndWait(
+  state: MountState,
+  call: Call,
+  { opening, flags }: { opening: Opening; flags: OpenFlags },
+): Promise<Reply> {
+  const { node, path } = opening;
+  const handle = await openHandle(state, path, { flags, context: call.context });
+  return askVersion(state, call, { opening, file: { handle, node, writes: canWrite(flags) } });
+}
+
+/** An OPEN that has its handle. */
+interface OpenedFile {
+  readonly opening: Opening;
+  readonly file: KernelFile;
+}
+
+async function askVersion(state: MountState, call: Call, open: OpenedFile): Promise<Reply> {
+  const { file } = open;
+  const asking = attributesThrough(state, file, call.context);
+  const { version } = await asking.catch((error: unknown) => {
+    state.release(file.handle);
     throw error;
+  });
+  return opened(state, open, version);
+}
+
+function opened(state: MountState, { opening, file }: OpenedFile, version: string): Reply {
+  try {
+    agree(state, opening, version);
+  } catch (error) {
+    state.release(file.handle);
+    throw error;
+  }
+  const view = { handle: file.handle, flags: enter(state, file, version) };
+  return { pieces: [openReply(view)], undo: () => close(state, file) };
+}
+
+export function create(state: MountState, call: Call): Reply | Promise<Reply> {
+  const { flags, name } = decodeCreate(call.body);
+  const place = placeOf(state, call.header.nodeId, name);
+  const { path } = place;
+  const endChange = state.beginChange(path);
+  try {
+    const handle = state.operations.createNow(path, flags, call.context);
+    const known = handle === undefined ? undefined : state.operations.getattrNow(path, handle);
+    return handle === undefined || known === undefined || known === 'absent'
+      ? createAndWait(state, call, { place, flags, handle })
+      : created(state, { place, handle }, known);
+  } finally {
+    endChange();
   }
 }
 
-export async function create(state: MountState, call: Call): Promise<Reply> {
-  const { flags, name } = decodeCreate(call.body);
-  const { parent, path } = placeOf(state, call.header.nodeId, name);
+async function createAndWait(
+  state: MountState,
+  { context }: Call,
+  ask: { place: Place; flags: OpenFlags; handle: HandleId | undefined },
+): Promise<Reply> {
+  const { place, flags } = ask;
+  const { path } = place;
   const endChange = state.beginChange(path);
   try {
-    const handle = await state.operations.create(path, flags, call.context);
+    const handle = ask.handle ?? (await state.operations.create(path, flags, context));
     try {
-      const attributes = await state.operations.getattr(path, call.context, handle);
-      const node = state.nodes.see(parent, name, attributes);
-      // Also one for reading only: its close stores what it made.
-      const file: KernelFile = { handle, node, writes: true };
-      state.nodes.addLookup(node);
-      const view = { handle, flags: enter(state, file, attributes.version) };
-      const undo = (): void => {
-        close(state, file);
-        state.nodes.forget(node.id, 1);
-        state.notices.entry(parent.id, name);
-      };
-      return { pieces: [createReply(state.entry(node, attributes), view)], undo };
+      const attributes = await state.operations.getattr(path, context, handle);
+      return created(state, { place, handle }, attributes);
     } catch (error) {
       state.release(handle);
       throw error;
@@ -148,10 +191,37 @@ export async function create(state: MountState, call: Call): Promise<Reply> {
   }
 }
 
-export async function read(state: MountState, call: Call): Promise<Reply> {
+function created(
+  state: MountState,
+  { place, handle }: { place: Place; handle: HandleId },
+  attributes: Attributes,
+): Reply {
+  const { parent, name } = place;
+  const node = state.nodes.see(parent, name, attributes);
+  // Also one for reading only: its close stores what it made.
+  const file: KernelFile = { handle, node, writes: true };
+  state.nodes.addLookup(node);
+  const view = { handle, flags: enter(state, file, attributes.version) };
+  const undo = (): void => {
+    close(state, file);
+    state.nodes.forget(node.id, 1);
+    state.notices.entry(parent.id, name);
+  };
+  return { pieces: [createReply(state.entry(node, attributes), view)], undo };
+}
+
+export function read(state: MountState, call: Call): Reply | Promise<Reply> {
   const { handle, offset, size } = decodeRead(call.body);
   fileOf(state, handle);
-  const pieces = await state.operations.read(handle, offset, size, call.context);
+  const { operations } = state;
+  const known = operations.readNow(handle, offset, size, call.context);
+  if (known !== undefined) return readReply(known, size);
+  return operations
+    .read(handle, offset, size, call.context)
+    .then((pieces) => readReply(pieces, size));
+}
+
+function readReply(pieces: readonly Uint8Array[], size: number): Reply {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   if (length > size) throw new Error(`a read of ${size} bytes brought ${length}`);
   return { pieces: [emptyReply(), ...pieces] };
@@ -201,16 +271,21 @@ async function commit(
   }
 }
 
-export async function flush(state: MountState, call: Call): Promise<Reply> {
+export function flush(state: MountState, call: Call): Reply | Promise<Reply> {
   const file = fileOf(state, decodeHandle(call.body));
-  let { context } = call;
+  return state.operations.flushNow(file.handle) ? done() : flushAndWait(state, call, file);
+}
+
+async function flushAndWait(state: MountState, call: Call, file: KernelFile): Promise<Reply> {
+  let context: RequestContext = call.context;
   if (file.writes) {
     const closer = closerState(call.header.pid);
     // What a program leaves to exit(3) is to be stored all the same, and whoever waits for the program
     // relies on it. One that was killed shall go, also while S3 hangs.
     if (closer.closing !== 'close')
       call.makeUninterruptible({ dying: closer.closing === 'killed' });
-    context = { ...context, ...closer };
+    const { caller, signal } = call.context;
+    context = { caller, signal, ...closer };
   }
   await commit(state, file, {
     run: () => state.operations.flush(file.handle, context),

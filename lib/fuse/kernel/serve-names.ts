@@ -5,9 +5,9 @@
  * looks one up again, so what a lookup finds is only applied to the table where the name did not
  * change meanwhile.
  */
-import { FsError, isFsError, toFsError } from '../../errors.js';
+import { errnoNumber, FsError, isFsError, toFsError } from '../../errors.js';
 import type { Attributes } from '../../operations.js';
-import { done, nodeOf, placeOf, type Call, type Reply } from './call.js';
+import { done, nodeOf, placeOf, type Call, type Outcome, type Place, type Reply } from './call.js';
 import type { MountState } from './mount-state.js';
 import type { Node } from './node-table.js';
 import { renameNoReplace } from './protocol.js';
@@ -41,26 +41,32 @@ function entryFor(
 /** What can never be there is asked for once a day: libc looks for /etc/localtime line by line. */
 const neverForMs = 24 * 60 * 60 * 1000;
 
-export function lookup(state: MountState, call: Call): Reply | Promise<Reply> {
+export function lookup(state: MountState, call: Call): Outcome | Promise<Outcome> {
   const place = placeOf(state, call.header.nodeId, decodeName(call.body));
   if (state.operations.neverExists(place.path)) return { pieces: [absentReply(neverForMs)] };
-  return lookUp(state, call, place);
+  const known = state.operations.getattrNow(place.path);
+  if (known === undefined) return lookUp(state, call, place);
+  const { parent, name } = place;
+  if (known !== 'absent') return entryFor(state, state.nodes.see(parent, name, known), known);
+  noteAbsence(state, place, state.nodes.child(parent, name));
+  return errnoNumber('ENOENT');
 }
 
-async function lookUp(
-  state: MountState,
-  call: Call,
-  { parent, name, path }: ReturnType<typeof placeOf>,
-): Promise<Reply> {
+/** @param before the node that the name had when it was looked for */
+function noteAbsence(state: MountState, place: Place, before: Node | undefined): void {
+  const { parent, name, path } = place;
+  const unchanged = before !== undefined && state.nodes.child(parent, name) === before;
+  if (unchanged && !state.isChanging(path)) state.nodes.detach(before);
+}
+
+async function lookUp(state: MountState, call: Call, place: Place): Promise<Reply> {
+  const { parent, name, path } = place;
   const before = state.nodes.child(parent, name);
   let attributes: Attributes;
   try {
     attributes = await state.operations.getattr(path, call.context);
   } catch (error) {
-    const unchanged = before !== undefined && state.nodes.child(parent, name) === before;
-    if (unchanged && !state.isChanging(path) && isFsError(toFsError(error), 'ENOENT')) {
-      state.nodes.detach(before);
-    }
+    if (isFsError(toFsError(error), 'ENOENT')) noteAbsence(state, place, before);
     throw error;
   }
   return entryFor(state, state.nodes.see(parent, name, attributes), attributes);

@@ -10,11 +10,11 @@
 import { FsError, systemErrorCode, toFsError } from '../../errors.js';
 import type { Log } from '../../log.js';
 import { Answers } from './answers.js';
-import type { Call, Reply } from './call.js';
+import type { Call, Outcome } from './call.js';
 import type { Device } from './device.js';
 import { RequestBuffers } from './device.js';
 import { errnoFor, serviceOf, type Service } from './handlers.js';
-import { InFlight, type Flight } from './in-flight.js';
+import { Flight, InFlight } from './in-flight.js';
 import type { MountState } from './mount-state.js';
 import { answerInit, ProtocolTooOld } from './negotiation.js';
 import type { Negotiated } from './negotiation.js';
@@ -49,7 +49,8 @@ export class Session {
   readonly #buffers = new RequestBuffers(spareBuffersMax);
   readonly #inFlight: InFlight;
   #requests = 0;
-  readonly #requestsByName: Record<string, number> = {};
+  /** by opcode */
+  readonly #served = new Map<number, number>();
   #negotiated: Negotiated | undefined;
 
   constructor(settings: SessionSettings) {
@@ -85,7 +86,12 @@ export class Session {
 
   /** Requests served, by the protocol's names. */
   get requestsByName(): Readonly<Record<string, number>> {
-    return { ...this.#requestsByName };
+    const counts: Record<string, number> = {};
+    for (const [code, count] of this.#served) {
+      const name = operationName(code)?.toUpperCase() ?? 'OTHER';
+      counts[name] = (counts[name] ?? 0) + count;
+    }
+    return counts;
   }
 
   /**
@@ -225,36 +231,33 @@ export class Session {
   }
 
   #serve(header: RequestHeader, body: Buffer): Promise<void> | undefined {
-    const name = operationName(header.opcode)?.toUpperCase() ?? 'OTHER';
-    this.#requestsByName[name] = (this.#requestsByName[name] ?? 0) + 1;
+    this.#served.set(header.opcode, (this.#served.get(header.opcode) ?? 0) + 1);
     const service = serviceOf(header.opcode);
     if (service === undefined) {
       this.#answers.refuse(header, new FsError('ENOSYS', 'not offered').errno);
       return undefined;
     }
-    const flight = this.#inFlight.begin(header, service.changes);
+    const flight = new Flight(header, service.changes);
     const outcome = this.#start(service, { flight, body });
     if (!(outcome instanceof Promise)) {
       this.#finish(flight, outcome);
       return undefined;
     }
+    this.#inFlight.add(flight);
     return outcome
       .then((reply) => this.#finish(flight, reply))
       .catch((error: unknown) => this.#log.error({ err: error }, 'answering a request failed'));
   }
 
   /** Runs a handler for who may; every failure becomes an errno here. */
-  #start(
-    service: Service,
-    options: { flight: Flight; body: Buffer },
-  ): Reply | number | Promise<Reply | number> {
+  #start(service: Service, options: { flight: Flight; body: Buffer }): Outcome | Promise<Outcome> {
     const { flight, body } = options;
     const header = flight.request;
     const call: Call = {
       header,
       body,
-      context: flight.context,
-      makeUninterruptible: (options) => this.#inFlight.makeUninterruptible(header.unique, options),
+      context: flight,
+      makeUninterruptible: (options) => this.#inFlight.makeUninterruptible(flight, options),
     };
     const failed = (error: unknown): number => this.#errnoOf(header, error);
     try {
@@ -270,7 +273,7 @@ export class Session {
   }
 
   /** The request's buffer is not its own any more by the time that is known. */
-  async #serveOnce(admitted: Promise<boolean>, service: Service, call: Call): Promise<Reply> {
+  async #serveOnce(admitted: Promise<boolean>, service: Service, call: Call): Promise<Outcome> {
     const body = Buffer.from(call.body);
     if (!(await admitted)) throw notForCaller();
     return await service.serve(this.#state, { ...call, body });
@@ -284,11 +287,11 @@ export class Session {
     return errno;
   }
 
-  #finish(flight: Flight, outcome: Reply | number): void {
+  #finish(flight: Flight, outcome: Outcome): void {
     this.#inFlight.end(flight);
     if (flight.answered) {
       if (typeof outcome !== 'number') outcome.undo?.();
-      giveBack(flight);
+      flight.giveBack();
       return;
     }
     flight.answered = true;
@@ -296,19 +299,14 @@ export class Session {
     else {
       const writing = this.#answers.deliver(flight.request, outcome);
       if (writing !== undefined) {
-        void writing.then(() => giveBack(flight));
+        void writing.then(() => flight.giveBack());
         return;
       }
     }
-    giveBack(flight);
+    flight.giveBack();
   }
 }
 
 function notForCaller(): FsError {
   return new FsError('EACCES', 'not for this user');
-}
-
-/** The core may use the memory of what it answered again. */
-function giveBack({ lent }: Flight): void {
-  for (const back of lent.splice(0)) back();
 }
