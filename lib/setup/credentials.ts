@@ -2,7 +2,7 @@
  * Where a mount that this machine makes at boot gets its S3 keys: not from the terminal that setup runs
  * in. That is said beforehand, and keys that are at hand here are offered a place there.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -90,8 +90,12 @@ function keysAtHand(environment: NodeJS.ProcessEnv): { what: string; word: strin
   const file = [
     environment['AWS_SHARED_CREDENTIALS_FILE'],
     ...homes.map((home) => home && join(home, '.aws/credentials')),
-  ].find((path) => path && path !== join(rootHome(), '.aws/credentials') && existsSync(path));
+  ].find((path) => path && path !== join(rootHome(), '.aws/credentials') && isFile(path));
   return file ? { what: `the keys in ${file}`, word: file } : undefined;
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   type RunMode,
 } from './steps.js';
 import { removeTemplates, removeUnit } from './unit.js';
+import { letUpdatedbIn } from './updatedb.js';
 import { usualMountPoint, type SetupRequest } from './user-mount.js';
 
 /** Told to stop, it stops between two steps; done again, it goes on. */
@@ -42,6 +43,8 @@ export async function removeUser(request: SetupRequest, runMode: RunMode): Promi
   await removeTemplates(runMode);
   await perform(directoryRemovalStep(keysDirectory), runMode);
   await removeHelperLinks(runMode);
+  await letUpdatedbIn(runMode);
+  await perform(directoryRemovalStep('/run/s3jail'), runMode);
   return 0;
 }
 

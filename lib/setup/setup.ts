@@ -26,6 +26,7 @@ import { findExistingMounts, refuseOverlap, type ExistingMount } from './existin
 import { lineOf, makeFstab } from './fstab.js';
 import { makeHelperLinks } from './helper-links.js';
 import { valueOf } from './mount-words.js';
+import { takeTurn } from './lock.js';
 import { isOnDemand } from './on-demand.js';
 import { readPublicKeys } from './public-keys.js';
 import { removeUser } from './remove.js';
@@ -48,6 +49,7 @@ import {
   makeUnit,
   templateText,
 } from './unit.js';
+import { keepUpdatedbOut } from './updatedb.js';
 import { checkRequest, readBefore, type SetupRequest, type UserMount } from './user-mount.js';
 
 /**
@@ -75,12 +77,15 @@ export async function undoable(
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(signal);
   for (const signal of signals) process.on(signal, onSignal);
   const runMode: RunMode = { dryRun, print, done: [], stop: stop.signal };
+  let endTurn: (() => void) | undefined;
   try {
+    endTurn = await takeTurn(stop.signal);
     return await work(runMode);
   } catch (error) {
     await takeBack(runMode);
     throw error;
   } finally {
+    endTurn?.();
     for (const signal of signals) process.off(signal, onSignal);
   }
 }
@@ -160,6 +165,7 @@ async function makePlaces(mountPoint: string, runMode: RunMode): Promise<void> {
   await perform(directoryStep(dirname(mountPoint), 0o700), runMode);
   if (findMount(mountPoint) === undefined) await perform(directoryStep(mountPoint, 0o755), runMode);
   await makeHelperLinks(runMode);
+  await keepUpdatedbOut(runMode);
 }
 
 async function makeUnitMount(plan: Plan, runMode: RunMode): Promise<void> {

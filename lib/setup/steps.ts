@@ -84,7 +84,9 @@ export async function outputOf(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<string> {
   try {
-    return (await promisify(execFile)(program, args, { env: bareEnvironment, signal })).stdout;
+    // In a session of its own: Ctrl-C is for this process to hear, which then undoes things in order.
+    const words = [program, ...args];
+    return (await promisify(execFile)('setsid', words, { env: bareEnvironment, signal })).stdout;
   } catch (error) {
     if (signal !== undefined) refuseIfStopped(signal);
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';

@@ -8,10 +8,12 @@ import { mustRun, runCommand, type Ending } from '../../lib/demo/child.js';
 
 const script = fileURLToPath(new URL('../../../scripts/boot-machine', import.meta.url));
 export const secret = 'c2VjcmV0LW9mLXRoZS10ZXN0';
+export const exportedKeys = ['AWS_ACCESS_KEY_ID=test', `AWS_SECRET_ACCESS_KEY=${secret}`];
+export const endpoint = 'endpoint-url=http://127.0.0.1:9000,region=us-east-1';
 
 const endpointProgram = `
-const endpoint = '/usr/local/lib/node_modules/s3jail/dist/lib/endpoint/standalone.js';
-const { runStandalone } = await import(endpoint);
+const program = '/usr/local/lib/node_modules/s3jail/dist/lib/endpoint/standalone.js';
+const { runStandalone } = await import(program);
 const args = ['--directory', '/var/lib/s3', '--port', '9000', '--bucket', 'bucket'];
 process.exitCode = await runStandalone(args, process.env);
 `;
@@ -106,7 +108,7 @@ export class Machine {
   /** The user's mount, with keys that reach it as a credential of the unit. */
   async setUp(user: string, ...more: string[]): Promise<Ending> {
     await this.write(`/etc/credstore/s3jail.${user}`, keys);
-    const options = 'endpoint-url=http://127.0.0.1:9000,region=us-east-1,metadata-ttl=0';
+    const options = `${endpoint},metadata-ttl=0`;
     const args = [user, `s3://bucket/${user}/`, '--authorized-keys', '/root/key.pub'];
     return this.run('s3jail', 'setup', ...args, '-o', options, ...more);
   }

@@ -2,67 +2,17 @@
  * `s3jail setup` on this machine: real users, the real /etc, the machine's own sshd_config with an
  * sshd of the test on top of it. Everything is as before when the test ends.
  */
-import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { Child, mustRun, runCommand, type Ending } from '../../lib/demo/child.js';
 import { clientOptions, freePort } from '../../lib/demo/sshd.js';
 import { findMount } from '../../lib/host/mount-table.js';
 import { unitText } from '../../lib/setup/unit.js';
 import { useMachine } from '../support/machine.js';
-import { makePlace } from '../support/place.js';
-import { useServer, type TestServer } from '../support/servers.js';
-
-const program = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
-
-/** Two users' names, and a place for mount points; all gone with the test. */
-async function stage(t: Test): Promise<{ place: string; users: readonly [string, string] }> {
-  await useMachine(t);
-  const place = await makePlace(t);
-  const { '/etc/fstab': fstab = '' } = await readSystem();
-  // Whatever setup itself gets wrong: the machine's own table is as it was.
-  t.teardown(async () => {
-    if ((await readSystem())['/etc/fstab'] !== fstab) await writeFile('/etc/fstab', fstab);
-  });
-  const id = randomBytes(3).toString('hex');
-  const users = [`s3jail-a${id}`, `s3jail-b${id}`] as const;
-  for (const user of users) t.teardown(() => remove(user, join(place, user)));
-  return { place, users };
-}
-
-function remove(user: string, mountPoint: string): Promise<Ending> {
-  return setup([user, '--remove', '--mount-point', mountPoint]);
-}
-
-function setup(args: readonly string[], server?: TestServer): Promise<Ending> {
-  return runCommand(process.execPath, [program, 'setup', ...args], { env: environment(server) });
-}
-
-function environment(server?: TestServer): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(AWS|S3JAIL)_/.test(name));
-  return {
-    ...Object.fromEntries(inherited),
-    AWS_CONFIG_FILE: '/dev/null',
-    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
-    AWS_ACCESS_KEY_ID: server?.credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: server?.credentials.secretAccessKey,
-  };
-}
-
-/** What setup changes, without the users that tests running beside this one come and go with. */
-async function readSystem(): Promise<Record<string, string>> {
-  const files = ['/etc/passwd', '/etc/group', '/etc/fstab'];
-  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
-  return Object.fromEntries(
-    files.map((file, index) => [
-      file,
-      (texts[index] ?? '').replace(/^s3jail-(test|demo).*\n/gm, ''),
-    ]),
-  );
-}
+import { useServer } from '../support/servers.js';
+import { program, readSystem, remove, setup, stage } from '../support/setup-command.js';
 
 void t.test('two users of one bucket see their own files alone', async (t) => {
   const { place: base, users } = await stage(t);

@@ -1,0 +1,217 @@
+/**
+ * `s3jail setup` as an operator uses it where systemd runs: wrong keys, another option, other keys, mounts on
+ * demand, S3 away, a host of many mounts. scripts/boot-test runs this.
+ */
+import t, { type Test } from 'tap';
+import { endpoint, exportedKeys, Machine, secret } from './machine.js';
+
+t.setTimeout(3_600_000);
+
+const unit = 's3jail@alice.service';
+const retry = 's3jail-retry@alice.service';
+const place = '/srv/sftp/alice';
+const alice = ['alice', 's3://bucket/alice/'];
+const count = Number(process.env['BOOT_TEST_MOUNTS'] ?? '50');
+
+/** Everything that setup makes for somebody, as lines that two looks can be compared by. */
+const everything = `
+  find /etc /srv /usr/sbin /run /var/log -xdev -not -path /run/s3jail -not -path "/run/systemd/*" -not -path "/run/log/*" \
+    \\( -name "*s3jail*" -o -name "*alice*" -o -name "user[0-9]*" \\) -print | sort
+  cat /etc/passwd /etc/fstab /etc/updatedb.conf
+  find /run/systemd/system /etc/systemd/system -print | sort
+  systemctl list-units --all --no-legend "s3jail*" "srv-*"
+  systemctl --failed --no-legend
+  grep -o "\\S*s3jail\\S*" /proc/self/mounts || true
+`;
+
+void t.test('a machine that an operator sets up', async (t) => {
+  const machine = await Machine.boot(t);
+  await machine.must('rm', '-rf', '/var/log/s3jail');
+  await machine.write('/etc/updatedb.conf', 'PRUNEFS="nfs autofs"\n');
+  const look = () => machine.must('sh', '-c', everything);
+  const setup = (...words: string[]) => machine.run('s3jail', 'setup', ...words);
+  const withKeys = (...words: string[]) =>
+    machine.run('env', ...exportedKeys, 's3jail', 'setup', ...words);
+  const state = (name: string) => machine.property(name, 'ActiveState');
+  const isActive = async () => (await state(unit)) === 'active';
+  const mainPid = () => machine.property(unit, 'MainPID');
+  const environment = () => machine.read('/etc/s3jail/alice.env');
+  const clean = await look();
+
+  await t.test('keys of the terminal are not those of the unit', async (t) => {
+    const failed = await withKeys(...alice, '-o', endpoint);
+    t.equal(failed.status, 32);
+    t.match(failed.stderr, /no credentials found.*--credentials environment keeps them for it/);
+    t.match(failed.stdout, /^S3 keys: from the role of this instance/m);
+    t.equal(await look(), clean, 'nothing is left');
+    const wrong = ['env', 'AWS_ACCESS_KEY_ID=test', 'AWS_SECRET_ACCESS_KEY=no', 's3jail', 'setup'];
+    const keep = ['--credentials', 'environment'];
+    const refused = await machine.run(...wrong, ...alice, '-o', endpoint, ...keep);
+    t.match(refused, { status: 32, stderr: /the secret key does not belong to the access key/ });
+    t.equal(await look(), clean);
+    const made = await withKeys(
+      ...[...alice, '-o', endpoint, ...keep, '--authorized-keys', '/root/key.pub'],
+    );
+    t.equal(made.status, 0, made.stderr);
+    t.match(made.stdout, /^S3 keys: from \/etc\/credstore\/s3jail\.alice$/m);
+    t.ok(await isActive());
+    t.equal(await machine.must('systemctl', 'is-enabled', unit), 'enabled');
+    t.notOk((await environment()).includes(secret));
+    t.match(await machine.read('/etc/updatedb.conf'), 'PRUNEFS="nfs autofs fuse.s3jail"');
+  });
+
+  await t.test('done again it changes what is asked, and the mount goes on', async (t) => {
+    const dropIn = `/etc/systemd/system/${unit}.d`;
+    await machine.must('mkdir', '-p', dropIn);
+    await machine.write(`${dropIn}/mine.conf`, '[Service]\nEnvironment=S3JAIL_METADATA_TTL=3s\n');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.write('/etc/s3jail/alice.env', `${await environment()}# hers\n`);
+    const pid = await mainPid();
+    const before = await environment();
+    await machine.must('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', '/root/other');
+    const keyed = await setup(...alice, '--authorized-keys', '/root/other.pub');
+    t.equal(keyed.status, 0, keyed.stderr);
+    await machine.must('cp', '/root/key.pub', '/etc/ssh/s3jail-keys/alice');
+    const refused: [words: string[], status: number, said: RegExp][] = [
+      [['-o', 'regoin=x'], 1, /did you mean -o region/],
+      [['-o', 'endpoint-url=http://127.0.0.1:1'], 32, /nothing answers there/],
+      [['-o', 'metrics=9000'], 2, /--metrics: .*in use/],
+      [['-o', 'audit-log=/absent/log'], 2, /--audit-log/],
+      [['--authorized-keys', '/root/key'], 1, /private key/],
+      [['--init', 'fstab'], 1, /--remove takes it away first/],
+      [['--mount-point', '/srv/sftp/other'], 1, /--remove takes it away first/],
+    ];
+    for (const [words, status, said] of refused) {
+      const ending = await setup(...alice, ...words);
+      t.match(ending, { status, stderr: said }, words.join(' '));
+      t.equal(await environment(), before);
+    }
+    await machine.must('cp', '-p', '/etc/credstore/s3jail.alice', '/root/keys');
+    await machine.must('sed', '-i', 's/= test/= stranger/', '/etc/credstore/s3jail.alice');
+    t.match(await setup(...alice), { status: 32, stderr: /access key is not known/ }, 'rotated');
+    await machine.must('cp', '-p', '/root/keys', '/etc/credstore/s3jail.alice');
+    t.equal((await setup(...alice)).status, 0);
+    t.equal(await mainPid(), pid, 'the mount in use has gone on all the while');
+
+    const changed = await setup(...alice, '-o', 'ro');
+    t.equal(changed.status, 0, changed.stderr);
+    t.equal(await environment(), `${before}S3JAIL_READ_ONLY=yes\n`);
+    t.match(await machine.must('findmnt', '-no', 'OPTIONS', place), /^ro,/);
+    t.equal((await setup(...alice, '-o', 'rw')).status, 0);
+    t.equal(await environment(), `${before}S3JAIL_NO_READ_ONLY=yes\n`);
+    t.match(await machine.read(`${dropIn}/mine.conf`), 'METADATA_TTL');
+    t.not(await mainPid(), pid);
+    await machine.must('cp', '-p', '/etc/credstore/s3jail.alice', '/root/keys');
+    await machine.must('sh', '-c', 'echo "# new" >> /etc/credstore/s3jail.alice');
+    const rotated = await setup(...alice);
+    t.match(rotated, { status: 0, stdout: /^restart s3jail@alice\.service/m }, 'other keys count');
+    await machine.must('rm', '-r', dropIn);
+    await machine.must('systemctl', 'daemon-reload');
+  });
+
+  await t.test('S3 that refuses is asked less and less often', async (t) => {
+    await machine.must('systemctl', 'stop', 's3.service');
+    t.not((await machine.run('systemctl', 'restart', unit)).status, 0);
+    await machine.until(async () => (await state(retry)) === 'active');
+    t.equal(await state(unit), 'failed');
+    // A start job that waited would hold up that of SSH.
+    await machine.must('systemctl', 'restart', 'ssh.service');
+    const tries = ['journalctl', '-q', '-u', unit, '-o', 'short-unix', '--grep', 'nothing answers'];
+    const times = async () => {
+      const { stdout } = await machine.run(...tries);
+      return stdout
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => Number(line.split(' ')[0]))
+        .slice(-3);
+    };
+    const known = (await machine.run(...tries)).stdout.split('\n').length;
+    await machine.until(
+      async () => (await machine.run(...tries)).stdout.split('\n').length >= known + 2,
+    );
+    const [first = 0, second = 0, third = 0] = await times();
+    t.ok(third - second > second - first + 3, `${second - first} s, then ${third - second} s`);
+    await machine.must('systemctl', 'stop', unit);
+    t.equal(await state(retry), 'inactive', 'a stop ends it');
+    t.not((await machine.run('systemctl', 'start', unit)).status, 0);
+    await machine.must('systemctl', 'start', 's3.service');
+    await machine.until(isActive);
+  });
+
+  await t.test('on demand it is there while somebody looks', async (t) => {
+    const made = await setup(...alice, '--on-demand', '--idle-time', '2s');
+    t.equal(made.status, 0, made.stderr);
+    t.equal((await setup(...alice)).status, 0, 'and stays so');
+    const isGone = async () => (await state(unit)) === 'inactive';
+    await machine.until(isGone);
+    t.equal((await machine.sftp('alice', 'put key.pub')).status, 0);
+    t.ok(await isActive());
+    t.equal(await machine.property(unit, 'WatchdogUSec'), '2min');
+    t.equal(await machine.must('stat', '-c', '%U %a', place), 'root 755');
+    await machine.must('dd', 'if=/dev/urandom', 'of=/root/large', 'bs=1M', 'count=30');
+    await machine.startUpload('alice');
+    await machine.must('sleep', '5');
+    t.ok(await isActive(), 'not gone under a session');
+    await machine.must('kill', '-KILL', await mainPid());
+    await machine.until(async () => (await machine.list('alice')).includes('key.pub'));
+    await machine.killUpload();
+    await machine.until(isGone);
+    await machine.must('systemctl', 'stop', 's3.service');
+    for (let tries = 0; tries < 7; tries += 1) {
+      t.not((await machine.sftp('alice', 'ls')).status, 0, 'no file lands on this machine');
+    }
+    t.equal(await state(retry), 'inactive', 'nobody tries for nobody');
+    await machine.must('systemctl', 'start', 's3.service');
+    t.strictSame(await machine.list('alice'), ['key.pub']);
+    await machine.reboot();
+    t.equal(await machine.must('systemctl', '--failed', '--no-legend'), '');
+    t.equal(await state(unit), 'inactive');
+    t.strictSame(await machine.list('alice'), ['key.pub']);
+    await machine.startUpload('alice');
+    await machine.reboot();
+    const there = await machine.list('alice');
+    t.strictSame(there, there.includes('large') ? ['key.pub', 'large'] : ['key.pub']);
+    const always = await setup(...alice, '--no-on-demand');
+    t.equal(always.status, 0, always.stderr);
+    t.ok(await isActive());
+    t.strictSame(await machine.list('alice'), there);
+    await setup(...alice, '--on-demand');
+    t.match(await setup('alice', '--remove'), { status: 0 });
+    t.equal(await look(), clean, 'removed while on demand');
+  });
+
+  await t.test(`a host of ${count} mounts, made, changed, rotated, removed`, async (t) => {
+    await machine.must('mkdir', '-p', '/etc/s3jail', '/etc/credstore');
+    const [url, region] = endpoint.split(',').map((word) => word.split('=')[1] ?? '');
+    const defaults = `S3JAIL_ENDPOINT_URL=${url}\nS3JAIL_REGION=${region}\n`;
+    await machine.write('/etc/s3jail/defaults', defaults);
+    const shared = `[default]\naws_access_key_id=test\naws_secret_access_key=${secret}\n`;
+    await machine.write('/etc/credstore/s3jail', shared);
+    const users = Array.from({ length: count }, (_, index) => `user${index}`);
+    const each = async (t: Test, ...words: string[]): Promise<void> => {
+      for (const user of users) {
+        const source = words.includes('--remove') ? [] : [`s3://bucket/${user}/`];
+        const ending = await setup(user, ...source, ...words);
+        if (ending.status !== 0) t.fail(`${user} ${words.join(' ')}: ${ending.stderr}`);
+      }
+    };
+    const active = async () =>
+      (await machine.must('systemctl', 'list-units', '--no-legend', 's3jail@*')).split('\n').length;
+    await each(t, '--authorized-keys', '/root/key.pub');
+    t.equal(await active(), count);
+    for (const user of users.slice(0, 3)) {
+      t.equal((await machine.sftp(user, 'put key.pub')).status, 0, user);
+    }
+    await each(t, '-o', 'metadata-ttl=2s');
+    await machine.must('sh', '-c', 'echo "# new" >> /etc/credstore/s3jail');
+    await each(t);
+    t.equal(await active(), count);
+    await machine.reboot();
+    t.equal(await active(), count);
+    t.equal(await machine.must('systemctl', '--failed', '--no-legend'), '');
+    t.strictSame(await machine.list('user1'), ['key.pub']);
+    await each(t, '--remove');
+    await machine.must('rm', '-r', '/etc/s3jail', '/etc/credstore');
+    t.equal(await look(), clean, 'nothing of it is left');
+  });
+});
