@@ -7,6 +7,10 @@
  *
  * Files of which each waits for the others' bytes would all fail. So what one file needs to come to its
  * end is kept free for the one that has come farthest: when it is stored, the next one takes its place.
+ *
+ * Homes share it as shares.ts says; who has more waits for its own bytes to leave, and not longer than a
+ * writer waits at all. The file of a home that has come farthest gets on all the same, since only what
+ * it still lacks lets any of them leave.
  */
 import { randomUUID } from 'node:crypto';
 import { promises as fs } from 'node:fs';
@@ -14,11 +18,18 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, type Clock } from './clock.js';
 import { FsError, systemErrorCode } from './errors.js';
+import { Shares, type Holder } from './shares.js';
 
 /** A directory that can be made again. */
 export interface TempPlace {
   readonly path: string;
   renew(): void;
+}
+
+/** On whose behalf space is taken. */
+export interface SpaceOwner {
+  /** whose share it is */
+  readonly holder?: Holder;
 }
 
 /** Somebody who can give local bytes back. */
@@ -40,16 +51,15 @@ const usuallyEnough = 32 * 1024 * 1024;
 const checkEvery = 32 * 1024 * 1024;
 
 export class TempSpace {
-  readonly limit: number;
+  readonly #shares: Shares;
   readonly #holders = new Set<SpaceHolder>();
   readonly #waitMs: number;
   readonly #clock: Clock;
   readonly #place: TempPlace;
-  readonly #holds = new Map<object | undefined, number>();
+  readonly #holds = new Map<SpaceOwner | undefined, number>();
   /** bytes with which a file that is sent in parts gets on, whatever its size */
   readonly #enough: number;
   #givenBackMs = -Infinity;
-  #used = 0;
   #peak = 0;
   #diskFree = 0;
   #sinceCheck = checkEvery;
@@ -62,7 +72,7 @@ export class TempSpace {
    */
   constructor(place: string | TempPlace, limit: number, waitMs: number, clock = systemClock) {
     this.#place = typeof place === 'string' ? { path: place, renew: () => undefined } : place;
-    this.limit = limit;
+    this.#shares = new Shares(limit);
     this.#waitMs = waitMs;
     this.#enough = Math.min(usuallyEnough, limit / 2);
     this.#clock = clock;
@@ -72,8 +82,12 @@ export class TempSpace {
     return this.#place.path;
   }
 
+  get limit(): number {
+    return this.#shares.capacity;
+  }
+
   get used(): number {
-    return this.#used;
+    return this.#shares.used;
   }
 
   get peak(): number {
@@ -103,37 +117,37 @@ export class TempSpace {
    * @param owner on whose behalf, told again by `release`
    * @throws FsError ENOSPC
    */
-  async reserve(bytes: number, owner?: object): Promise<void> {
+  async reserve(bytes: number, owner?: SpaceOwner): Promise<void> {
     if (bytes <= 0) return;
     const beganMs = this.#clock.nowMs();
     // Last what is true at the moment of taking: others may have taken while the disk was looked at.
-    while (!((await this.#fitsAfter('spare', bytes)) && this.#leavesEnough(bytes, owner))) {
+    while (!((await this.#fitsAfter('spare', bytes)) && this.#isAllowed(bytes, owner))) {
       const left = Math.max(beganMs, this.#givenBackMs) + this.#waitMs - this.#clock.nowMs();
-      const isShared = this.#used > (this.#holds.get(owner) ?? 0);
+      const isShared = this.used > (this.#holds.get(owner) ?? 0);
       const hope = isShared || [...this.#holders].some((holder) => holder.expectsRelease);
       if (!hope || left <= 0) {
         if (await this.#fitsAfter('all', bytes)) break;
         throw new FsError(
           'ENOSPC',
-          `temp directory ${this.directory} is full: ${this.#used} bytes staged, limit ${this.limit}, ${this.#diskFree} bytes free on its file system`,
+          `temp directory ${this.directory} is full: ${this.used} bytes staged, limit ${this.limit}, ${this.#diskFree} bytes free on its file system`,
         );
       }
       await this.#released(Math.min(left, 1000));
     }
     this.#holds.set(owner, (this.#holds.get(owner) ?? 0) + bytes);
-    this.#used += bytes;
+    this.#shares.take(bytes, owner?.holder);
     this.#sinceCheck += bytes;
     this.#diskFree -= bytes;
-    this.#peak = Math.max(this.#peak, this.#used);
+    this.#peak = Math.max(this.#peak, this.used);
   }
 
-  release(bytes: number, owner?: object): void {
+  release(bytes: number, owner?: SpaceOwner): void {
     if (bytes <= 0) return;
     const left = (this.#holds.get(owner) ?? 0) - bytes;
     if (left > 0) this.#holds.set(owner, left);
     else this.#holds.delete(owner);
     this.#givenBackMs = this.#clock.nowMs();
-    this.#used -= bytes;
+    this.#shares.give(bytes, owner?.holder);
     this.#diskFree += bytes;
     this.nudge();
   }
@@ -142,16 +156,16 @@ export class TempSpace {
    * Counts bytes that lie on this disk for as long as nobody writes them, such as those of an earlier
    * process. Never waits, and stands in nobody's way but by the room it takes.
    */
-  keep(bytes: number): void {
-    this.#used += bytes;
-    this.#peak = Math.max(this.#peak, this.#used);
+  keep(bytes: number, holder: Holder): void {
+    this.#shares.take(bytes, holder);
+    this.#peak = Math.max(this.#peak, this.used);
   }
 
   /** They are gone. */
-  letGo(bytes: number): void {
+  letGo(bytes: number, holder: Holder): void {
     if (bytes <= 0) return;
     this.#givenBackMs = this.#clock.nowMs();
-    this.#used -= bytes;
+    this.#shares.give(bytes, holder);
     this.nudge();
   }
 
@@ -162,12 +176,21 @@ export class TempSpace {
     for (const wake of waiting) wake();
   }
 
-  /** Whether the file that has come farthest then can still come to its end. */
-  #leavesEnough(bytes: number, owner: object | undefined): boolean {
+  /** Whether the file that has come farthest then can still come to its end, and the share is kept. */
+  #isAllowed(bytes: number, owner: SpaceOwner | undefined): boolean {
     const own = (this.#holds.get(owner) ?? 0) + bytes;
     const farthest = Math.max(own, ...this.#holds.values());
-    const left = this.limit - this.#used - bytes;
-    return left >= 0 && this.#enough - farthest <= left;
+    const kept = Math.max(0, this.#enough - farthest);
+    if (bytes + kept > this.#shares.left) return false;
+    if (this.#shares.isFair(bytes, owner?.holder, kept)) return true;
+    return own <= this.#enough && this.#leads(owner);
+  }
+
+  /** Whether it is the one of its holder's files that has come farthest, of several the first. */
+  #leads(owner: SpaceOwner | undefined): boolean {
+    const fellows = [...this.#holds].filter(([other]) => other?.holder === owner?.holder);
+    const farthest = Math.max(...fellows.map(([, held]) => held));
+    return fellows.find(([, held]) => held === farthest)?.[0] === owner;
   }
 
   async #fitsAfter(how: 'spare' | 'all', bytes: number): Promise<boolean> {
@@ -177,7 +200,7 @@ export class TempSpace {
   }
 
   async #fits(bytes: number): Promise<boolean> {
-    if (this.#used + bytes > this.limit) return false;
+    if (bytes > this.#shares.left) return false;
     if (this.#sinceCheck >= checkEvery || this.#diskFree < keepFree + bytes) {
       const stats = await this.#inPlace(() => fs.statfs(this.directory));
       this.#diskFree = stats.bavail * stats.bsize;

@@ -72,6 +72,7 @@ function importersOf(pattern: RegExp): string[] {
  */
 const ground = [
   'abort.ts',
+  'budget.ts',
   'clock.ts',
   'crc32.ts',
   'errors.ts',
@@ -84,6 +85,7 @@ const ground = [
   'part-rules.ts',
   'path.ts',
   'second-reading.ts',
+  'shares.ts',
   'store.ts',
   'temp-space.ts',
 ];
@@ -100,7 +102,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   s3: [],
   host: [],
   endpoint: [],
-  homes: ['host', 'read/budget.ts'],
+  homes: ['host'],
   // the program around it
   options: ['host'],
   observability: ['host', 'options', 'filesystem', 'homes', 'fuse/driver.ts', 's3'],

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Budget } from '../lib/read/budget.js';
+import { Budget } from '../lib/budget.js';
 import { Locks } from '../lib/locks.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -56,6 +56,8 @@ interface Held extends Retention {
 }
 
 export class FilePrefetch implements MemoryUser {
+  /** for whoever reads next */
+  readonly holder = undefined;
   readonly #settings: FilePrefetchSettings;
   readonly #sequences = new LRUCache<Path, Sequence>({ max: maxSequences });
   readonly #held = new Map<Path, Held>();

@@ -14,7 +14,7 @@ import type { Log } from '../log.js';
 import type { Change } from '../operations.js';
 import { parentOf, pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
-import { Budget } from '../read/budget.js';
+import { Budget } from '../budget.js';
 import type { ObjectStore } from '../store.js';
 import type { SpaceHolder } from '../temp-space.js';
 import type { DirectoryTimes } from '../tree/directory-times.js';

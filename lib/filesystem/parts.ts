@@ -5,10 +5,12 @@
 import { systemClock, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Change } from '../operations.js';
-import { Budget } from '../read/budget.js';
+import { Budget } from '../budget.js';
+import { pathOfKey, topOf, type Path } from '../path.js';
 import { ReadMemory } from '../read/memory.js';
 import type { ReaderSettings } from '../read/reader.js';
 import { SharedObjects } from '../read/shared-objects.js';
+import type { Holder } from '../shares.js';
 import { multipartLimits } from '../store.js';
 import type { ObjectStore } from '../store.js';
 import { TempSpace } from '../temp-space.js';
@@ -69,6 +71,7 @@ export function assemble(
   const { store, settings, log, audit = noAudit, clock = systemClock } = sources;
   const directoryTimes = new DirectoryTimes(clock);
   const { tempDir, tempLimit, timeoutMs } = settings;
+  const holderOf = (path: Path): Holder => (settings.homes === true ? topOf(path) : undefined);
   const space = new TempSpace(tempDir, tempLimit, timeoutMs, clock);
   const tree = new Tree(store, {
     ...{ space, clock, directoryTimes, log },
@@ -78,18 +81,19 @@ export function assemble(
     // Times in the metadata are in no listing.
     needsHead: settings.utimens === 'store',
     isRoot: (path) => isRoot(path, settings),
+    holderOf,
     onForeignChange: (path, what) => onChange({ path, what }),
   });
   const half = Math.floor(settings.memoryLimit / 2);
   const reading: ReaderSettings = {
     partSize: settings.partSize,
     concurrency: settings.downloadConcurrency,
-    objects: new SharedObjects(new ReadMemory(half, clock)),
+    objects: new SharedObjects(new ReadMemory(half, clock), (key) => holderOf(pathOfKey(key))),
   };
   const staged = new StagedFiles();
   const heldFiles = heldFilesOf(sources);
   const writing: WriteContext = {
-    ...{ store, log, clock, space, reading, held: heldFiles },
+    ...{ store, log, clock, space, reading, held: heldFiles, holderOf },
     memory: new Budget(half - Math.floor(half / tailsShare)),
     tails: new Budget(Math.floor(half / tailsShare)),
     partSize: settings.partSize,

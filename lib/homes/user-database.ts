@@ -10,7 +10,7 @@ import { LRUCache } from 'lru-cache';
 import { systemClock, type Clock } from '../clock.js';
 import { FsError } from '../errors.js';
 import type { Log } from '../log.js';
-import { Budget } from '../read/budget.js';
+import { Budget } from '../budget.js';
 import { askNss, type AskNss, type NssUser } from './nss.js';
 
 /** Whose a home is. */

@@ -35,6 +35,7 @@ import type { HedgePolicy } from './hedging.js';
 import type { ReadMemory } from './memory.js';
 import { Progress } from './progress.js';
 import { Segment, segmentBytes } from './segment.js';
+import type { Holder } from '../shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 /** GETs of bytes whose checksum is wrong. */
@@ -45,6 +46,8 @@ export interface ChunkParts {
   readonly info: ObjectInfo;
   readonly range: ByteRange;
   readonly memory: ReadMemory;
+  /** whose memory it is */
+  readonly holder: Holder;
   /** bytes of the memory taken for it already; the rest is taken as it comes */
   readonly charge: number;
   readonly hedging: HedgePolicy;
@@ -230,7 +233,8 @@ export class Chunk implements ByteRange {
   }
 
   #giveBack(bytes: number): void {
-    if (bytes > 0) this.#parts.memory.give(bytes);
+    const { memory, holder } = this.#parts;
+    if (bytes > 0) memory.give(bytes, holder);
   }
 
   async #run(): Promise<void> {
@@ -339,13 +343,13 @@ export class Chunk implements ByteRange {
       this.#reserved -= length;
       return length;
     }
-    const { memory } = this.#parts;
-    if (memory.tryTake(length)) return length;
+    const { memory, holder } = this.#parts;
+    if (memory.tryTake(length, holder)) return length;
     const taker = this.#firstWaiting();
     if (taker === undefined || taker.start >= this.#received + length) return undefined;
     // What lies before it makes room, unless somebody is about to take that.
     this.trim(({ end }) => end > taker.start);
-    if (memory.tryTake(length)) return length;
+    if (memory.tryTake(length, holder)) return length;
     return this.#start + segmentBytes > taker.start ? 0 : undefined;
   }
 

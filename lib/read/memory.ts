@@ -1,15 +1,19 @@
 /**
  * The memory for bytes read ahead that all readers of a mount share.
  *
- * It is divided evenly among the readers that are reading. An idle reader keeps what it holds until
- * another needs the room; then it is evicted.
+ * It is divided evenly among the readers that are reading; where homes share it, among the homes first,
+ * with room for one more (shares.ts). An idle reader keeps what it holds until another needs the room;
+ * then it is evicted.
  */
-import { Budget } from './budget.js';
+import { Budget } from '../budget.js';
 import { BufferPool } from './buffer-pool.js';
 import type { Clock } from '../clock.js';
+import type { Holder } from '../shares.js';
 
 /** One that holds bytes in the memory. */
 export interface MemoryUser {
+  /** for whom */
+  readonly holder: Holder;
   /** Gives back what it holds; it may read again, and then holds anew. */
   evict(): void;
 }
@@ -50,9 +54,17 @@ export class ReadMemory {
     return this.#budget.peak;
   }
 
-  /** bytes each active user may hold */
-  get share(): number {
-    return Math.floor(this.#budget.capacity / Math.max(1, this.#active.size));
+  /** bytes an active user may hold */
+  shareOf({ holder }: MemoryUser): number {
+    const { capacity } = this.#budget;
+    if (holder === undefined) return Math.floor(capacity / Math.max(1, this.#active.size));
+    const holders = new Set<Holder>();
+    let fellows = 0;
+    for (const user of this.#active.keys()) {
+      if (user.holder !== undefined) holders.add(user.holder);
+      if (user.holder === holder) fellows++;
+    }
+    return Math.floor(capacity / (holders.size + 1) / Math.max(1, fellows));
   }
 
   /** `user` reads now. */
@@ -75,9 +87,9 @@ export class ReadMemory {
   }
 
   /** Takes memory if there is room, or once enough idle users were evicted to make it. */
-  tryTake(bytes: number): boolean {
-    while (!this.#budget.tryTake(bytes)) {
-      const [idle] = this.#idle;
+  tryTake(bytes: number, holder?: Holder): boolean {
+    while (!this.#budget.tryTake(bytes, holder)) {
+      const idle = this.#firstIdle(holder, this.#budget.isFair(bytes, holder));
       if (idle === undefined) return false;
       this.#idle.delete(idle);
       idle.evict();
@@ -85,8 +97,14 @@ export class ReadMemory {
     return true;
   }
 
-  give(bytes: number): void {
-    this.#budget.give(bytes);
+  /** @param isFair else only one of the same holder makes room, which is in its share */
+  #firstIdle(holder: Holder, isFair: boolean): MemoryUser | undefined {
+    for (const user of this.#idle) if (isFair || user.holder === holder) return user;
+    return undefined;
+  }
+
+  give(bytes: number, holder?: Holder): void {
+    this.#budget.give(bytes, holder);
     for (const tryAgain of this.#wantRoom) tryAgain();
   }
 

@@ -14,6 +14,7 @@ import type { MemoryUser } from './memory.js';
 import type { Retention, SharedObject } from './shared-object.js';
 import type { SharedObjects } from './shared-objects.js';
 import type { Lend } from '../operations.js';
+import type { Holder } from '../shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 export interface ReaderSettings {
@@ -29,6 +30,7 @@ const nothing: ByteRange = { start: 0, end: 0 };
 export class Reader implements Retention, MemoryUser {
   /** The version this reader reads. */
   info: ObjectInfo;
+  readonly holder: Holder;
   readonly #store: ObjectStore;
   readonly #settings: ReaderSettings;
   /** from the first read on: many files are opened and not read */
@@ -43,6 +45,7 @@ export class Reader implements Retention, MemoryUser {
   constructor(store: ObjectStore, info: ObjectInfo, settings: ReaderSettings) {
     this.#store = store;
     this.info = info;
+    this.holder = settings.objects.holderOf(info.key);
     this.#settings = settings;
   }
 
@@ -160,7 +163,7 @@ export class Reader implements Retention, MemoryUser {
   #plan(object: SharedObject, wanted: ByteRange): void {
     const { partSize, concurrency, objects } = this.#settings;
     const { size } = this.info;
-    const { share } = objects.memory;
+    const share = objects.memory.shareOf(this);
     const { present } = object;
     const plan = planRead({ run: this.#run, wanted, size, partSize, concurrency, share, present });
     this.#run = plan.run;

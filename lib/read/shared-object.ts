@@ -12,6 +12,7 @@ import type { HedgePolicy } from './hedging.js';
 import type { Lend } from '../operations.js';
 import type { ReadMemory } from './memory.js';
 import { crc32OfSecond, wrongSum } from '../second-reading.js';
+import type { Holder } from '../shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 /** Checksums remembered of one object: random reads of a large one would go on for ever. */
@@ -29,6 +30,8 @@ export interface SharedObjectParts {
   readonly store: ObjectStore;
   readonly info: ObjectInfo;
   readonly memory: ReadMemory;
+  /** whose memory it is */
+  readonly holder: Holder;
   readonly hedging: HedgePolicy;
   /** nobody should find it any more: the last reader has left, or its bytes are wrong */
   readonly onUnused: () => void;
@@ -105,7 +108,8 @@ export class SharedObject {
   /** Begins to fetch a range that is not present. @returns whether there was memory for it */
   tryFetch(range: ByteRange): boolean {
     const charge = range.end - range.start;
-    if (!this.#parts.memory.tryTake(charge)) return false;
+    const { memory, holder } = this.#parts;
+    if (!memory.tryTake(charge, holder)) return false;
     this.#begin(range, charge);
     return true;
   }
@@ -152,12 +156,12 @@ export class SharedObject {
   }
 
   #begin(range: ByteRange, charge: number): void {
-    const { store, memory, hedging } = this.#parts;
+    const { store, memory, holder, hedging } = this.#parts;
     const { info } = this;
     // What one GET brings as a whole is compared by the store.
     const isWhole = range.start === 0 && range.end === info.size;
     const isSummed = info.crc32 !== undefined && !isWhole && this.#sums.size < mostSums;
-    const chunk = new Chunk({ store, info, range, memory, charge, hedging, isSummed });
+    const chunk = new Chunk({ store, info, range, memory, holder, charge, hedging, isSummed });
     const before = this.#chunks.findIndex(({ start }) => start > chunk.start);
     this.#chunks.splice(before < 0 ? this.#chunks.length : before, 0, chunk);
     if (!isSummed) return;

@@ -4,16 +4,21 @@
  */
 import { HedgePolicy } from './hedging.js';
 import type { ReadMemory } from './memory.js';
+import type { Key } from '../path.js';
 import { SharedObject } from './shared-object.js';
+import type { Holder } from '../shares.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 
 export class SharedObjects {
   readonly memory: ReadMemory;
+  readonly holderOf: (key: Key) => Holder;
   readonly #hedging = new HedgePolicy();
   readonly #objects = new Map<string, SharedObject>();
 
-  constructor(memory: ReadMemory) {
+  /** @param holderOf for whom an object is read; absent: for the one that all are */
+  constructor(memory: ReadMemory, holderOf: (key: Key) => Holder = () => undefined) {
     this.memory = memory;
+    this.holderOf = holderOf;
   }
 
   /** The bytes of one version of an object; whoever reads them joins it. */
@@ -25,6 +30,7 @@ export class SharedObjects {
       store,
       info,
       memory: this.memory,
+      holder: this.holderOf(info.key),
       hedging: this.#hedging,
       onUnused: () => {
         if (this.#objects.get(name) === object) this.#objects.delete(name);

@@ -12,12 +12,15 @@ import { classifyKey, markerOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ListPage, ObjectStore } from '../store.js';
 import type { PageDirectory } from './subtree-page.js';
+import type { Holder } from '../shares.js';
 import type { TempSpace } from '../temp-space.js';
 
 export interface ListerSettings {
   readonly store: ObjectStore;
   /** where listings go that are too large for memory */
   readonly space: TempSpace;
+  /** whose temp space the listing of a directory takes */
+  readonly holderOf: (path: Path) => Holder;
   /** bytes of a listing in memory */
   readonly longestBytes: number;
   /** the date shown for directories without one of their own, ms */
@@ -55,7 +58,7 @@ export class DirectoryLister {
 
   /** @returns undefined where it turned out too late that names come in no order */
   async #tryList(path: Path, signal: AbortSignal): Promise<Listing | SpilledListing | undefined> {
-    const { now, longestBytes, space, onClosed } = this.#settings;
+    const { now, longestBytes, space, holderOf, onClosed } = this.#settings;
     const fetchedAt = now();
     let listing = new Listing(fetchedAt);
     let long: SpilledListing | undefined;
@@ -65,7 +68,9 @@ export class DirectoryLister {
         const isOrdered = page.unordered !== true;
         if (long === undefined) {
           if (listing.bytes <= longestBytes || page.next === undefined) continue;
-          long = await SpilledListing.create({ path, fetchedAt, space, onClosed, isOrdered });
+          const holder = holderOf(path);
+          const parts = { path, fetchedAt, space, holder, onClosed, isOrdered };
+          long = await SpilledListing.create(parts);
         } else if (long.isOrdered && !isOrdered) {
           long.release();
           return undefined;

@@ -9,7 +9,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { FsError } from '../errors.js';
 import type { Entry, Row, Snapshot } from './listing.js';
 import type { Path } from '../path.js';
-import type { TempSpace } from '../temp-space.js';
+import type { Holder } from '../shares.js';
+import type { SpaceOwner, TempSpace } from '../temp-space.js';
 
 interface Page {
   /** index of its first row */
@@ -22,7 +23,8 @@ interface Page {
 /** Rows of a page; S3's pages have no more. */
 const pageRows = 1000;
 
-export class SpilledListing {
+export class SpilledListing implements SpaceOwner {
+  readonly holder: Holder;
   readonly path: Path;
   /** when it was begun */
   readonly fetchedAt: number;
@@ -46,6 +48,7 @@ export class SpilledListing {
   private constructor(file: FileHandle, parts: SpilledListingParts) {
     this.#file = file;
     this.#space = parts.space;
+    this.holder = parts.holder;
     this.path = parts.path;
     this.fetchedAt = parts.fetchedAt;
     this.#onClosed = parts.onClosed;
@@ -172,6 +175,7 @@ export interface SpilledListingParts {
   readonly path: Path;
   readonly fetchedAt: number;
   readonly space: TempSpace;
+  readonly holder: Holder;
   readonly isOrdered: boolean;
   /** told when the last reference is gone */
   readonly onClosed: (listing: SpilledListing) => void;

@@ -29,6 +29,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
+import type { Holder } from '../shares.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 import type { TempSpace } from '../temp-space.js';
 import { CoalescedRequests } from './coalesced-requests.js';
@@ -56,6 +57,8 @@ export interface TreeSettings {
   readonly needsHead: boolean;
   /** a directory that is there whatever S3 holds */
   readonly isRoot: (path: Path) => boolean;
+  /** whose temp space the listing of a directory takes */
+  readonly holderOf: (path: Path) => Holder;
   readonly clock: Clock;
   readonly directoryTimes: DirectoryTimes;
   readonly log: Log;
@@ -94,6 +97,7 @@ export class Tree {
   constructor(store: ObjectStore, settings: TreeSettings) {
     this.#settings = settings;
     const { clock, directoryTimes, isRoot, log, onForeignChange, space, ttlMs } = settings;
+    const { holderOf } = settings;
     this.#startedAt = clock.dateMs();
     const startedAt = this.#startedAt;
     const now = (): number => clock.nowMs();
@@ -102,7 +106,7 @@ export class Tree {
       ...{ ttlMs, clock, directoryTimes, isRoot, longestBytes, onForeignChange },
     });
     const lister = new DirectoryLister({
-      ...{ store, space, now, log, startedAt, longestBytes },
+      ...{ store, space, holderOf, now, log, startedAt, longestBytes },
       onClosed: (listing) => {
         cache.dropSpilled(listing);
       },

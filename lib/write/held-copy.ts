@@ -10,7 +10,9 @@ import { FsError } from '../errors.js';
 import type { HeldFiles } from './held-files.js';
 import { bytesLocal } from './held-record.js';
 import type { HeldRecord } from './held-record.js';
+import { pathOfKey } from '../path.js';
 import type { Publication } from './publication.js';
+import type { Holder } from '../shares.js';
 import type { StagedContent } from './staged-content.js';
 import type { WriteContext } from './write-context.js';
 
@@ -128,15 +130,20 @@ export class HeldCopy {
     this.#record = undefined;
     this.#isAsleep = false;
     this.#files.remove(record);
-    this.#context.space.letGo(bytesLocal(record));
+    this.#context.space.letGo(bytesLocal(record), this.#holderOf(record));
+  }
+
+  #holderOf({ key }: HeldRecord): Holder {
+    return this.#context.holderOf(pathOfKey(key));
   }
 
   #become(record: HeldRecord): void {
     const before = this.#record;
     this.#record = record;
     this.#isCurrent = true;
-    this.#context.space.keep(bytesLocal(record));
-    if (before !== undefined) this.#context.space.letGo(bytesLocal(before));
+    const { space } = this.#context;
+    space.keep(bytesLocal(record), this.#holderOf(record));
+    if (before !== undefined) space.letGo(bytesLocal(before), this.#holderOf(before));
   }
 
   get #files(): HeldFiles {

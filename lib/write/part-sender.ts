@@ -5,8 +5,9 @@
  * read from the staged file as the connection takes it, again for each attempt, so that the parts of
  * up to 5 GiB that very large files need leave through little memory too.
  */
-import type { Budget } from '../read/budget.js';
+import type { Budget } from '../budget.js';
 import type { StagedContent } from './staged-content.js';
+import type { Holder } from '../shares.js';
 import { sourceWindow } from '../store.js';
 import type { ByteRange, MultipartUpload, ObjectStore, UploadedPart } from '../store.js';
 
@@ -14,22 +15,31 @@ export interface NumberedRange extends ByteRange {
   readonly number: number;
 }
 
+export interface SenderParts {
+  readonly store: ObjectStore;
+  readonly memory: Budget;
+  readonly content: StagedContent;
+  readonly holder: Holder;
+}
+
 export class PartSender {
   readonly #store: ObjectStore;
   readonly #memory: Budget;
   readonly #content: StagedContent;
+  readonly #holder: Holder;
 
-  /** @param memory for bodies, shared by all files of the mount */
-  constructor(store: ObjectStore, memory: Budget, content: StagedContent) {
+  /** @param parts.memory for bodies, shared by all files of the mount */
+  constructor({ store, memory, content, holder }: SenderParts) {
     this.#store = store;
     this.#memory = memory;
     this.#content = content;
+    this.#holder = holder;
   }
 
   /** Runs `work` while holding the memory that sending the range takes. */
   async hold<T>(range: ByteRange, work: () => Promise<T>): Promise<T> {
     const bytes = this.#isStreamed(range) ? sourceWindow : range.end - range.start;
-    return await this.#memory.hold(bytes, work);
+    return await this.#memory.hold(bytes, work, this.#holder);
   }
 
   /** To be called while holding the memory. @throws StoreError, FsError */

@@ -26,6 +26,7 @@ import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { StagedContent } from './staged-content.js';
 import type { WriteContext } from './write-context.js';
+import type { Holder } from '../shares.js';
 import { multipartLimits } from '../store.js';
 import type {
   ByteRange,
@@ -54,6 +55,7 @@ export class Publication {
   readonly #terms: () => Terms;
   readonly #onFailure: (error: unknown) => void;
   readonly #sender: PartSender;
+  readonly #holder: Holder;
   #stream: PartStream | undefined;
   /** the metadata that the stream's upload was created with */
   #streamMetadata: string | undefined;
@@ -73,7 +75,9 @@ export class Publication {
     this.#path = file.path;
     this.#terms = file.terms;
     this.#onFailure = file.onFailure;
-    this.#sender = new PartSender(context.store, context.memory, content);
+    const { store, memory } = context;
+    this.#holder = context.holderOf(file.path());
+    this.#sender = new PartSender({ store, memory, content, holder: this.#holder });
   }
 
   /** Ranges in parts that S3 acknowledged and that were not rewritten since. */
@@ -226,7 +230,7 @@ export class Publication {
           store.put(key, [bytes], { ...options, crc32 }),
         );
       // A small file is not to wait for all the parts of large ones.
-      return await memory.holdFirst(size, put);
+      return await memory.holdFirst(size, put, this.#holder);
     }
     const copied = store.partRules.noCopies.holds ? [] : unchanged;
     if (copied.length === 0 && this.#fitsLibStorage(size)) {
@@ -235,8 +239,10 @@ export class Publication {
         refuseIfAborted(signal);
         await source.read(into, offset);
       };
-      return await memory.hold(this.#libStorageMemory, () =>
-        store.upload(key, { size, read: readOn }, options),
+      return await memory.hold(
+        this.#libStorageMemory,
+        () => store.upload(key, { size, read: readOn }, options),
+        this.#holder,
       );
     }
     const upload = await store.createUpload(key, options);

@@ -11,7 +11,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { combineCrc32 } from '../crc32.js';
 import { FsError } from '../errors.js';
-import type { TempSpace } from '../temp-space.js';
+import type { Holder } from '../shares.js';
+import type { SpaceOwner, TempSpace } from '../temp-space.js';
 
 /** Bytes per checksum: small enough to check cheaply, large enough to keep tables short. */
 const blockSize = 64 * 1024;
@@ -32,12 +33,15 @@ interface Block {
   readonly index: number;
 }
 
-export class Spool {
+export class Spool implements SpaceOwner {
+  readonly holder: Holder;
   readonly #space: TempSpace;
   readonly #segments = new Map<number, SpoolSegment>();
 
-  constructor(space: TempSpace) {
+  /** @param holder whose temp space it is */
+  constructor(space: TempSpace, holder?: Holder) {
     this.#space = space;
+    this.holder = holder;
   }
 
   /**

@@ -50,8 +50,9 @@ export class StagedContent {
   constructor(context: WriteContext, path: () => Path, base: ObjectInfo | undefined) {
     this.#context = context;
     this.#path = path;
-    this.#spool = new Spool(context.space);
-    this.#tail = new Tail(context.tails);
+    const holder = context.holderOf(path());
+    this.#spool = new Spool(context.space, holder);
+    this.#tail = new Tail(context.tails, holder);
     this.#base = base;
     this.#baseEnd = base?.size ?? 0;
     this.#size = this.#baseEnd;

@@ -5,7 +5,8 @@
  * Taking bytes waits for nothing, and neither does handing them out. Its memory is part of
  * --memory-limit; where none is left, nothing is taken and the bytes go to the temp file as they come.
  */
-import type { Budget } from '../read/budget.js';
+import type { Budget } from '../budget.js';
+import type { Holder } from '../shares.js';
 import type { ByteRange } from '../store.js';
 
 /** What a small file takes, and what a longer one gathers for each write to its temp file. */
@@ -13,12 +14,15 @@ export const tailBytes = { least: 64 * 1024, most: 1024 * 1024 } as const;
 
 export class Tail {
   readonly #memory: Budget;
+  readonly #holder: Holder;
   #buffer: Buffer | undefined;
   #start = 0;
   #length = 0;
 
-  constructor(memory: Budget) {
+  /** @param holder whose memory it is */
+  constructor(memory: Budget, holder: Holder) {
     this.#memory = memory;
+    this.#holder = holder;
   }
 
   /** The offsets in the file that are here; undefined where none are. */
@@ -55,7 +59,7 @@ export class Tail {
 
   /** Gives the memory back. */
   dispose(): void {
-    this.#memory.give(this.#buffer?.length ?? 0);
+    this.#memory.give(this.#buffer?.length ?? 0, this.#holder);
     this.#buffer = undefined;
     this.#length = 0;
   }
@@ -66,7 +70,7 @@ export class Tail {
     if (length <= held) return this.#buffer;
     if (length > tailBytes.most) return undefined;
     const size = length <= tailBytes.least ? tailBytes.least : tailBytes.most;
-    if (!this.#memory.tryTake(size - held)) return undefined;
+    if (!this.#memory.tryTake(size - held, this.#holder)) return undefined;
     const buffer = Buffer.allocUnsafeSlow(size);
     buffer.set(this.bytes);
     this.#buffer = buffer;

@@ -1,16 +1,19 @@
 /** What all staged files of a mount share. */
-import type { Budget } from '../read/budget.js';
+import type { Budget } from '../budget.js';
 import type { Clock } from '../clock.js';
 import type { HeldFiles } from './held-files.js';
 import type { Log } from '../log.js';
 import type { Path } from '../path.js';
 import type { ReaderSettings } from '../read/reader.js';
+import type { Holder } from '../shares.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 import type { TempSpace } from '../temp-space.js';
 
 export interface WriteContext {
   readonly store: ObjectStore;
   readonly space: TempSpace;
+  /** whose memory and temp space the file at a path takes */
+  readonly holderOf: (path: Path) => Holder;
   /** bytes of bodies in memory */
   readonly memory: Budget;
   /** bytes of files' ends in memory, beside those */

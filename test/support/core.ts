@@ -120,6 +120,7 @@ export async function useCore(t: Test, options: CoreOptions = {}): Promise<Core>
       patienceMs: 0,
       maxAttempts,
       copyThreshold,
+      homes: settings.homes,
       credentials: testKey,
       clock,
     },

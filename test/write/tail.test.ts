@@ -2,14 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { parsePath } from '../../lib/path.js';
-import { Budget } from '../../lib/read/budget.js';
+import { Budget } from '../../lib/budget.js';
 import { Tail, tailBytes } from '../../lib/write/tail.js';
 import { Program, useCore } from '../support/core.js';
 import { kibibyte, mebibyte } from '../support/sizes.js';
 
 void t.test('it takes what follows, and memory by need', (t) => {
   const memory = new Budget(tailBytes.most);
-  const tail = new Tail(memory);
+  const tail = new Tail(memory, undefined);
   t.equal(tail.range, undefined);
   t.ok(tail.append(Buffer.from('abc'), 10));
   t.equal(memory.used, tailBytes.least);
@@ -25,7 +25,7 @@ void t.test('it takes what follows, and memory by need', (t) => {
   t.equal(memory.used, tailBytes.most);
   t.ok(Buffer.concat([Buffer.from('ab'), rest]).equals(tail.bytes));
   t.notOk(tail.append(Buffer.from('x'), 10 + tailBytes.most), 'full');
-  t.notOk(new Tail(memory).append(Buffer.from('x'), 0), 'no memory is left');
+  t.notOk(new Tail(memory, undefined).append(Buffer.from('x'), 0), 'no memory is left');
   tail.clear();
   t.ok(tail.append(Buffer.from('z'), 7), 'used again, anywhere');
   tail.cut(0);

@@ -7,6 +7,7 @@ import { setMaxListeners } from 'node:events';
 import type { S3Client, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3';
 import type { HttpRequest } from '@smithy/types';
 
+import { Budget } from '../../budget.js';
 import { systemClock } from '../../clock.js';
 import { isStoreError } from '../../errors.js';
 import type { StoreError } from '../../errors.js';
@@ -25,7 +26,7 @@ import { BucketRegion, fallbackRegion } from './bucket-region.js';
 import type { StoreOptions } from './client.js';
 import { baseSource, credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
-import { homeCredentials } from './home-credentials.js';
+import { homeCredentials, homeNamed } from './home-credentials.js';
 import type { HomeCredentials } from './home-credentials.js';
 import { refuseForeignAnswers } from '../evidence.js';
 import type { AnyCommand } from './commands.js';
@@ -52,6 +53,12 @@ export interface SendOptions {
   /** may wait for S3 to come back (resending.ts); absent: as a part of an upload does */
   readonly isPatient?: boolean;
 }
+
+/**
+ * Requests of all homes in flight, a download until its answer begins: with 20 ms to S3 still several
+ * thousand a second, more than one process sends.
+ */
+const mostInFlight = 128;
 
 /** What uploads are made of. */
 const uploadActions: ReadonlySet<string> = new Set([
@@ -87,6 +94,8 @@ export class Connection {
   readonly #handler: HttpHandler;
   readonly #region: BucketRegion;
   readonly #resending: Resending;
+  /** for requests in flight; absent: there is one user */
+  readonly #slots: Budget | undefined;
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
   readonly readChecksums: ReadChecksums;
@@ -114,6 +123,7 @@ export class Connection {
     const base = baseSource(options, context);
     this.credentials = credentialSource(options, base, context);
     this.homes = homeCredentials(options, base, context);
+    this.#slots = options.homes === true ? new Budget(mostInFlight) : undefined;
     this.#sender = this.#newSender(options, this.#handler);
     this.#region = new BucketRegion({
       region: options.region,
@@ -267,14 +277,24 @@ export class Connection {
     const isPatient = options.isPatient ?? uploadActions.has(action);
     try {
       await this.#uploads.take(bodyBytes, signal);
-      const output = await this.#resending.send(
-        async (sender) => await sender.send(command, http),
-        { signal, isPatient, credentials: this.homes?.of(command.input) ?? this.credentials },
+      const credentials = this.homes?.of(command.input) ?? this.credentials;
+      const output = await this.#inFlight(command.input, () =>
+        this.#resending.send(async (sender) => await sender.send(command, http), {
+          signal,
+          isPatient,
+          credentials,
+        }),
       );
       return this.#noted(output, { action, key });
     } catch (error) {
       throw toStoreError(error, { action, key, signal });
     }
+  }
+
+  /** Waits where other homes would have to wait for this one, until its requests are answered. */
+  async #inFlight<Output>(input: object, send: () => Promise<Output>): Promise<Output> {
+    if (this.#slots === undefined) return await send();
+    return await this.#slots.hold(1, send, homeNamed(this.options.prefix, input));
   }
 
   #noted<Output extends ServiceOutputTypes>(
