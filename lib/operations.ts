@@ -158,6 +158,8 @@ export interface Operations {
     length: number,
     context: RequestContext,
   ): readonly Uint8Array[] | undefined;
+  /** The kernel keeps content of this version, so that reads of the handle may not come here. */
+  kept?(handle: HandleId): void;
   /** Takes all of `data`, or rejects. */
   write(handle: HandleId, data: Uint8Array, offset: number, context: RequestContext): Promise<void>;
   writeNow(handle: HandleId, data: Uint8Array, offset: number): boolean;

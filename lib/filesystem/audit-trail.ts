@@ -4,10 +4,15 @@
  */
 import type { AuditEvent, AuditTrail } from './audit.js';
 import type { Clock } from '../clock.js';
-import { toFsError } from '../errors.js';
+import { isFsError, toFsError, type Errno } from '../errors.js';
 import { pathOf } from './handles.js';
 import type { OpenFile, Use } from './handles.js';
+import type { Caller } from '../operations.js';
+import type { Path } from '../path.js';
 import type { StagedFile } from '../write/staged-file.js';
+
+/** Opens that found nothing to open, or that nobody waited for. */
+const notRefused: readonly Errno[] = ['ENOENT', 'EISDIR', 'EINTR'];
 
 export class FileAudit {
   readonly #trail: AuditTrail;
@@ -26,12 +31,34 @@ export class FileAudit {
     work: () => Promise<void>,
   ): Promise<void> {
     const startMs = this.#clock.nowMs();
+    this.#trail.seen(event.caller);
     try {
       await work();
       this.#trail.record({ ...event, durationMs: this.#clock.nowMs() - startMs });
     } catch (error) {
       const failure = toFsError(error);
       this.#trail.record({ ...event, durationMs: this.#clock.nowMs() - startMs, failure });
+      throw error;
+    }
+  }
+
+  /** @see AuditTrail.seen */
+  seen(caller: Caller | undefined): void {
+    this.#trail.seen(caller);
+  }
+
+  /** Runs an open(2) of `path`, which is an event of its own where it is refused. */
+  async opening<T>(path: Path, caller: Caller | undefined, work: () => Promise<T>): Promise<T> {
+    const startMs = this.#clock.nowMs();
+    this.#trail.seen(caller);
+    try {
+      return await work();
+    } catch (error) {
+      const failure = toFsError(error);
+      if (!isFsError(failure, ...notRefused)) {
+        const durationMs = this.#clock.nowMs() - startMs;
+        this.#trail.record({ action: 'open', path, durationMs, caller, failure });
+      }
       throw error;
     }
   }
@@ -70,9 +97,12 @@ export class FileAudit {
 
   /** The last close(2) of a handle, which may have read. */
   closed(open: OpenFile): void {
-    const { caller, sinceMs, bytesRead: bytes, readFailure: failure } = open.use;
+    const { caller, sinceMs, bytesRead: bytes, readFailure: failure, mayBeCached } = open.use;
     if (open.kind === 'staged' && bytes === 0 && failure === undefined) return;
     const durationMs = this.#clock.nowMs() - sinceMs;
-    this.#trail.record({ action: 'read', path: pathOf(open), bytes, durationMs, caller, failure });
+    const isCounted = open.kind === 'staged' || bytes >= open.reader.info.size;
+    const cached = mayBeCached === true && !isCounted ? true : undefined;
+    const path = pathOf(open);
+    this.#trail.record({ action: 'read', path, bytes, cached, durationMs, caller, failure });
   }
 }

@@ -96,18 +96,24 @@ export class Filesystem implements Operations {
   }
 
   open(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
-    return this.#answer('open', path, () => this.#opening.open(path, { flags, context }));
+    const open = () => this.#opening.open(path, { flags, context });
+    return this.#answer('open', path, () => this.#parts.audit.opening(path, context.caller, open));
   }
 
   openNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined {
+    this.#parts.audit.seen(context.caller);
     return this.#opening.openNow(path, { flags, context });
   }
 
   create(path: Path, flags: OpenFlags, context: RequestContext): Promise<HandleId> {
-    return this.#answer('create', path, () => this.#opening.create(path, { flags, context }));
+    const create = () => this.#opening.create(path, { flags, context });
+    return this.#answer('create', path, () =>
+      this.#parts.audit.opening(path, context.caller, create),
+    );
   }
 
   createNow(path: Path, flags: OpenFlags, context: RequestContext): HandleId | undefined {
+    this.#parts.audit.seen(context.caller);
     return this.#opening.createNow(path, { flags, context });
   }
 
@@ -131,6 +137,13 @@ export class Filesystem implements Operations {
   ): readonly Uint8Array[] | undefined {
     const open = this.#fileOf(handle);
     return open && this.#reading.readNow(open, { offset, length }, context);
+  }
+
+  kept(handle: HandleId): void {
+    const { handles } = this.#parts;
+    const open = handles.get(handle);
+    if (open?.kind !== 'reader') return;
+    for (const use of handles.readersLike(open.reader)) use.mayBeCached = true;
   }
 
   async write(handle: HandleId, data: Uint8Array, offset: number): Promise<void> {
@@ -200,13 +213,17 @@ export class Filesystem implements Operations {
   }
 
   mkdir(path: Path, context: RequestContext): Promise<void> {
-    const { names } = this.#parts;
-    return this.#changeEntry('mkdir', [path], () => names.mkdir(path, context.signal));
+    const { audit, names } = this.#parts;
+    return audit.around({ action: 'mkdir', path, caller: context.caller }, () =>
+      this.#changeEntry('mkdir', [path], () => names.mkdir(path, context.signal)),
+    );
   }
 
   rmdir(path: Path, context: RequestContext): Promise<void> {
-    const { names } = this.#parts;
-    return this.#changeEntry('rmdir', [path], () => names.rmdir(path, context.signal));
+    const { audit, names } = this.#parts;
+    return audit.around({ action: 'rmdir', path, caller: context.caller }, () =>
+      this.#changeEntry('rmdir', [path], () => names.rmdir(path, context.signal)),
+    );
   }
 
   symlink(_target: string, path: Path): Promise<never> {

@@ -30,6 +30,8 @@ export interface Use {
   sinceMs: number;
   bytesRead: number;
   readFailure: FsError | undefined;
+  /** the kernel has answered reads from what it keeps, or may have */
+  mayBeCached?: boolean;
   /** its process has died over it */
   isAbandoned?: boolean;
 }
@@ -85,6 +87,17 @@ export class OpenHandles {
   writersOf(file: StagedFile): Use[] {
     return [...this.#open.values()].flatMap((open) =>
       open.kind === 'staged' && open.file === file && open.stores ? [open.use] : [],
+    );
+  }
+
+  /** Those that read the version that `reader` reads. */
+  readersLike({ info }: Reader): Use[] {
+    return [...this.#open.values()].flatMap((open) =>
+      open.kind === 'reader' &&
+      open.reader.info.key === info.key &&
+      open.reader.info.etag === info.etag
+        ? [open.use]
+        : [],
     );
   }
 

@@ -148,6 +148,10 @@ export class Homes implements Operations {
     return pieces && this.#noteRead(handle, pieces);
   }
 
+  kept(handle: HandleId): void {
+    this.#core.kept?.(handle);
+  }
+
   async write(
     handle: HandleId,
     data: Uint8Array,

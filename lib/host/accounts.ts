@@ -43,6 +43,11 @@ export function findAccount(user: string): UserAccount | undefined {
   return { name, uid: Number(uid), gid: Number(gid), home };
 }
 
+/** The name that /etc/passwd has for a user id, without asking anybody else. */
+export function localNameOf(uid: number): string | undefined {
+  return recordsOf('passwd').find(([, , id]) => id === String(uid))?.[0];
+}
+
 /** The id of a user or group given by name. @throws Error where getent fails */
 export function idOf(database: AccountDatabase, name: string): number | undefined {
   const id = lookUp(database, name)?.[2];

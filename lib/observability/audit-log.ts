@@ -1,6 +1,7 @@
 /**
  * The audit trail as a file of JSON lines, apart from the log and only for it: who did what to which
- * file, and which request to S3 decided it.
+ * file, from where, and which request to S3 decided it. A login session has a line when it is first seen
+ * and one when it is over.
  *
  * The file is appended to (0640), line by line. When it cannot be written, the log says so and the
  * mount goes on: who must not serve unaudited has to watch for that line.
@@ -9,8 +10,11 @@ import { LRUCache } from 'lru-cache';
 import type { AuditEvent, AuditTrail } from '../filesystem/audit.js';
 import { isStoreError } from '../errors.js';
 import { type Log } from '../log.js';
+import { LoginSessions, type LoginSession } from './login-sessions.js';
+import type { Caller } from '../operations.js';
 import { openAppender, type Appender } from './process-log.js';
-import { keyOf } from '../path.js';
+import { keyOf, markerOf } from '../path.js';
+import { localNameOf } from '../host/accounts.js';
 import { printable } from '../host/printable.js';
 import type { RequestObserver } from '../s3/connection/request-observer.js';
 
@@ -21,7 +25,13 @@ const deciding: Readonly<Record<AuditEvent['action'], readonly string[]>> = {
   rename: ['CopyObject', 'CompleteMultipartUpload', 'PutObject'],
   delete: ['DeleteObject'],
   discard: ['AbortMultipartUpload'],
+  mkdir: ['PutObject'],
+  rmdir: ['DeleteObject'],
+  open: [],
 };
+
+/** How often sessions are looked for that are over, while there are any. */
+const sessionCheckMs = 10_000;
 
 /** Answers whose event has not come yet. */
 const rememberedAnswers = 10_000;
@@ -31,6 +41,8 @@ export interface AuditSettings {
   readonly bucket: string;
   /** of the mount, in front of every key */
   readonly prefix: string;
+  /** the first name of each path is that of a user */
+  readonly homes: boolean;
   readonly log: Log;
 }
 
@@ -41,8 +53,14 @@ export class AuditLog implements AuditTrail {
   readonly #appender: Appender;
   readonly #requestIds = new LRUCache<string, string>({ max: rememberedAnswers });
 
+  /** of user ids; for a minute, which a user that is renamed can wait */
+  readonly #names = new LRUCache<number, { name: string | undefined }>({ max: 1000, ttl: 60_000 });
+  readonly #sessions: LoginSessions;
+  #sessionCheck: NodeJS.Timeout | undefined;
+
   /** @throws Error (system error) if the file cannot be opened */
-  constructor(settings: AuditSettings) {
+  constructor(settings: AuditSettings, sessions = new LoginSessions()) {
+    this.#sessions = sessions;
     const { file, log } = settings;
     this.#settings = settings;
     this.#appender = openAppender(file, (error) => {
@@ -55,43 +73,91 @@ export class AuditLog implements AuditTrail {
     this.#requestIds.set(`${action} ${key}`, requestId);
   }
 
+  seen(caller: Caller | undefined): void {
+    if (caller?.pid === undefined || caller.pid === 0) return;
+    const opened = this.#sessions.see(caller.pid);
+    if (opened === undefined) return;
+    this.#write({ action: 'session-opened', result: 'ok', uid: caller.uid, ...facts(opened) });
+    this.#sessionCheck ??= setInterval(() => this.#endSessions(), sessionCheckMs).unref();
+  }
+
   record(event: AuditEvent): void {
-    const { bucket, prefix } = this.#settings;
-    const { action, path, to, bytes, durationMs, caller, failure } = event;
-    const line = {
-      time: new Date().toISOString(),
+    const { bucket, prefix, homes } = this.#settings;
+    const { action, path, to, bytes, cached, durationMs, caller, failure } = event;
+    const session = caller?.pid === undefined ? undefined : this.#sessions.of(caller.pid);
+    this.#write({
       action,
       result: failure === undefined ? 'ok' : failure.code,
       uid: caller?.uid,
       pid: caller?.pid,
+      ...facts(session),
+      user: session?.user ?? this.#nameOf(caller?.uid),
+      home: homes ? path.split('/', 2)[1] : undefined,
       path,
       to,
       bucket,
       key: prefix + keyOf(path),
       toKey: to === undefined ? undefined : prefix + keyOf(to),
       bytes,
+      cached,
       durationMs: Math.round(durationMs),
       ...this.#requestFacts(event),
-    };
-    this.#appender.write(`${printable(JSON.stringify(line))}\n`);
+    });
   }
 
   reopen(): void {
     this.#appender.reopen();
   }
 
+  /** The mount goes away. */
+  close(): void {
+    clearInterval(this.#sessionCheck);
+    this.#endSessions();
+  }
+
+  #endSessions(): void {
+    for (const session of this.#sessions.takeEnded()) {
+      this.#write({ action: 'session-closed', result: 'ok', ...facts(session) });
+    }
+    if (this.#sessions.hasOpen) return;
+    clearInterval(this.#sessionCheck);
+    this.#sessionCheck = undefined;
+  }
+
+  #nameOf(uid: number | undefined): string | undefined {
+    if (uid === undefined) return undefined;
+    const known = this.#names.get(uid);
+    if (known !== undefined) return known.name;
+    const name = localNameOf(uid);
+    this.#names.set(uid, { name });
+    return name;
+  }
+
+  #write(line: Record<string, unknown>): void {
+    const text = JSON.stringify({ time: new Date().toISOString(), ...line });
+    this.#appender.write(`${printable(text)}\n`);
+  }
+
   #requestFacts({ action, path, to, failure }: AuditEvent): Record<string, unknown> {
     let requestId: string | undefined;
     for (const decider of deciding[action]) {
       // Its answer is noted under the key it copies from, which its errors are about too.
-      const key = keyOf(decider === 'CopyObject' ? path : (to ?? path));
-      const found = this.#requestIds.get(`${decider} ${key}`);
-      this.#requestIds.delete(`${decider} ${key}`);
-      requestId ??= found;
+      const decided = decider === 'CopyObject' ? path : (to ?? path);
+      for (const key of [keyOf(decided), markerOf(decided)]) {
+        const found = this.#requestIds.get(`${decider} ${key}`);
+        this.#requestIds.delete(`${decider} ${key}`);
+        requestId ??= found;
+      }
     }
     if (failure === undefined) return { requestId };
     const { cause } = failure;
     if (!isStoreError(cause)) return { reason: failure.message };
     return { requestId: cause.requestId, status: cause.status, code: cause.code };
   }
+}
+
+/** What a line says of a session; that nothing is known, too. */
+function facts(session: LoginSession | undefined): Record<string, unknown> {
+  const { id, from, user, remoteAddress = 'unknown', remotePort } = session ?? {};
+  return { session: id, sessionFrom: from, user, remoteAddress, remotePort };
 }

@@ -128,6 +128,7 @@ export class Observation {
   async close(): Promise<void> {
     process.off(debugSignal, this.#onDebugSignal);
     this.#unrepeated.flush();
+    this.#auditLog?.close();
     await Promise.all(this.#closing.map((close) => close()));
   }
 
@@ -170,7 +171,10 @@ function openAudit({ options, source }: MountPlan, log: Log): AuditLog | undefin
   const { auditLog: file } = options;
   if (file === undefined) return undefined;
   try {
-    return new AuditLog({ file, bucket: source.bucket, prefix: source.prefix, log });
+    return new AuditLog({
+      ...{ file, log, homes: options.homes },
+      ...{ bucket: source.bucket, prefix: source.prefix },
+    });
   } catch (error) {
     throw new Failure(2, `cannot open the audit log ${file}: ${messageOf(error)}`, {
       cause: error,

@@ -20,7 +20,8 @@ export interface ObservationSettings {
 }
 
 /** Operations that ask S3 nothing have no deadline. */
-type Silent = `${string}Now` | 'readdir' | 'releasedir' | 'statfs' | 'neverExists' | 'onChange';
+type Silent =
+  'kept' | `${string}Now` | 'readdir' | 'releasedir' | 'statfs' | 'neverExists' | 'onChange';
 type Observed = Exclude<keyof Operations, Silent>;
 
 interface Policy {
@@ -63,6 +64,7 @@ export function withDeadlines(inner: Operations, settings: ObservationSettings):
   });
   return {
     ...(Object.fromEntries(observed) as unknown as Pick<Operations, Observed>),
+    kept: (handle) => inner.kept?.(handle),
     getattrNow: (path, handle) => observer.now('getattr', () => inner.getattrNow(path, handle)),
     openNow: (path, flags, context) =>
       observer.now('open', () => inner.openNow(path, flags, context)),

@@ -6,8 +6,10 @@
  * line (sd-daemon(3)) instead of the time, which the journal knows. A log that cannot be written, on a
  * full disk for one, loses lines and nothing else.
  */
+import { closeSync, fchmodSync, openSync } from 'node:fs';
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
+import { systemErrorCode } from '../errors.js';
 import { printable, printableLines } from '../host/printable.js';
 import type { Log, LogLevel } from '../log.js';
 import { redactor } from './redact.js';
@@ -50,17 +52,19 @@ export function openAppender(
   path: string | undefined,
   onFailure: (error: Error) => void = () => undefined,
 ): Appender {
+  if (path !== undefined) makeFile(path);
   const stream = pino.destination({
     dest: path ?? 2,
     sync: true,
     append: true,
-    mode: 0o640,
     maxLength: heldBack,
   });
   stream.on('error', onFailure);
   const reopen = (): boolean => {
     try {
-      if (path !== undefined) stream.reopen();
+      if (path === undefined) return true;
+      makeFile(path);
+      stream.reopen();
       return true;
     } catch (error) {
       onFailure(error instanceof Error ? error : new Error(String(error)));
@@ -68,6 +72,20 @@ export function openAppender(
     }
   };
   return { write: (text) => stream.write(text), reopen };
+}
+
+/**
+ * Where it is not there: 0640 whatever the umask is, which a unit has for temporary files.
+ * @throws Error (system error)
+ */
+function makeFile(path: string): void {
+  try {
+    const descriptor = openSync(path, 'ax', 0o640);
+    fchmodSync(descriptor, 0o640);
+    closeSync(descriptor);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error;
+  }
 }
 
 /** @throws Error (system error) if the log file cannot be opened */

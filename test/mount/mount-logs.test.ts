@@ -3,7 +3,7 @@
  * audit log.
  */
 import { openSync, closeSync, fstatSync, readFileSync, renameSync } from 'node:fs';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
@@ -26,28 +26,89 @@ void t.test('the audit log has a line for each file stored, read, renamed, delet
   t.equal(await readFile(place.path('a'), 'utf8'), 'hello');
   await rename(place.path('a'), place.path('b'));
   await rm(place.path('b'));
-  const who = { uid: 0, pid: Number, result: 'ok', bucket: 'bucket' };
-  await until(() => linesOf(file).length >= 4);
+  await mkdir(place.path('c'));
+  await rename(place.path('c'), place.path('d'));
+  await rmdir(place.path('d'));
+  const who = { uid: 0, user: 'root', pid: Number, result: 'ok', bucket: 'bucket' };
+  await until(() => linesOf(file).length >= 7);
   const lines = linesOf(file);
   t.match(lines, [
     { ...who, action: 'store', path: '/a', key: 'alice/a', bytes: 5, durationMs: Number },
     { ...who, action: 'read', path: '/a', key: 'alice/a', bytes: 5 },
     { ...who, action: 'rename', path: '/a', to: '/b', key: 'alice/a', toKey: 'alice/b' },
     { ...who, action: 'delete', path: '/b', key: 'alice/b' },
+    { ...who, action: 'mkdir', path: '/c' },
+    { ...who, action: 'rename', path: '/c', to: '/d' },
+    { ...who, action: 'rmdir', path: '/d' },
   ]);
-  t.equal(lines.length, 4);
-  t.equal(new Set(lines.map((line) => line['requestId'])).size, 4, 'each was another request');
+  t.equal(lines.length, 7);
+  t.equal(new Set(lines.map((line) => line['requestId'])).size, 7, 'each was another request');
   for (const { action, requestId } of lines)
     t.match(requestId, /^\S+$/, `${String(action)}: the request that decided it`);
   t.equal((await stat(file)).mode & 0o777, 0o640);
 
   const writer = await Writer.start(t, place.path('cut'), 'half');
   await writer.kill();
-  await until(() => linesOf(file).length >= 5);
-  t.match(linesOf(file)[4], { action: 'discard', path: '/cut', bytes: 4, result: 'ok' });
+  await until(() => linesOf(file).length >= 8);
+  t.match(linesOf(file)[7], { action: 'discard', path: '/cut', bytes: 4, result: 'ok' });
   await place.endpoint.close();
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
-  t.equal(linesOf(file).length, 5);
+  t.equal(linesOf(file).length, 8);
+});
+
+void t.test('what the kernel answers from what it keeps is told of', async (t) => {
+  const place = await Place.make(t);
+  const file = join(place.base, 'audit.log');
+  await place.mount(t, '--audit-log', file);
+  await writeFile(place.path('a'), 'hello');
+  for (const count of [2, 3]) {
+    t.equal(await readFile(place.path('a'), 'utf8'), 'hello');
+    await until(() => linesOf(file).length >= count);
+  }
+  const [, first, second] = linesOf(file);
+  t.match(first, { action: 'read', bytes: 5 });
+  t.notOk(first && 'cached' in first);
+  t.match(second, { action: 'read', bytes: 0, cached: true });
+});
+
+void t.test('an open that is refused is in the audit log', async (t) => {
+  const place = await Place.make(t);
+  const file = join(place.base, 'audit.log');
+  await place.mount(t, '--audit-log', file);
+  await t.rejects(writeFile(place.path('etc'), 'x'), { code: 'EACCES' });
+  await t.rejects(readFile(place.path('nowhere')), { code: 'ENOENT' });
+  await until(() => linesOf(file).length >= 1);
+  t.match(linesOf(file), [{ action: 'open', path: '/etc', result: 'EACCES', reason: /reserved/ }]);
+});
+
+void t.test('the audit log says from where, and when a session begins and ends', async (t) => {
+  const place = await Place.make(t);
+  const file = join(place.base, 'audit.log');
+  // As systemd's unit has it.
+  const umask = process.umask(0o077);
+  t.teardown(() => process.umask(umask));
+  await place.mount(t, '--audit-log', file);
+  t.equal((await stat(file)).mode & 0o777, 0o640);
+  const SSH_CONNECTION = '192.0.2.7 51234 198.51.100.1 22';
+  const script = `mkdir ${place.path('a')}; rmdir ${place.path('a')}; read line`;
+  const client = spawn('/bin/sh', ['-c', script], {
+    env: { SSH_CONNECTION, LOGNAME: 'alice' },
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  await until(() => linesOf(file).length >= 3);
+  client.stdin.end('\n');
+  const where = { session: SSH_CONNECTION, sessionFrom: 'environment', user: 'alice' };
+  const from = { ...where, remoteAddress: '192.0.2.7', remotePort: 51234 };
+  await until(() => linesOf(file).length >= 4);
+  t.match(linesOf(file), [
+    { action: 'session-opened', ...from },
+    { action: 'mkdir', path: '/a', ...from },
+    { action: 'rmdir', path: '/a', ...from },
+    { action: 'session-closed', ...from },
+  ]);
+  await mkdir(place.path('c'));
+  await until(() => linesOf(file).length >= 5);
+  t.match(linesOf(file)[4], { action: 'mkdir', user: 'root', remoteAddress: 'unknown' });
 });
 
 void t.test('what could not be stored is in the audit log once, with the reason', async (t) => {

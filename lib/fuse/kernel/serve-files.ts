@@ -43,9 +43,10 @@ function enter(state: MountState, file: KernelFile, version: string): number {
     return fopen.directIo;
   }
   if (isDirect || node.version !== version) return fopen.directIo | fopen.noFlush;
-  const keep = node.pagesVersion === version ? fopen.keepCache : 0;
+  const isKept = node.pagesVersion === version;
+  if (isKept) state.operations.kept?.(file.handle);
   node.pagesVersion = version;
-  return keep | fopen.noFlush;
+  return (isKept ? fopen.keepCache : 0) | fopen.noFlush;
 }
 
 function close(state: MountState, file: KernelFile): void {
