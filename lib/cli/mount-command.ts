@@ -13,7 +13,7 @@ import { optionGroups, optionRows, type Ambient } from '../options/table.js';
 import { isSwitch, oppositeName, type WrittenOption } from '../options/options.js';
 import { baseCommand, separate, withOperands, type Done } from './command-words.js';
 import { useUnitCredentials } from '../host/kept-credentials.js';
-import { printableLines } from '../host/printable.js';
+import { printable, printableLines } from '../host/printable.js';
 import { complain, showStacksAt } from './failure-report.js';
 
 /** `mount` with one commander option for each row of the table and its opposite. */
@@ -56,8 +56,10 @@ async function runService(name: keyof typeof serviceHelp, request: MountRequest)
   showStacksAt(planned.options.logLevel);
   const print = (text: string) => void process.stdout.write(`${printableLines(text)}\n`);
   if (name === 'policy') {
-    const { printedPolicy } = await import('../preflight/printed-policy.js');
+    const { policyNote, printedPolicy } = await import('../preflight/printed-policy.js');
     print(printedPolicy(planned));
+    const note = policyNote(planned);
+    if (note !== undefined) process.stderr.write(`s3jail: ${printable(note)}\n`);
     return 0;
   }
   const { runCheck } = await import('../preflight/check.js');

@@ -131,7 +131,7 @@ function* runAsFaults(
 function* homesFaults(options: MountOptions, origins: Origins, ambient: Ambient): Iterable<string> {
   const homes = origins.get('homes') ?? '--homes';
   if (!options.homes) {
-    for (const key of ['homesGroup', 'homesMinUid'] as const) {
+    for (const key of ['homesGroup', 'homesMinUid', 'homeCredentials'] as const) {
       const given = origins.get(key);
       if (given !== undefined) yield `${given} is about homes; add --homes`;
     }
@@ -141,6 +141,10 @@ function* homesFaults(options: MountOptions, origins: Origins, ambient: Ambient)
   const minUid = origins.get('homesMinUid');
   if (group !== undefined && minUid !== undefined) {
     yield `${group} and ${minUid} both say who has a home; leave one out`;
+  }
+  if (options.homeCredentials === 'scoped' && options.roleArn === undefined) {
+    const given = origins.get('homeCredentials') ?? '--home-credentials scoped';
+    yield `${given} needs a role that each home has a session of; add --role-arn`;
   }
   if (ambient.uid !== 0) yield `${homes} needs root, to serve other users`;
   for (const [key, reason] of Object.entries(unfitForHomes)) {

@@ -71,6 +71,8 @@ export interface MountOptions {
   /** id of the group whose members have a home; undefined for whoever has `homesMinUid` */
   readonly homesGroup: number | undefined;
   readonly homesMinUid: number;
+  /** whose rights the requests of a home have */
+  readonly homeCredentials: (typeof homeCredentials)[number];
 
   readonly utimens: 'refuse' | 'ignore' | 'store';
   readonly interrupted: 'discard' | 'keep';
@@ -102,6 +104,7 @@ export interface MountOptions {
 }
 
 /** x-amz-server-side-encryption (S3 API, PutObject). */
+export const homeCredentials = ['shared', 'scoped'] as const;
 export const serverSideEncryptions = ['AES256', 'aws:kms', 'aws:kms:dsse'] as const;
 export type ServerSideEncryption = (typeof serverSideEncryptions)[number];
 
@@ -460,6 +463,16 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
       },
       '1000',
       within(parseCount, { least: 1, most: 2 ** 32 - 2, show: String }),
+    ),
+    homeCredentials: valued(
+      {
+        name: 'home-credentials',
+        group: 'Homes',
+        value: 'WHOSE',
+        help: "whose rights a home's requests have: the mount's (shared), or a session of --role-arn for that home alone, in its user's name (scoped)",
+      },
+      'shared',
+      oneOf(homeCredentials),
     ),
 
     utimens: valued(

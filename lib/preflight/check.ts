@@ -14,6 +14,7 @@ import { showSource } from '../options/source.js';
 import { BucketTrial } from './bucket-trial.js';
 import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';
+import { checkHomes } from './homes.js';
 import { checkMachine, checkOutputs, checkTempDirectory } from './machine.js';
 import { TrialJournal } from './trial-journal.js';
 
@@ -41,6 +42,7 @@ export async function runCheck(
   const store = await open(plan, findings, journal);
   try {
     if (store !== undefined && (await checkService(store, plan, findings))) {
+      await checkHomes(store, plan, findings);
       const hasKey = options.sseKmsKeyId !== undefined;
       const trial = new BucketTrial(store, findings, { hasKey, record: journal?.own });
       if (options.readOnly) await trial.readOnly();

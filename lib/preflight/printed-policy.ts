@@ -2,6 +2,16 @@
 import type { ServicePlan } from '../options/mount-plan.js';
 import { leastPolicy } from '../s3/least-policy.js';
 
+/** Whose policy it is, where that is not plain. */
+export function policyNote({ options }: ServicePlan): string | undefined {
+  const { roleArn, homes, homeCredentials } = options;
+  if (roleArn === undefined || !homes || homeCredentials !== 'scoped') return undefined;
+  return (
+    `this is for ${roleArn}; whoever mounts needs sts:AssumeRole on it and its trust, and each home has ` +
+    'a session of it that may reach what is below its own name only'
+  );
+}
+
 export function printedPolicy({ source, options }: ServicePlan): string {
   return JSON.stringify(leastPolicy(source, options), null, 2);
 }

@@ -82,6 +82,7 @@ const samples: {
   homes: [undefined, true],
   homesGroup: ['daemon', 1],
   homesMinUid: ['5000', 5000],
+  homeCredentials: ['scoped', 'scoped'],
   utimens: ['ignore', 'ignore'],
   interrupted: ['keep', 'keep'],
   renameDir: ['recursive', 'recursive'],
@@ -113,6 +114,7 @@ const companions: Partial<Record<keyof MountOptions, Record<string, string>>> = 
   private: { S3JAIL_UID: 'daemon' },
   homesGroup: { S3JAIL_HOMES: 'yes' },
   homesMinUid: { S3JAIL_HOMES: 'yes' },
+  homeCredentials: { S3JAIL_HOMES: 'yes', S3JAIL_ROLE_ARN: 'arn:aws:iam::1:role/r' },
   sseKmsKeyId: { S3JAIL_SSE: 'aws:kms' },
 };
 

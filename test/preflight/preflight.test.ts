@@ -14,6 +14,7 @@ import { planService, storeOptionsOf, type ServicePlan } from '../../lib/options
 import { UsageError } from '../../lib/options/options.js';
 import { leastPolicy } from '../../lib/s3/least-policy.js';
 import { runCheck } from '../../lib/preflight/check.js';
+import { policyNote } from '../../lib/preflight/printed-policy.js';
 import { openStore } from '../../lib/s3/s3-store.js';
 import { parseSource } from '../../lib/options/source.js';
 import type { Key } from '../../lib/path.js';
@@ -372,4 +373,32 @@ void t.test('keys that may not write or not read are told what they are good for
   const writer = await check(args);
   t.match(writer.verdicts, { get: 'FAIL', 'conditional writes': 'warn' });
   t.match(writer.text, /conditional writes: not tried/);
+});
+
+void t.test('a role for sessions of homes is tried, and its policy printed', async (t) => {
+  setAwsEnvironment(t, keyVariables);
+  const roleArn = 'arn:aws:iam::123456789012:role/homes';
+  const endpoint = await useEndpoint(t, { roles: [{ arn: roleArn }] });
+  const proxy = await startFaultProxy({ target: endpoint.url });
+  t.teardown(() => proxy.close());
+  const source = `s3://${testBucket}/users/`;
+  const homes = ['--homes', `--role-arn=${roleArn}`, '--home-credentials=scoped'];
+  const args = [source, `--endpoint-url=${proxy.url}`, ...homes];
+  const fine = await check(args);
+  t.match(fine, { status: 0, verdicts: { 'home credentials': 'ok' } });
+  t.strictSame(endpoint.keys(testBucket), []);
+  restrict(endpoint, leastPolicy(parseSource(source), {}));
+  t.match(await check(args), { status: 0, verdicts: { 'home credentials': 'ok', put: 'ok' } });
+  // The first session is the mount's own.
+  const fault = { kind: 'status', status: 403, code: 'AccessDenied' } as const;
+  proxy.inject({ action: 'STS', ordinal: 2, count: 100, fault });
+  const refused = await check(args);
+  t.match(refused, { status: 32, verdicts: { 'home credentials': 'FAIL' } });
+  t.match(refused.text, /home credentials: no session for one home: .*has to trust whoever mounts/);
+  t.equal(policyNote(planOf([source])), undefined);
+  t.match(
+    policyNote(planOf([source, ...homes])),
+    `this is for ${roleArn}; whoever mounts needs sts`,
+  );
+  t.throws(() => planOf([source, '--homes', '--home-credentials=scoped']), /add --role-arn/);
 });
