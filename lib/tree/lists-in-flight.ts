@@ -50,6 +50,11 @@ export class ListsInFlight<T> {
     for (const log of this.#logs) log.forget(path);
   }
 
+  /** Whether one of this directory is in flight. */
+  has(directory: Path): boolean {
+    return this.#latest.has(directory);
+  }
+
   /** The answer of a LIST in flight that began at `child` or before it, and after its last change. */
   covering(directory: Path, child: Path): Promise<T | undefined> | undefined {
     const list = this.#latest.get(directory);

@@ -16,11 +16,18 @@ export class NameLookup {
     this.#startedAt = startedAt;
   }
 
-  /** HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both. */
-  async lookup(path: Path, signal: AbortSignal): Promise<Entry | undefined> {
+  /**
+   * HEAD and LIST side by side: a directory beats a file, and S3 has no request that tells both.
+   * @param shown what a LIST of its directory says that is on its way, in place of one of its own
+   */
+  async lookup(
+    path: Path,
+    signal: AbortSignal,
+    shown?: Promise<{ readonly entry: Entry | undefined } | undefined>,
+  ): Promise<Entry | undefined> {
     const [file, directory] = await Promise.all([
       this.#file(keyOf(path), signal),
-      this.#directory(path, signal),
+      shown === undefined ? this.#directory(path, signal) : this.#directoryIn(shown, path, signal),
     ]);
     if (directory !== undefined) return directory;
     if (file !== 'denied') return file;
@@ -50,6 +57,16 @@ export class NameLookup {
       if (isStoreError(error, 'denied')) return 'denied';
       throw error;
     }
+  }
+
+  async #directoryIn(
+    shown: Promise<{ readonly entry: Entry | undefined } | undefined>,
+    path: Path,
+    signal: AbortSignal,
+  ): Promise<KnownDirectory | undefined> {
+    const told = await shown;
+    if (told === undefined) return await this.#directory(path, signal);
+    return told.entry?.kind === 'directory' ? told.entry : undefined;
   }
 
   async #directory(path: Path, signal: AbortSignal): Promise<KnownDirectory | undefined> {

@@ -1,6 +1,7 @@
 /**
  * Lookups that follow each other in a directory, answered by a page of it from the name on: one LIST
- * tells what is at the name, and the names that will be asked for next.
+ * tells what is at the name, and the names that will be asked for next. The first look into a directory
+ * asks for such a page beside a HEAD of the name, so that it costs one exchange and the next ones none.
  *
  * Where one file after another is created here, it is absence that is asked for, once for each file. Then
  * a page is a negative cache for as long as a listing is valid: what it does not show is not there.
@@ -23,6 +24,8 @@ export interface PageLookupsParts {
   readonly now: () => number;
   /** told what a page shows, beside what was asked for */
   readonly onEntry: (path: Path, entry: Entry, fetchedAt: number) => void;
+  /** told a name that a directory holds: the last, as who looks at the first may take that away */
+  readonly onChild: (directory: Path, name: string) => void;
 }
 
 const maxRecentPages = 8;
@@ -43,6 +46,14 @@ interface BulkCreate {
   page?: { readonly of: DirectoryPage; readonly changes: MutationLog; answers: number } | undefined;
 }
 
+/** A page on its way. */
+export interface PageLookup {
+  /** nobody looked into the directory lately: HEAD of the name is to be asked for beside it */
+  readonly isFirst: boolean;
+  /** what it says of the name; undefined where it does not tell. Rejects with StoreError */
+  readonly answer: Promise<Answer | undefined>;
+}
+
 export interface Answer {
   readonly entry: Entry | undefined;
   /** when S3 said so */
@@ -57,6 +68,8 @@ export class PageLookups {
   /** the last of each directory */
   readonly #recent = new LRUCache<Path, Listing>({ max: maxRecentPages });
   readonly #bulks = new LRUCache<Path, BulkCreate>({ max: maxRecentPages });
+  /** pages were refused: until then a first look asks for none, which would be a request too many */
+  #notFirstBeforeMs = 0;
   /** the last page came in no order: then none tells what is not there */
   #isOrderless = false;
 
@@ -95,25 +108,33 @@ export class PageLookups {
   }
 
   /**
-   * What is at `path`, which may be nothing, where another name in its directory was asked for just
-   * before, or files are created one after another.
+   * What is at `path`, which may be nothing, where no other name in its directory was asked for lately or
+   * one was just before, or where files are created one after another.
    * @returns undefined where it has to be asked for by name
-   * @throws StoreError
    */
-  async lookup(path: Path): Promise<Answer | undefined> {
+  lookup(path: Path): PageLookup | undefined {
     if (this.#isOrderless) return undefined;
     const directory = parentOf(path);
     const nowMs = this.#parts.now();
     const bulk = this.#bulkIn(directory, nowMs);
     if (bulk?.page !== undefined) {
       const known = this.#cachedNegative(bulk.page, path, nowMs);
-      if (known !== undefined) return known;
+      if (known !== undefined) return { isFirst: false, answer: Promise.resolve(known) };
       if (bulk.page.answers < fewestAnswers) bulk.notBeforeMs = nowMs + suppressedMs;
       bulk.page = undefined;
     }
     const isBulk = bulk !== undefined && nowMs >= bulk.notBeforeMs;
-    if (!this.#access.note(directory, path, nowMs) && !isBulk) return undefined;
+    const place = this.#access.note(directory, path, nowMs);
+    const isUseless = place === undefined || (place === 'first' && nowMs < this.#notFirstBeforeMs);
+    if (isUseless && !isBulk) return undefined;
+    return { isFirst: place === 'first' && !isBulk, answer: this.#ask(path, bulk) };
+  }
+
+  async #ask(path: Path, bulk: BulkCreate | undefined): Promise<Answer | undefined> {
+    const directory = parentOf(path);
+    const nowMs = this.#parts.now();
     const page = await this.#page(directory, path);
+    if (page === undefined) this.#notFirstBeforeMs = nowMs + suppressedMs;
     const found = page?.lookup(path);
     // A caller that looks for absent names, to create them, is not served by a page of present ones.
     if (found?.entry === undefined) this.#access.suppress(directory, path, nowMs);
@@ -146,24 +167,35 @@ export class PageLookups {
   }
 
   #page(directory: Path, child: Path): Promise<DirectoryPage | undefined> {
-    return (
-      this.#lists.covering(directory, child) ??
-      this.#lists.fetch(directory, child, (changes) => this.#fetch(directory, child, changes))
+    const covering = this.#lists.covering(directory, child);
+    if (covering !== undefined) return covering;
+    // Many look at once, in whatever order: one that begins at the beginning serves all who come now.
+    const from = this.#lists.has(directory) ? directory : child;
+    return this.#lists.fetch(directory, from, (changes) =>
+      this.#fetch(directory, { child, fromStart: from === directory }, changes),
     );
   }
 
-  async #fetch(directory: Path, child: Path, changes: MutationLog): Promise<DirectoryPage> {
+  async #fetch(
+    directory: Path,
+    { child, fromStart }: { child: Path; fromStart: boolean },
+    changes: MutationLog,
+  ): Promise<DirectoryPage> {
     const bulk = this.#bulkIn(directory, this.#parts.now());
-    const page = await this.#pageFor(bulk, directory, child);
+    const page = await this.#pageFor(bulk, directory, { child, fromStart });
     const { listing } = page;
     this.#isOrderless = !page.isOrdered;
     this.#recent.set(directory, listing);
     if (bulk !== undefined) bulk.page = { of: page, changes, answers: 0 };
+    let last: string | undefined;
     // Else not what is missing: a name that nobody asked for yet is looked up afresh.
     for (const [name, entry] of listing.entries) {
       const path = childPath(directory, name);
-      if (!changes.has(path)) this.#parts.onEntry(path, entry, listing.fetchedAt);
+      if (changes.has(path)) continue;
+      this.#parts.onEntry(path, entry, listing.fetchedAt);
+      last = name;
     }
+    if (last !== undefined) this.#parts.onChild(directory, last);
     return page;
   }
 
@@ -171,12 +203,13 @@ export class PageLookups {
   async #pageFor(
     bulk: BulkCreate | undefined,
     directory: Path,
-    child: Path,
+    { child, fromStart }: { child: Path; fromStart: boolean },
   ): Promise<DirectoryPage> {
     const { lister } = this.#parts;
-    if (bulk === undefined || bulk.isLong) return await lister.page(directory, child);
+    const isLong = bulk?.isLong ?? !fromStart;
+    if (isLong) return await lister.page(directory, child);
     const whole = await lister.page(directory);
-    bulk.isLong = !whole.isLast;
+    if (bulk !== undefined) bulk.isLong = !whole.isLast;
     return whole.lookup(child) === undefined ? await lister.page(directory, child) : whole;
   }
 }

@@ -221,6 +221,13 @@ export class MetadataCache {
     this.storeEntry(path, entry, fetchedAt);
   }
 
+  /** A directory holds `name`. */
+  noteChild(directory: Path, name: string): void {
+    const known = this.#entries.peek(directory);
+    if (known?.entry?.kind !== 'directory') return;
+    this.#entries.set(directory, { ...known, entry: { ...known.entry, child: name } });
+  }
+
   storeListing(path: Path, listing: Listing): void {
     const before = this.#listings.peek(path)?.entries;
     if (before !== undefined) this.#compareListings(path, before, listing.entries);

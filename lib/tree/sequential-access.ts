@@ -28,14 +28,16 @@ export class SequentialAccess {
 
   /**
    * S3 is to be asked for `child` of `directory`.
-   * @returns whether another child was asked for just before, and pages are not suppressed
+   * @returns `first` where no child was asked for lately, `next` where another one was; undefined where
+   *   it was this one, or pages are suppressed
    */
-  note(directory: Path, child: Path, nowMs: number): boolean {
+  note(directory: Path, child: Path, nowMs: number): 'first' | 'next' | undefined {
     const last = this.#directories.get(directory);
     const { suppressedUntilMs = 0 } = last ?? {};
     this.#directories.set(directory, { child, atMs: nowMs, suppressedUntilMs });
-    if (last === undefined || last.child === child) return false;
-    return nowMs - last.atMs < this.#memoryMs && nowMs >= suppressedUntilMs;
+    if (nowMs < suppressedUntilMs) return undefined;
+    if (last === undefined || nowMs - last.atMs >= this.#memoryMs) return 'first';
+    return last.child === child ? undefined : 'next';
   }
 
   /** The page did not bring `child`, or not all that it should: none is asked for a while. */

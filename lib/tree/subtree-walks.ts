@@ -60,7 +60,7 @@ export class SubtreeWalks {
   async list(path: Path): Promise<Listing | undefined> {
     const { isRoot, now } = this.#parts;
     const parent = parentOf(path);
-    if (isRoot(path) || !this.#access.note(parent, path, now())) return undefined;
+    if (isRoot(path) || this.#access.note(parent, path, now()) !== 'next') return undefined;
     // Others may walk here too: theirs may have it.
     const shared = listingIn(await this.#lists.covering(parent, path), path, this.#parts.lister);
     if (shared !== undefined) return shared;

@@ -119,6 +119,9 @@ export class Tree {
       onEntry: (path, entry, fetchedAt) => {
         cache.storeShown(path, entry, fetchedAt);
       },
+      onChild: (directory, name) => {
+        cache.noteChild(directory, name);
+      },
     });
     this.#walks = new SubtreeWalks({
       ...{ store, lister, isRoot, now, memoryMs: ttlMs },
@@ -303,10 +306,14 @@ export class Tree {
     }
   }
 
-  /** By a page of the directory where lookups follow each other, else by name. */
+  /** By a page of the directory where lookups follow each other, beside the name at the first, else by name. */
   async #ask(path: Path, signal: AbortSignal): Promise<Partial<Answer>> {
     const { needsHead, partSize } = this.#settings;
-    const answer = needsHead ? undefined : await this.#byPage.lookup(path);
+    const page = needsHead ? undefined : this.#byPage.lookup(path);
+    if (page?.isFirst === true) {
+      return { entry: await this.#byName.lookup(path, signal, page.answer) };
+    }
+    const answer = await page?.answer;
     if (answer === undefined) return { entry: await this.#byName.lookup(path, signal) };
     const { entry } = answer;
     if (entry?.kind !== 'file' || entry.info.size <= partSize) return answer;

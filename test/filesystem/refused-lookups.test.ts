@@ -55,6 +55,21 @@ void t.test('an absent name, where S3 says 403 for it', async (t) => {
   t.ok(core.endpoint.keys(testBucket).includes('alice/new'));
 });
 
+void t.test('a page of the directory that is refused is asked for once', async (t) => {
+  const core = await useCore(t);
+  for (const name of ['a/x', 'b/x', 'b/y']) await core.bucket.put(`alice/${name}`, 'x');
+  const program = new Program(core.fs);
+  core.proxy.inject({ action: 'ListObjectsV2', count: 1, fault: refused });
+  const costs: Record<string, number>[] = [];
+  for (const name of ['/a/x', '/b/x', '/b/y']) {
+    core.proxy.reset();
+    t.equal((await program.stat(name)).size, 1);
+    costs.push({ ...core.proxy.counts() });
+  }
+  const pair = { HeadObject: 1, ListObjectsV2: 1 };
+  t.same(costs, [{ HeadObject: 1, ListObjectsV2: 2 }, pair, { ListObjectsV2: 1 }]);
+});
+
 void t.test('an object that may not be read is shown, and refused', async (t) => {
   const core = await useSecret(t);
   const program = new Program(core.fs);
