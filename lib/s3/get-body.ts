@@ -22,7 +22,7 @@ import type { Connection } from './connection/connection.js';
 import { Taker, pour, pull } from './content.js';
 import { entityTag, infoOfAnswer } from './object-info.js';
 import { backoffMs } from './connection/retry-budget.js';
-import { toStoreError } from './connection/s3-errors.js';
+import { isSilence, toStoreError } from './connection/s3-errors.js';
 import { wrongSum } from '../second-reading.js';
 import { checksumOf } from './stored-checksum.js';
 import type { WantedSum } from './stored-checksum.js';
@@ -31,6 +31,8 @@ import { believedAnswer } from './told-checksum.js';
 const action = 'GetObject';
 /** Answers in a row that broke with hardly a byte gained. */
 const maxBreaks = 5;
+/** Of these, silences until the timeout, as in retry.ts: whoever waits is told within three timeouts. */
+const maxSilences = 3;
 /** Bytes that count as progress: a server that resets after every packet is not waited for. */
 const progressBytes = 64 * 1024;
 const backoff = { baseMs: 100, longestMs: 1600 };
@@ -72,6 +74,7 @@ class ObjectReader {
   readonly #signal: AbortSignal | undefined;
   #etag: ETag | undefined;
   #breaks = 0;
+  #silences = 0;
   /** being read */
   #body: Readable | undefined;
   #isLeft = false;
@@ -171,20 +174,20 @@ class ObjectReader {
       return turn;
     };
     for (;;) {
+      answer ??= await this.#ask({ start: at, end });
       try {
-        answer ??= await this.#ask({ start: at, end });
         await pour((this.#body = answer.body), take);
         if (at < end) throw this.#fault('unavailable', `the body ended at ${at} of ${end} bytes`);
         break;
       } catch (error) {
-        answer?.body.destroy();
+        answer.body.destroy();
         answer = undefined;
         if (taker.hasFailed || this.#isLeft) throw error;
         // A connection that broke after the last byte: nothing is missing.
         if (at === end && !isStoreError(error, 'corrupt')) break;
         // Bytes beyond a complete range: an answer to some other question.
         if (at === end) throw error;
-        if (at - lastBreak >= progressBytes) this.#breaks = 0;
+        if (at - lastBreak >= progressBytes) this.#breaks = this.#silences = 0;
         lastBreak = at;
         await this.#afterBreak(error);
       }
@@ -225,9 +228,11 @@ class ObjectReader {
   async #afterBreak(error: unknown): Promise<void> {
     const failure = this.#failureOf(error);
     this.#breaks += 1;
+    if (isSilence(error)) this.#silences += 1;
+    const isOver = this.#breaks > maxBreaks || this.#silences >= maxSilences;
     const mayPass = failure.kind === 'unavailable' || failure.kind === 'corrupt';
     const { log, retryBudget } = this.#connection;
-    if (!mayPass || this.#breaks > maxBreaks || !retryBudget.take(this.#breaks)) throw failure;
+    if (!mayPass || isOver || !retryBudget.take(this.#breaks)) throw failure;
     log.debug({ key: this.#target.key, error: failure.message }, 'reading on after a break');
     // An abort during the wait is noticed by the next request.
     await delay(backoffMs(this.#breaks, backoff), undefined, { ref: true });

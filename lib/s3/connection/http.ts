@@ -9,9 +9,8 @@
  *
  * A body is sent without asking first, because waiting for `100 Continue` costs a round trip per part.
  * A server that refuses such a request early may close the connection before its answer is read,
- * which shows as EPIPE or ECONNRESET; the next attempt then does ask first (`Expect: 100-continue`,
- * RFC 9110 section 10.1.1), so that the true status comes through. Through a proxy, and where
- * authorities are named, the library does not wait for the answer to that.
+ * which shows as EPIPE or ECONNRESET; the next attempt then does ask first (`Expect: 100-continue`), so
+ * that the true status comes through.
  *
  * Large ranges go by connections of their own where no proxy stands between (wire/lanes.ts), but not
  * what was met with a reset or silence.
@@ -22,25 +21,20 @@ import { Agent as HttpsAgent } from 'node:https';
 import { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 
-import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { NodeHttpHandlerOptions } from '@smithy/node-http-handler';
-import type { HttpRequest, HttpResponse } from '@smithy/types';
+import type { HttpHandler as SdkHandler } from '@smithy/core/protocols';
+import type { HttpHandlerOptions, HttpRequest, HttpResponse } from '@smithy/types';
 
 import { silentLog } from '../../log.js';
 import type { Log } from '../../log.js';
 import { takeBody } from './bounded-answer.js';
+import { exchange } from './exchange.js';
 import { fromWire, toWire } from '../header-text.js';
 import { proxyAgents, proxyFor } from './proxy.js';
 import type { Proxy } from './proxy.js';
 import { errorFacts, isSilence } from './s3-errors.js';
 import type { AttemptStep } from './steps.js';
-import { unreadable } from '../streamed-body.js';
 import { BrokenAnswer } from '../wire/answer-head.js';
-import { Lanes } from '../wire/lanes.js';
-
-type HandlerRequest = Parameters<NodeHttpHandler['handle']>[0];
-type HandlerOptions = Parameters<NodeHttpHandler['handle']>[1];
-type HandlerResponse = Promise<{ response: HttpResponse }>;
+import { Lanes, idleMs } from '../wire/lanes.js';
 
 export interface HttpSettings {
   /** time for connecting, for an answer to begin, and for silence in the middle of one */
@@ -53,25 +47,30 @@ export interface HttpSettings {
 
 /** A host that does not even answer the handshake in this time is not there. */
 const longestConnectMs = 10_000;
+/** Enough to see what is wrong; some of what is told is the server's own words. */
+const mostBreachesTold = 8;
+
+interface Agents {
+  readonly httpAgent: HttpAgent;
+  readonly httpsAgent: HttpAgent;
+}
 
 /** One way to endpoints: straight, or through one proxy. */
 interface Way {
-  /** keeps its connections */
-  readonly sending: NodeHttpHandler;
-  /** those of `sending` */
-  readonly agents: readonly HttpAgent[];
-  /** opens one for each request, and waits for `100 Continue` */
-  readonly asking: NodeHttpHandler;
+  /** that keep their connections */
+  readonly kept: Agents;
+  /** that open one for each request */
+  readonly single: Agents;
 }
 
 /** Sends requests; one for each client, to be destroyed with it. */
-export class HttpHandler extends NodeHttpHandler {
-  readonly #common: NodeHttpHandlerOptions;
+export class HttpHandler implements SdkHandler {
   readonly #timeoutMs: number;
+  readonly #connectMs: number;
   readonly #ca: readonly string[] | undefined;
   readonly #lanes: Lanes;
   readonly #log: Log;
-  #isBreachTold = false;
+  readonly #toldBreaches = new Set<string>();
   /** by the proxy's URL, empty for none */
   readonly #ways = new Map<string, Way>();
   /** the proxy for each origin, as the environment had it at the first request */
@@ -79,49 +78,47 @@ export class HttpHandler extends NodeHttpHandler {
 
   /** @throws Error (system error) if the CA bundle cannot be read */
   constructor(settings: HttpSettings) {
-    super();
     this.#timeoutMs = settings.timeoutMs;
     this.#log = settings.log ?? silentLog;
     this.#ca =
       settings.caBundle === undefined
         ? undefined
         : [...rootCertificates, readFileSync(settings.caBundle, 'utf8')];
-    const connectMs = Math.min(settings.timeoutMs, longestConnectMs);
+    this.#connectMs = Math.min(settings.timeoutMs, longestConnectMs);
     this.#lanes = new Lanes({
-      connectMs,
+      connectMs: this.#connectMs,
       answerMs: settings.timeoutMs,
       ca: this.#ca,
       onTrouble: (target, error) => this.#onTrouble(target, error),
     });
-    this.#common = {
-      connectionTimeout: connectMs,
-      requestTimeout: settings.timeoutMs,
-      socketTimeout: settings.timeoutMs,
-      // Without this a request that gets no answer is only complained about.
-      throwOnRequestTimeout: true,
-    };
   }
 
-  override async handle(request: HandlerRequest, options?: HandlerOptions): HandlerResponse {
+  async handle(
+    request: HttpRequest,
+    options: HttpHandlerOptions = {},
+  ): Promise<{ response: HttpResponse }> {
     const proxy = this.proxyOf(request);
-    const way = this.#way(proxy);
     const isAgain = 'expect' in request.headers;
     toWire(request.headers);
     // Without a body there is nothing to ask for.
     if (Number(request.headers['content-length'] ?? 0) === 0) {
       Reflect.deleteProperty(request.headers, 'expect');
     }
-    const handler = isAgain ? way.asking : way.sending;
     const onTrouble = (error: unknown): void => this.#onTrouble(request, error);
-    const body: unknown = request.body;
+    const { requestTimeout: answerMs = this.#timeoutMs, abortSignal } = options;
+    const signal = abortSignal instanceof AbortSignal ? abortSignal : undefined;
     try {
-      const isDirect = proxy === undefined && !isAgain;
-      const byLane = isDirect ? await this.#sendByLane(request, options) : undefined;
-      const { response } =
-        byLane ??
-        (await (body instanceof Readable
-          ? handleStream(handler, { request, body, options })
-          : handler.handle(request, options)));
+      const isDirect = proxy === undefined && !isAgain && this.#lanes.suits(request);
+      const response =
+        (isDirect ? await this.#lanes.send(request, signal) : undefined) ??
+        (await exchange(request, {
+          agent: this.#agent(request, proxy, isAgain),
+          connectMs: this.#connectMs,
+          answerMs,
+          silenceMs: this.#timeoutMs,
+          signal,
+          onExcess: onTrouble,
+        }));
       if (!isContent(request, response.statusCode)) {
         await takeBody(response, { method: request.method, timeoutMs: this.#timeoutMs });
       } else if (response.body instanceof Readable) {
@@ -142,78 +139,69 @@ export class HttpHandler extends NodeHttpHandler {
     return this.#proxies.get(origin);
   }
 
-  override destroy(): void {
-    this.#lanes.destroy();
-    for (const { sending, asking } of this.#ways.values()) {
-      sending.destroy();
-      asking.destroy();
-    }
-    super.destroy();
+  /** Of the SDK: there is nothing to configure from outside. */
+  updateHttpClientConfig(): void {}
+
+  httpHandlerConfigs(): object {
+    return {};
   }
 
-  async #sendByLane(
-    request: HandlerRequest,
-    options: HandlerOptions,
-  ): Promise<Awaited<HandlerResponse> | undefined> {
-    const signal = options?.abortSignal;
-    const isKnown = signal === undefined || signal instanceof AbortSignal;
-    if (!isKnown || !this.#lanes.suits(request)) return undefined;
-    const response = await this.#lanes.send(request, signal);
-    return response === undefined ? undefined : { response };
+  destroy(): void {
+    this.#lanes.destroy();
+    for (const { kept, single } of this.#ways.values()) {
+      for (const { httpAgent, httpsAgent } of [kept, single]) {
+        httpAgent.destroy();
+        httpsAgent.destroy();
+      }
+    }
   }
 
   #onTrouble(target: Target, error: unknown): void {
     if (isBreach(error)) this.#tellBreach(target, error);
     if (!isSilence(error)) return;
     this.#lanes.closeIdle(target);
-    closeIdle(this.#way(this.proxyOf(target)).agents, target);
+    const { httpAgent, httpsAgent } = this.#way(this.proxyOf(target)).kept;
+    closeIdle([httpAgent, httpsAgent], target);
   }
 
-  /** The first is worth a look; a server that does it once does it often. */
+  /** Each thing once: a server that does it once does it often. */
   #tellBreach({ hostname }: Target, { message }: Error): void {
+    const isNew = this.#toldBreaches.size < mostBreachesTold && !this.#toldBreaches.has(message);
+    if (isNew) this.#toldBreaches.add(message);
     const text = 'what the endpoint sent is not HTTP; the connection was closed';
-    this.#log[this.#isBreachTold ? 'debug' : 'warn']({ host: hostname, error: message }, text);
-    this.#isBreachTold = true;
+    this.#log[isNew ? 'warn' : 'debug']({ host: hostname, error: message }, text);
+  }
+
+  #agent({ protocol }: Target, proxy: Proxy | undefined, isAgain: boolean): HttpAgent {
+    const { kept, single } = this.#way(proxy);
+    const { httpAgent, httpsAgent } = isAgain ? single : kept;
+    return protocol === 'https:' ? httpsAgent : httpAgent;
   }
 
   #way(proxy: Proxy | undefined): Way {
     const name = proxy?.url ?? '';
     let way = this.#ways.get(name);
     if (way === undefined) {
-      way = proxy === undefined ? this.#straight() : this.#through(proxy);
+      const agents = (keepAlive: boolean): Agents =>
+        proxy === undefined ? this.#straight(keepAlive) : this.#through(proxy, keepAlive);
+      way = { kept: agents(true), single: agents(false) };
       this.#ways.set(name, way);
     }
     return way;
   }
 
-  #straight(): Way {
+  #straight(keepAlive: boolean): Agents {
     const trust = this.#ca === undefined ? {} : { ca: [...this.#ca] };
-    const httpAgent = new HttpAgent({ keepAlive: true, scheduling: 'lifo' });
-    const httpsAgent = new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...trust });
+    const settings = { keepAlive, scheduling: 'lifo', timeout: idleMs } as const;
     return {
-      sending: new NodeHttpHandler({ ...this.#common, httpAgent, httpsAgent }),
-      agents: [httpAgent, httpsAgent],
-      asking: new NodeHttpHandler({
-        ...this.#common,
-        httpAgent: { keepAlive: false },
-        // The library has its own for those who ask, but that knows nothing of other authorities.
-        httpsAgent:
-          this.#ca === undefined
-            ? { keepAlive: false }
-            : new HttpsAgent({ keepAlive: false, ...trust }),
-      }),
+      httpAgent: new HttpAgent(settings),
+      httpsAgent: new HttpsAgent({ ...settings, ...trust }),
     };
   }
 
-  #through(proxy: Proxy): Way {
+  #through(proxy: Proxy, keepAlive: boolean): Agents {
     const trust = this.#ca === undefined ? {} : { ca: this.#ca };
-    const kept = proxyAgents(proxy, { keepAlive: true, ...trust });
-    const single = proxyAgents(proxy, { keepAlive: false, ...trust });
-    return {
-      sending: new NodeHttpHandler({ ...this.#common, ...kept }),
-      agents: [kept.httpAgent, kept.httpsAgent],
-      asking: new NodeHttpHandler({ ...this.#common, ...single }),
-    };
+    return proxyAgents(proxy, { keepAlive, ...trust });
   }
 }
 
@@ -230,23 +218,7 @@ export const askFirst: AttemptStep = (next) => async (args) => {
   }
 };
 
-/** The library pipes a body and does not hear if it breaks: the request would wait for the rest. */
-async function handleStream(
-  handler: NodeHttpHandler,
-  { request, body, options }: { request: HandlerRequest; body: Readable; options: HandlerOptions },
-): HandlerResponse {
-  const broken = new AbortController();
-  body.on('error', () => broken.abort());
-  const given = options?.abortSignal;
-  const signals = given instanceof AbortSignal ? [given, broken.signal] : [broken.signal];
-  try {
-    return await handler.handle(request, { ...options, abortSignal: AbortSignal.any(signals) });
-  } catch (error) {
-    throw body.errored === null ? error : unreadable(body.errored);
-  }
-}
-
-type Target = Pick<HandlerRequest, 'protocol' | 'hostname' | 'port'>;
+type Target = Pick<HttpRequest, 'protocol' | 'hostname' | 'port'>;
 
 /** By the reader of lanes, or by Node's (`HPE_INVALID_CONSTANT`, and so on). */
 function isBreach(error: unknown): error is Error {
@@ -255,7 +227,7 @@ function isBreach(error: unknown): error is Error {
 }
 
 /** Whether an answer is the content of an object, which its reader takes as it comes. */
-function isContent({ query }: HandlerRequest, status: number): boolean {
+function isContent({ query = {} }: HttpRequest, status: number): boolean {
   // The SDK names the operation in the query of those that share method and path with others.
   return query['x-id'] === 'GetObject' && status < 300;
 }

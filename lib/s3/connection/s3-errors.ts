@@ -215,13 +215,10 @@ export function keyDoubt(refusal: Refusal): 'certain' | 'possible' | undefined {
   return code === undefined || vagueDenials.has(code) ? 'possible' : undefined;
 }
 
-/**
- * Whether nothing came of a request until its timeout. The SDK gives connections that were reset the
- * name of a timeout too; those carry an errno.
- */
+/** Whether nothing came of a request until its timeout, or the kernel's. */
 export function isSilence(error: unknown): boolean {
   const { code, system } = errorFacts(error);
-  return code === 'TimeoutError' && (system === undefined || system === 'ETIMEDOUT');
+  return (code === 'TimeoutError' && system === undefined) || system === 'ETIMEDOUT';
 }
 
 /** The server's clock in an HTTP answer of the SDK's, in whole seconds. */

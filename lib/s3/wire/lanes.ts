@@ -18,7 +18,8 @@ import type { LaneTimes, OnRead } from './lane-connection.js';
 /** Below, what is saved is less than a connection more costs. */
 const leastBytes = 64 * 1024;
 const bufferBytes = 64 * 1024;
-const idleMs = 20_000;
+/** Idle connections end after so long, as those of Node's agents. */
+export const idleMs = 20_000;
 const longestLifeMs = 5 * 60_000;
 
 export interface LaneSettings extends Pick<LaneTimes, 'connectMs' | 'answerMs'> {
