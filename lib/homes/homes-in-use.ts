@@ -13,6 +13,8 @@ export interface HomeUse {
   readonly handles: number;
   readonly bytesRead: number;
   readonly bytesWritten: number;
+  /** to S3 */
+  readonly requests: number;
 }
 
 export interface Use {
@@ -20,6 +22,7 @@ export interface Use {
   handles: number;
   bytesRead: number;
   bytesWritten: number;
+  requests: number;
 }
 
 /** One open file or directory. */
@@ -66,15 +69,23 @@ export class HomesInUse {
 
   /** Somebody uses a home. */
   touch(name: string): Use {
-    const use = this.#uses.get(name) ?? { name, handles: 0, bytesRead: 0, bytesWritten: 0 };
+    const use = this.#uses.get(name) ?? unused(name);
     this.#uses.delete(name);
     this.#uses.set(name, use);
     if (this.#uses.size > idleMax) this.#forgetOne();
     return use;
   }
 
+  /** A request to S3 was about this home. */
+  noteRequest(name: string): void {
+    const use = this.#uses.get(name);
+    if (use !== undefined) use.requests += 1;
+  }
+
   add(handle: HandleId, opened: Opened): void {
     opened.use.handles += 1;
+    // It may have been forgotten while it was opened.
+    this.#uses.set(opened.use.name, opened.use);
     this.#opened.set(handle, opened);
   }
 
@@ -96,4 +107,8 @@ export class HomesInUse {
       return;
     }
   }
+}
+
+function unused(name: string): Use {
+  return { name, handles: 0, bytesRead: 0, bytesWritten: 0, requests: 0 };
 }

@@ -45,6 +45,11 @@ export class Homes implements Operations {
     this.#users = users;
   }
 
+  /** A request to S3 was about this home. */
+  noteRequest(home: string): void {
+    this.#inUse.noteRequest(home);
+  }
+
   /** How many homes are in use, and those most in use. */
   status(most: number): { readonly count: number; readonly used: readonly HomeUse[] } {
     return { count: this.#inUse.size, used: this.#inUse.report(most) };

@@ -103,7 +103,7 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
     this.#operationSeconds.observe({ operation }, seconds);
   }
 
-  attempted(attempt: Parameters<RequestObserver['attempted']>[0]): void {
+  attempted(attempt: Omit<Parameters<RequestObserver['attempted']>[0], 'input'>): void {
     const { action, status, seconds } = attempt;
     this.#requests.inc({ action, status: status === undefined ? 'none' : String(status) });
     this.#requestSeconds.observe({ action }, seconds);

@@ -19,6 +19,7 @@ import { withDeadlines } from './operation-deadlines.js';
 import type { Operations } from '../operations.js';
 import type { MountPlan } from '../options/mount-plan.js';
 import { RecentProblems } from './recent-problems.js';
+import { homeNamed } from '../s3/connection/home-credentials.js';
 import type { RequestObserver } from '../s3/connection/request-observer.js';
 import { figuresOf, makeReport, type Subject } from './status-report.js';
 import { serveMetrics, serveStatus } from './status-server.js';
@@ -45,6 +46,7 @@ export class Observation {
   readonly #auditLog: AuditLog | undefined;
   readonly #options: MountPlan['options'];
   readonly #since = new Date();
+  #homes: Watched['homes'];
   readonly #closing: (() => Promise<void>)[] = [];
   readonly #onDebugSignal = (): void => this.#toggleDebug();
 
@@ -61,7 +63,11 @@ export class Observation {
     this.#auditLog = openAudit(plan, this.log);
     this.audit = this.#auditLog ?? noAudit;
     this.requests = {
-      attempted: (attempt) => this.metrics.attempted(attempt),
+      attempted: (attempt) => {
+        this.metrics.attempted(attempt);
+        const home = this.#homes && homeNamed(plan.source.prefix, attempt.input);
+        if (home !== undefined) this.#homes?.noteRequest(home);
+      },
       askedToWait: (seconds) => this.metrics.askedToWait(seconds),
       answered: (answer) => this.#auditLog?.answered(answer),
     };
@@ -104,6 +110,7 @@ export class Observation {
 
   /** From now on the mount answers `s3jail status`. */
   async openStatus(socketPath: string, watched: Watched): Promise<void> {
+    this.#homes = watched.homes;
     const version = readVersion();
     const subject: Subject = {
       ...watched,

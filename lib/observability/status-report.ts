@@ -72,7 +72,7 @@ export interface Subject {
   readonly since: Date;
   readonly options: Pick<MountOptions, 'tempLimit' | 'memoryLimit'>;
   readonly filesystem: { readonly status: FilesystemStatus };
-  readonly homes: Pick<Homes, 'status'> | undefined;
+  readonly homes: Pick<Homes, 'noteRequest' | 'status'> | undefined;
   readonly store: Pick<S3Store, 'counters' | 'credentialsFrom' | 'capabilities' | 'place'>;
   readonly driver: { readonly name: string; readonly why: string };
   readonly access: () => string;

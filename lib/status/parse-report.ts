@@ -42,6 +42,7 @@ const shape: { readonly fields: Readonly<Record<keyof StatusReport, Shape>> } = 
               handles: 'number',
               bytesRead: 'number',
               bytesWritten: 'number',
+              requests: 'number',
             },
           },
         },

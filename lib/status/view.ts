@@ -84,9 +84,9 @@ function reportLines(report: StatusReport): string[] {
 }
 
 function homeLines({ homes: { count, used } }: StatusReport): string[] {
-  const lines = used.slice(0, listed.homes).map(({ name, handles, bytesRead, bytesWritten }) => {
-    const bytes = `${showSize(bytesRead)} read, ${showSize(bytesWritten)} written`;
-    return `${name}  ${handles} open, ${bytes}`;
+  const lines = used.slice(0, listed.homes).map(({ name, handles, requests, ...bytes }) => {
+    const moved = `${showSize(bytes.bytesRead)} read, ${showSize(bytes.bytesWritten)} written`;
+    return `${name}  ${handles} open, ${moved}, ${requests} requests`;
   });
   return count > lines.length ? [...lines, `and ${count - lines.length} more`] : lines;
 }

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
@@ -44,28 +45,38 @@ async function writeUntil(root: string, seed: number, stop: () => Promise<void>)
   return claims;
 }
 
-/** Kills a mount under load, so many times. */
+/** Kills a mount under load, so many times. @param rounds.home whose home it is that is written to */
 export async function killRounds(
   t: Test,
   server: TestServer,
-  { kills, seed }: { kills: number; seed: number },
+  { kills, seed, home }: { kills: number; seed: number; home?: string },
 ): Promise<void> {
   t.setTimeout(60_000 + kills * 30_000);
   const place = await makePlace(t);
   const mountPoint = await makeDirectory(place, 'mnt');
-  const wanted = { server, place, mountPoint, driver: 'kernel', prefix: 'killed/' } as const;
+  const options = home === undefined ? [] : ['--homes'];
+  const wanted = {
+    server,
+    place,
+    mountPoint,
+    driver: 'kernel',
+    prefix: 'killed/',
+    options,
+  } as const;
+  const root = join(mountPoint, home ?? '');
+  const prefix = home === undefined ? 'killed/' : `killed/${home}/`;
   const known = new Map<string, string>();
   for (let run = 0; run < kills; run++) {
     const mounted = await mountForTest(t, wanted);
     const delayMs = 200 + ((seed * 7919 + run * 104_729) % 1500);
-    const claims = await writeUntil(mountPoint, seed + run, async () => {
+    const claims = await writeUntil(root, seed + run, async () => {
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       sendSignal(mounted.child.pid, 'SIGKILL');
     });
     for (const [name, hash] of claims.stored) known.set(name, hash);
     for (const [name, hash] of known) {
       const got = createHash('sha256')
-        .update(await server.bucket.bytes(`killed/${name}`))
+        .update(await server.bucket.bytes(`${prefix}${name}`))
         .digest('hex');
       const may = [hash, claims.begun.get(name)];
       t.ok(may.includes(got), `kill ${run}: ${name} is what close(2) said it is`);

@@ -2,11 +2,13 @@
 export interface RequestObserver {
   /**
    * One attempt ended.
+   * @param attempt.input of the command, as the SDK has it
    * @param attempt.status HTTP status; undefined where no answer came
    * @param attempt.seconds until the answer began, or did not
    */
   attempted(attempt: {
     readonly action: string;
+    readonly input: object;
     readonly status: number | undefined;
     readonly seconds: number;
   }): void;

@@ -80,7 +80,8 @@ export class Traffic {
         status = errorFacts(error).status;
         throw error;
       } finally {
-        observer.attempted({ action, status, seconds: (performance.now() - startMs) / 1000 });
+        const seconds = (performance.now() - startMs) / 1000;
+        observer.attempted({ action, input: args.input, status, seconds });
       }
     };
   }
