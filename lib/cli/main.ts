@@ -113,15 +113,22 @@ function unmountCommand(done: Done): Command {
     });
 }
 
+interface StatusOptions {
+  readonly json?: boolean;
+  readonly discardHeld?: string;
+}
+
 function statusCommand(done: Done): Command {
   return baseCommand('status')
     .description('what the mounts here are and do: uploads, requests, last problems')
     .argument('[mountpoint]')
-    .usage('[MOUNTPOINT] [--json]')
+    .usage('[MOUNTPOINT] [--json] [--discard-held PATH]')
     .option('--json', 'for programs')
-    .action(async (mountPoint: string | undefined, options: { json?: boolean }) => {
+    .option('--discard-held <PATH>', 'give up what is held of this interrupted upload')
+    .action(async (mountPoint: string | undefined, options: StatusOptions) => {
       const { runStatus } = await import('../status/status.js');
-      done(await runStatus({ mountPoint, json: options.json === true }));
+      const { json = false, discardHeld } = options;
+      done(await runStatus({ mountPoint, json, discardHeld }));
     });
 }
 

@@ -22,6 +22,8 @@ export interface SshdSettings {
   readonly chrootDirectory?: string;
   /** `internal`: in sshd's own process; `external`: the program sftp-server, not for a chroot */
   readonly server: 'internal' | 'external';
+  /** a session whose client is silent for so long ends; none does if absent */
+  readonly clientAliveSeconds?: number;
   /** where a session begins, as seen inside the chroot */
   readonly startDirectory?: string;
 }
@@ -91,7 +93,7 @@ async function listen(
 }
 
 function configurationText(settings: SshdSettings, port: number): string {
-  const { directory, chrootDirectory, startDirectory } = settings;
+  const { directory, chrootDirectory, startDirectory, clientAliveSeconds } = settings;
   const program = settings.server === 'internal' ? 'internal-sftp' : sftpServerProgram;
   const server = startDirectory === undefined ? program : `${program} -d ${startDirectory}`;
   return [
@@ -109,6 +111,9 @@ function configurationText(settings: SshdSettings, port: number): string {
     'MaxStartups 100',
     `Subsystem sftp ${server}`,
     `ForceCommand ${server}`,
+    ...(clientAliveSeconds === undefined
+      ? []
+      : [`ClientAliveInterval ${clientAliveSeconds}`, 'ClientAliveCountMax 1']),
     ...(chrootDirectory === undefined ? [] : [`ChrootDirectory ${chrootDirectory}`]),
     '',
   ].join('\n');

@@ -22,6 +22,7 @@ import type {
 import { parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import { Commits } from './commits.js';
+import { forgetHeld } from './held-uploads.js';
 import { drain } from './drain.js';
 import { pathOf, useOf } from './handles.js';
 import type { OpenFile } from './handles.js';
@@ -291,8 +292,9 @@ export class Filesystem implements Operations {
    * @returns ids of the multipart uploads that are to stay open
    */
   async restoreHeld(): Promise<ReadonlySet<string>> {
-    const { held } = this.#parts;
+    const { held, log, settings, store } = this.#parts;
     await held?.restore();
+    if (held === undefined) await forgetHeld(settings, store, log);
     return held?.uploadIds ?? new Set();
   }
 

@@ -18,7 +18,8 @@ import { Budget } from '../budget.js';
 import type { ObjectStore } from '../store.js';
 import type { SpaceHolder } from '../temp-space.js';
 import type { DirectoryTimes } from '../tree/directory-times.js';
-import type { FoundRecord, HeldFiles } from '../write/held-files.js';
+import { HeldFiles } from '../write/held-files.js';
+import type { FoundRecord } from '../write/held-files.js';
 import { bytesInParts, bytesLocal } from '../write/held-record.js';
 import type { HeldRecord } from '../write/held-record.js';
 import { StagedFile } from '../write/staged-file.js';
@@ -26,7 +27,7 @@ import type { StagedFiles } from '../write/staged-files.js';
 import type { WriteContext } from '../write/write-context.js';
 import type { FileAudit } from './audit-trail.js';
 import { useOf } from './handles.js';
-import type { HeldUpload } from './settings.js';
+import type { FilesystemSettings, HeldUpload } from './settings.js';
 
 export interface HeldUploadsParts {
   readonly files: HeldFiles;
@@ -291,3 +292,25 @@ export class HeldUploads implements SpaceHolder {
 
 const givenUp = 'what was held of an interrupted upload is given up';
 const overText = 'its time is over';
+
+/** Where the uploads of a store are held; undefined where nothing says it. */
+export function heldFilesOf(
+  { held }: Pick<FilesystemSettings, 'held'>,
+  store: ObjectStore,
+): HeldFiles | undefined {
+  return held && new HeldFiles(held.place, `${held.scope} ${store.url}`);
+}
+
+/** With another `--interrupted` than the process before: what that held is given up. */
+export async function forgetHeld(
+  settings: FilesystemSettings,
+  store: ObjectStore,
+  log: Log,
+): Promise<void> {
+  const files = heldFilesOf(settings, store);
+  for (const { record } of (await files?.readAll()) ?? []) {
+    const why = `--interrupted is ${settings.interrupted} now`;
+    log.warn({ path: pathOfKey(record.key), bytes: record.size, why }, givenUp);
+    files?.remove(record);
+  }
+}

@@ -22,10 +22,9 @@ import { AttributeView, isRoot } from './attributes.js';
 import { FileAudit } from './audit-trail.js';
 import { noAudit } from './audit.js';
 import type { AuditTrail } from './audit.js';
-import { HeldFiles } from '../write/held-files.js';
 import { contentTypeOf } from './content-type.js';
 import { OpenHandles } from './handles.js';
-import { HeldUploads } from './held-uploads.js';
+import { HeldUploads, heldFilesOf } from './held-uploads.js';
 import { NameLocks } from './name-locks.js';
 import { Namespace } from './namespace.js';
 import type { FilesystemSettings } from './settings.js';
@@ -91,7 +90,9 @@ export function assemble(
     objects: new SharedObjects(new ReadMemory(half, clock), (key) => holderOf(pathOfKey(key))),
   };
   const staged = new StagedFiles();
-  const heldFiles = heldFilesOf(sources);
+  const isHolding = settings.interrupted === 'resume';
+  const heldFiles = isHolding ? heldFilesOf(settings, store) : undefined;
+  if (isHolding && heldFiles === undefined) throw new Error('nothing says where uploads are held');
   const writing: WriteContext = {
     ...{ store, log, clock, space, reading, held: heldFiles, holderOf },
     memory: new Budget(half - Math.floor(half / tailsShare)),
@@ -147,11 +148,4 @@ export function assemble(
     view: new AttributeView(settings, clock.dateMs(), directoryTimes),
     onChange,
   };
-}
-
-function heldFilesOf({ settings, store }: FilesystemSources): HeldFiles | undefined {
-  const { interrupted, held } = settings;
-  if (interrupted !== 'resume') return undefined;
-  if (held === undefined) throw new Error('nothing says where interrupted uploads are held');
-  return new HeldFiles(held.place, `${held.scope} ${store.url}`);
 }

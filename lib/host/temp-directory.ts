@@ -29,12 +29,15 @@ import type { UserAccount } from './accounts.js';
 import { makePrivateDirectory, ownDirectoryIn, privateDirectoriesIn } from './private-directory.js';
 import { isAlive, ownIdentity } from './process-identity.js';
 import { asUser } from './run-as.js';
+import type { TempPlace } from '../temp-space.js';
 
 export interface TempDirectory {
   /** where it is now */
   readonly path: string;
   /** file beside it that outlives the process, for the mount point's journal of uploads */
   readonly journalPath: string;
+  /** directory beside it that outlives the process too, for uploads that wait; made by its `renew` */
+  readonly held: TempPlace;
   /** Makes it again where somebody has taken it away. @throws Error (system error), Failure */
   renew(): void;
   /** Removes it with all it holds. */
@@ -64,7 +67,10 @@ export function makeTempDirectory(
   }
 }
 
-/** What a process of root's left on this place: files go, its journal of uploads goes on. */
+/**
+ * What a process of root's left on this place: files go, those of uploads that waited too, which the
+ * journal of uploads, which goes on, has the mount abort.
+ */
 function takeOver(base: string, mountPoint: string, journal: (uploads: string) => void): void {
   for (const path of privateDirectoriesIn(base, nameOf(0), 0)) {
     const directory = openIfRoots(path);
@@ -73,6 +79,7 @@ function takeOver(base: string, mountPoint: string, journal: (uploads: string) =
       // The user may own BASE, and put a link there now; but not into what is open.
       const roots = `/proc/self/fd/${directory}`;
       removeLeftovers(roots, mountPoint);
+      rmSync(join(roots, heldNameOf(mountPoint)), { recursive: true, force: true });
       const uploads = join(roots, `${stemOf(mountPoint)}.uploads`);
       if (!existsSync(uploads)) continue;
       journal(readFileSync(uploads, 'utf8'));
@@ -124,6 +131,7 @@ class OwnDirectory implements TempDirectory {
   readonly #owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
   readonly #stem: string;
   readonly #name: string;
+  readonly #heldName: string;
   #outer: string;
 
   constructor(base: string, mountPoint: string) {
@@ -131,6 +139,7 @@ class OwnDirectory implements TempDirectory {
     this.#base = base;
     this.#stem = stemOf(mountPoint);
     this.#name = `${this.#stem}.${pid}.${startTime}`;
+    this.#heldName = heldNameOf(mountPoint);
     this.#outer = ownDirectoryIn(base, nameOf(this.#owner.uid));
     makePrivateDirectory(this.path);
   }
@@ -143,6 +152,20 @@ class OwnDirectory implements TempDirectory {
     return join(this.#outer, `${this.#stem}.uploads`);
   }
 
+  get held(): TempPlace {
+    const outer = (): string => this.#outer;
+    const name = this.#heldName;
+    return {
+      get path() {
+        return join(outer(), name);
+      },
+      renew: () => {
+        this.#outer = ownDirectoryIn(this.#base, nameOf(this.#owner.uid));
+        makePrivateDirectory(join(outer(), name));
+      },
+    };
+  }
+
   renew(): void {
     this.#outer = ownDirectoryIn(this.#base, nameOf(this.#owner.uid));
     makePrivateDirectory(this.path);
@@ -152,6 +175,12 @@ class OwnDirectory implements TempDirectory {
   remove(): void {
     asUser(this.#owner, () => rmSync(this.path, { recursive: true, force: true }));
   }
+}
+
+const heldEnding = '.held';
+
+function heldNameOf(mountPoint: string): string {
+  return `${stemOf(mountPoint)}${heldEnding}`;
 }
 
 function nameOf(uid: number): string {

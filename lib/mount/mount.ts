@@ -41,7 +41,6 @@ import { ServiceManager } from './service-manager.js';
 import { showSource } from '../options/source.js';
 import { StopSignals } from './stop-signals.js';
 import { makeTempDirectory, type TempDirectory } from '../host/temp-directory.js';
-import type { TempPlace } from '../temp-space.js';
 
 /** How long the kernel may take to let go of a mount that nobody sees any more. */
 const goneMs = 1000;
@@ -140,10 +139,12 @@ async function bringUp(
   undo.push(() => store.close());
   const filesystem = new Filesystem({
     store,
-    settings: settingsOf(options, temp, mountPoint),
+    settings: settingsOf(plan, temp, mountPoint),
     log,
     audit: observation.audit,
   });
+  const held = await filesystem.restoreHeld();
+  undo.push(() => filesystem.close());
   const homes = users && new Homes(filesystem, users);
   const operations = observation.around(homes ?? filesystem);
   const { mounted, driver } = await attach(plan, operations, {
@@ -154,7 +155,7 @@ async function bringUp(
   const watched = { mountPoint, source, filesystem, homes, store, mounted, driver, access };
   await observation.openStatus(record.socketPath, watched);
   record.update({ phase: 'mounted' });
-  void removeLeftovers(store, journal, log);
+  void removeLeftovers(store, journal, held, log);
   const device = findMount(mountPoint)?.device;
   return { plan, mountPoint, filesystem, mounted, device, rights, closedAncestor, record, log };
 }
@@ -222,7 +223,12 @@ function openJournal(temp: TempDirectory, plan: MountPlan): UploadJournal {
 }
 
 /** What a process that was killed had in the bucket; it is removed while the mount works already. */
-async function removeLeftovers(store: S3Store, journal: UploadJournal, log: Log): Promise<void> {
+async function removeLeftovers(
+  store: S3Store,
+  journal: UploadJournal,
+  held: ReadonlySet<string>,
+  log: Log,
+): Promise<void> {
   const remove = async (key: Key, what: string, work: () => Promise<unknown>): Promise<void> => {
     try {
       await work();
@@ -232,6 +238,7 @@ async function removeLeftovers(store: S3Store, journal: UploadJournal, log: Log)
     }
   };
   for (const upload of journal.left) {
+    if (held.has(upload.uploadId)) continue;
     await remove(upload.key, 'a multipart upload', () => store.abortUpload(upload));
   }
   for (const begun of journal.beginnings) {
@@ -248,11 +255,13 @@ function usersOf({ homesGroup, homesMinUid }: MountOptions, log: Log): UserDatab
 }
 
 function settingsOf(
-  options: MountOptions,
-  tempDir: TempPlace,
+  plan: MountPlan,
+  tempDir: TempDirectory,
   mountPoint: string,
 ): FilesystemSettings {
-  return { ...options, tempDir, mountId: `${hostname()}:${mountPoint}` };
+  const { options } = plan;
+  const held = { place: tempDir.held, scope: journalScopeOf(plan), forMs: options.resumeForMs };
+  return { ...options, tempDir, held, mountId: `${hostname()}:${mountPoint}` };
 }
 
 function mountSettings({ source, options }: MountPlan, mountPoint: string, log: Log) {
@@ -282,6 +291,9 @@ async function attach(
     if (options.private && driver.name !== 'kernel') {
       throw new Error(`--private needs the kernel driver, which cannot be used here: ${why}`);
     }
+    if (options.interrupted === 'resume' && driver.name !== 'kernel') {
+      throw new Error(`${onlyKernelResumes}, which cannot be used here: ${why}`);
+    }
     const mounted = await driver.mount(operations, settings);
     log.info(
       { source, mountPoint, driver: driver.name, why },
@@ -293,6 +305,9 @@ async function attach(
     throw new Failure(32, `cannot mount on ${mountPoint}: ${messageOf(error)}`, { cause: error });
   }
 }
+
+const onlyKernelResumes =
+  '--interrupted resume needs the kernel driver, because no other can tell a connection that dropped from a close';
 
 /** Why no other driver can do it. */
 function kernelDriverReason({ runAs, homes }: MountOptions): string | undefined {
@@ -312,6 +327,9 @@ async function serve(
   log.info({ reason }, `ending the mount on ${mountPoint}`);
   service.stopping(mount.plan.options.drainTimeoutMs);
   const notStored = await drain(mount, stop, service);
+  const { held } = mount.filesystem.status;
+  if (held.length > 0)
+    log.info({ held: held.length }, 'interrupted uploads wait on for this mount');
   await release(mount);
   for (const path of notStored) log.error({ path }, `not stored: ${path}`);
   if (notStored.length === 0) {

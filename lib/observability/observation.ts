@@ -24,6 +24,7 @@ import type { RequestObserver } from '../s3/connection/request-observer.js';
 import { figuresOf, makeReport, type Subject } from './status-report.js';
 import { serveMetrics, serveStatus } from './status-server.js';
 import { readVersion } from '../host/version.js';
+import { parsePath } from '../path.js';
 
 /** What is known of a mount only once it is there. */
 export type Watched = Pick<
@@ -122,7 +123,11 @@ export class Observation {
     };
     const build = { version, node: process.versions.node, driver: watched.driver.name };
     this.metrics.watch(build, () => figuresOf(subject));
-    const sources = { metrics: this.metrics, report: () => makeReport(subject) };
+    const sources = {
+      metrics: this.metrics,
+      report: () => makeReport(subject),
+      discardHeld: (path: string) => watched.filesystem.discardHeld(parsePath(path)),
+    };
     try {
       const { close } = await serveStatus(socketPath, sources, this.log);
       this.#closing.push(close);

@@ -3,6 +3,7 @@
  *
  * Holds no secret: paths, names, figures, and where credentials come from.
  */
+import type { Filesystem } from '../filesystem/filesystem.js';
 import type { FilesystemStatus } from '../filesystem/settings.js';
 import type { Homes } from '../homes/homes.js';
 import type { HomeUse } from '../homes/homes-in-use.js';
@@ -37,6 +38,8 @@ export interface StatusReport {
   };
   readonly handles: number;
   readonly uploads: FilesystemStatus['uploads'];
+  /** uploads that were interrupted and wait, with `--interrupted resume` */
+  readonly held: FilesystemStatus['held'];
   readonly cache: { readonly entries: number; readonly hits: number; readonly misses: number };
   readonly temp: { readonly bytes: number; readonly peak: number; readonly limit: number };
   readonly memory: {
@@ -71,7 +74,7 @@ export interface Subject {
   readonly version: string;
   readonly since: Date;
   readonly options: Pick<MountOptions, 'tempLimit' | 'memoryLimit'>;
-  readonly filesystem: { readonly status: FilesystemStatus };
+  readonly filesystem: Pick<Filesystem, 'status' | 'discardHeld'>;
   readonly homes: Pick<Homes, 'noteRequest' | 'status'> | undefined;
   readonly store: Pick<S3Store, 'counters' | 'credentialsFrom' | 'capabilities' | 'place'>;
   readonly driver: { readonly name: string; readonly why: string };
@@ -124,6 +127,7 @@ export async function makeReport(subject: Subject): Promise<StatusReport> {
     },
     handles: status.handles,
     uploads: status.uploads,
+    held: status.held,
     cache: { entries: status.cachedEntries, hits: status.cacheHits, misses: status.cacheMisses },
     temp: { bytes: status.tempBytes, peak: status.tempPeak, limit: options.tempLimit },
     memory: {

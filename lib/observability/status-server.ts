@@ -20,6 +20,11 @@ interface Page {
 /** What can be asked for, by path. */
 type Pages = Readonly<Record<string, () => Promise<Page>>>;
 
+/** What can be done, by path; answered with a status and a sentence. */
+type Deeds = Readonly<
+  Record<string, (query: URLSearchParams) => Promise<readonly [status: number, text: string]>>
+>;
+
 /** Questions take no body and come from beside; whoever is slower only holds a connection. */
 const requestTimeoutMs = 10_000;
 
@@ -32,7 +37,7 @@ export async function serveMetrics(
   metrics: Metrics,
   log: Log,
 ): Promise<{ url: string; close: () => Promise<void> }> {
-  const server = serverOf({ '/metrics': () => metricsPage(metrics) }, log);
+  const server = serverOf({ '/metrics': () => metricsPage(metrics) }, {}, log);
   await listening(server, { host: address.host, port: address.port });
   const { address: host, port } = server.address() as AddressInfo;
   const shown = isIPv6(host) ? `[${host}]` : host;
@@ -46,7 +51,12 @@ export async function serveMetrics(
  */
 export async function serveStatus(
   path: string,
-  sources: { readonly metrics: Metrics; readonly report: () => Promise<StatusReport> },
+  sources: {
+    readonly metrics: Metrics;
+    readonly report: () => Promise<StatusReport>;
+    /** @returns whether anything was held there */
+    readonly discardHeld: (path: string) => Promise<boolean>;
+  },
   log: Log,
 ): Promise<{ close: () => Promise<void> }> {
   const server = serverOf(
@@ -56,6 +66,13 @@ export async function serveStatus(
         type: 'application/json',
         text: JSON.stringify(await sources.report()),
       }),
+    },
+    {
+      '/held': async (query) => {
+        const path = query.get('path') ?? '';
+        if (await sources.discardHeld(path)) return [200, 'it is given up'];
+        return [404, 'no interrupted upload is held there'];
+      },
     },
     log,
   );
@@ -69,9 +86,16 @@ async function metricsPage(metrics: Metrics): Promise<Page> {
   return { type: metrics.contentType, text: await metrics.text() };
 }
 
-function serverOf(pages: Pages, log: Log): Server {
+function serverOf(pages: Pages, deeds: Deeds, log: Log): Server {
   const answer: RequestListener = (request, response) => {
-    const path = request.url?.replace(/\?.*$/s, '') ?? '';
+    const [path = '', query] = request.url?.split('?') ?? [];
+    const deed = request.method === 'DELETE' && Object.hasOwn(deeds, path) && deeds[path];
+    if (deed) {
+      void deed(new URLSearchParams(query))
+        .catch((error: unknown) => [409, messageOf(error)] as const)
+        .then(([status, text]) => response.writeHead(status).end(text));
+      return;
+    }
     const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
     const isAsked = request.method === 'GET' || request.method === 'HEAD';
     if (page === undefined || !isAsked) {

@@ -26,6 +26,7 @@ export function contradictions(
     ...privateFaults(options, origins, ambient),
     ...runAsFaults(options, origins, ambient),
     ...homesFaults(options, origins, ambient),
+    ...interruptedFaults(options, origins),
     ...limitFaults(options, shown),
   ];
 }
@@ -179,6 +180,19 @@ const unfitForHomes: { readonly [Key in OptionKey]?: Unfit } = {
     isMeant: ({ driver }) => driver === 'fuse-native',
   },
 };
+
+/** Only the kernel driver is told how a file came to be closed. */
+function* interruptedFaults(options: MountOptions, origins: Origins): Iterable<string> {
+  const given = origins.get('interrupted');
+  if (options.interrupted === 'resume') {
+    if (options.driver !== 'fuse-native') return;
+    const why = 'which cannot tell a connection that dropped from a close';
+    yield `${given ?? ''} resume contradicts ${origins.get('driver') ?? ''} fuse-native, ${why}`;
+  } else if (origins.has('resumeForMs')) {
+    const what = `${origins.get('resumeForMs') ?? ''} says how long uploads are held`;
+    yield `${what}, and --interrupted ${options.interrupted} holds none; add --interrupted resume`;
+  }
+}
 
 function* limitFaults(options: MountOptions, shown: Shown): Iterable<string> {
   for (const key of ['memoryLimit', 'tempLimit'] as const) {

@@ -75,7 +75,8 @@ export interface MountOptions {
   readonly homeCredentials: (typeof homeCredentials)[number];
 
   readonly utimens: 'refuse' | 'ignore' | 'store';
-  readonly interrupted: 'discard' | 'keep';
+  readonly interrupted: 'discard' | 'keep' | 'resume';
+  readonly resumeForMs: number;
   readonly renameDir: 'refuse' | 'recursive';
   readonly metadataTtlMs: number;
   /** give objects the content type of their file name extension */
@@ -490,10 +491,20 @@ export const optionTable: { readonly [Key in keyof MountOptions]: OptionSpec<Mou
         name: 'interrupted',
         group: 'Semantics',
         value: 'HOW',
-        help: 'an upload whose client vanished before closing the file: discard or keep what came',
+        help: 'an upload whose client vanished before closing the file: discard or keep what came, or resume: hold it, unpublished, until the client goes on',
       },
       'discard',
-      oneOf(['discard', 'keep']),
+      oneOf(['discard', 'keep', 'resume']),
+    ),
+    resumeForMs: valued(
+      {
+        name: 'resume-for',
+        group: 'Semantics',
+        value: 'TIME',
+        help: 'how long --interrupted resume holds an upload that nobody goes on with',
+      },
+      '24h',
+      within(time, { least: 1000, show: showTime }),
     ),
     renameDir: valued(
       {

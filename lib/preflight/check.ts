@@ -16,6 +16,7 @@ import { checkMountPoint } from './chroot.js';
 import { Findings } from './findings.js';
 import { checkHomes } from './homes.js';
 import { checkMachine, checkOutputs, checkTempDirectory } from './machine.js';
+import { checkResuming } from './resuming.js';
 import { TrialJournal } from './trial-journal.js';
 
 /** Whoever checks waits for it. */
@@ -49,6 +50,7 @@ export async function runCheck(
       else {
         await cleanAfterOthers(store, findings, journal);
         await trial.run();
+        if (options.interrupted === 'resume') await checkResuming(store, options, findings);
       }
     }
   } finally {

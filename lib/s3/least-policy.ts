@@ -25,6 +25,8 @@ export interface PolicyOptions {
   readonly readOnly?: boolean | undefined;
   readonly acl?: string | undefined;
   readonly sseKmsKeyId?: string | undefined;
+  /** what becomes of interrupted uploads */
+  readonly interrupted?: string | undefined;
 }
 
 /** IAM user guide, "IAM JSON policy elements reference". */
@@ -89,7 +91,7 @@ export function sessionPolicy(
   const [list, objects] = placeStatements(place, options);
   const statements = [
     { ...list, Action: [...list.Action, ...alsoAsked.list] },
-    { ...objects, Action: [...objects.Action, ...more] },
+    { ...objects, Action: [...new Set([...objects.Action, ...more])] },
     ...(usesKeys ? [{ Effect: 'Allow', Action: keyActions(options), Resource: '*' }] : []),
   ].map((statement) => ({ ...statement, Sid: undefined }));
   const text = asAscii(JSON.stringify({ Version: '2012-10-17', Statement: statements }));
@@ -108,9 +110,11 @@ function asAscii(json: string): string {
   });
 }
 
-function objectActions({ readOnly, acl }: PolicyOptions): string[] {
+function objectActions({ readOnly, acl, interrupted }: PolicyOptions): string[] {
   if (readOnly === true) return ['s3:GetObject'];
   const writing = ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload'];
+  // What is held is compared with what S3 has.
+  if (interrupted === 'resume') writing.push('s3:ListMultipartUploadParts');
   return acl === undefined ? writing : [...writing, 's3:PutObjectAcl'];
 }
 

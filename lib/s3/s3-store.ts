@@ -50,6 +50,7 @@ import { Evidence } from './evidence.js';
 import { getObject } from './get-body.js';
 import { Integrity } from './integrity.js';
 import { ListPages } from './list-pages.js';
+import { uploadLifeDays } from './lifecycle.js';
 import { Listings } from './listing.js';
 import { Multipart } from './multipart.js';
 import type { CreateInput } from './multipart.js';
@@ -422,6 +423,11 @@ export class S3Store implements ObjectStore {
 
   async abortUpload(upload: MultipartUpload): Promise<void> {
     await this.#multipart.abort(upload);
+  }
+
+  /** As lifecycle.ts has it. */
+  async uploadLifeDays(): Promise<number | undefined> {
+    return await uploadLifeDays(this.#connection);
   }
 
   /** Removes what a process was about to make when it was killed, if it came to that. */

@@ -4,7 +4,7 @@
  */
 import { request, type IncomingMessage } from 'node:http';
 import { systemErrorCode } from '../errors.js';
-import { messageOf } from '../host/failure.js';
+import { Failure, messageOf } from '../host/failure.js';
 import { isDead } from '../host/mount-point.js';
 import { isOurs, ownerOf, readMountTable, type MountEntry } from '../host/mount-table.js';
 import { isAlive } from '../host/process-identity.js';
@@ -82,6 +82,26 @@ export async function askOne(mountPoint: string): Promise<MountStatus | undefine
   return await ask(mountPoint, entry, findRecord(mountPoint, owner));
 }
 
+/**
+ * Has the mount at one place give up what it holds of an interrupted upload.
+ * @param path as its users see it
+ * @throws Failure with exit code 32 where that was not done
+ */
+export async function discardHeld(mountPoint: string, path: string): Promise<void> {
+  const entry = readMountTable().findLast((each) => each.mountPoint === mountPoint && isOurs(each));
+  const record = findRecord(mountPoint, entry && ownerOf(entry));
+  if (record === undefined || !isAlive(record.state)) {
+    throw new Failure(32, `${mountPoint} is not mounted by a process that can be asked`);
+  }
+  const query = new URLSearchParams({ path }).toString();
+  try {
+    await answerOf(record, 'DELETE', `/held?${query}`);
+  } catch (error) {
+    const why = messageOf(error);
+    throw new Failure(32, `${path} on ${mountPoint} is not given up: ${why}`, { cause: error });
+  }
+}
+
 async function ask(
   mountPoint: string,
   entry: MountEntry | undefined,
@@ -140,22 +160,30 @@ function viewHint(mountPoint: string, { device }: MountEntry): string {
     : 'its process was started for another place, or in another namespace';
 }
 
+/** @throws Error where nobody answers in time, or with no report */
+async function fetchReport(record: FoundRecord): Promise<StatusReport> {
+  return parseReport(await answerOf(record, 'GET', '/status'));
+}
+
 /**
  * Asks the process itself, and takes what comes for what anybody might have sent.
- * @throws Error where nobody answers in time, or with no report
+ * @throws Error where nobody answers in time, or with another status than 200
  */
-async function fetchReport({ socketPath, user }: FoundRecord): Promise<StatusReport> {
+async function answerOf(
+  { socketPath, user }: FoundRecord,
+  method: 'GET' | 'DELETE',
+  path: string,
+): Promise<string> {
   const signal = AbortSignal.timeout(answerLimitMs);
   const late = new Error(`no answer in ${answerLimitMs / 1000} seconds`);
-  const text = await new Promise<string>((done, fail) => {
+  return await new Promise<string>((done, fail) => {
     const failed = (error: Error): void => fail(signal.aborted ? late : error);
     // A link in that user's directory leads no further than the user could go.
-    const asking = asUser(user, () => request({ socketPath, path: '/status', signal }));
+    const asking = asUser(user, () => request({ socketPath, method, path, signal }));
     asking.on('error', failed);
     asking.on('response', (response) => takeBody(response, done, failed));
     asking.end();
   });
-  return parseReport(text);
 }
 
 function takeBody(
@@ -171,7 +199,10 @@ function takeBody(
   });
   response.on('end', () => {
     if (response.statusCode === 200) done(body);
-    else failed(new Error(`it answers with status ${response.statusCode ?? '?'}`));
+    else {
+      const said = body === '' ? '' : `: ${body.slice(0, 200)}`;
+      failed(new Error(`it answers with status ${response.statusCode ?? '?'}${said}`));
+    }
   });
   response.on('error', failed);
 }

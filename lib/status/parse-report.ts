@@ -50,6 +50,11 @@ const shape: { readonly fields: Readonly<Record<keyof StatusReport, Shape>> } = 
     },
     handles: 'number',
     uploads: { list: { fields: { path: 'text', size: 'number', sent: 'number' } } },
+    held: {
+      list: {
+        fields: { path: 'text', inParts: 'number', local: 'number', since: 'text', until: 'text' },
+      },
+    },
     cache: { fields: { entries: 'number', hits: 'number', misses: 'number' } },
     temp: { fields: { bytes: 'number', peak: 'number', limit: 'number' } },
     memory: {

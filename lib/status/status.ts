@@ -5,7 +5,8 @@
 import { Failure, type ExitCode } from '../host/failure.js';
 import { knownMountPoint } from '../host/mount-point.js';
 import { printableLines } from '../host/printable.js';
-import { askAll, askOne, isWell, type MountStatus } from './ask.js';
+import { UsageError } from '../options/options.js';
+import { askAll, askOne, discardHeld, isWell, type MountStatus } from './ask.js';
 import { showLive } from './live.js';
 import { tableLines } from './table.js';
 import { statusLines } from './view.js';
@@ -17,15 +18,23 @@ export interface StatusRequest {
   /** as written; undefined for all mounts */
   readonly mountPoint: string | undefined;
   readonly json: boolean;
+  /** an interrupted upload to be given up first, as its user sees it */
+  readonly discardHeld?: string | undefined;
 }
 
 /**
  * @returns 0 where every mount asked about works, 32 where one does not
- * @throws Failure with exit code 32 if nothing is mounted at the place named
+ * @throws Failure with exit code 32 if nothing is mounted at the place named; UsageError
  */
 export async function runStatus(request: StatusRequest): Promise<ExitCode> {
   const mountPoint =
     request.mountPoint === undefined ? undefined : await knownMountPoint(request.mountPoint);
+  if (request.discardHeld !== undefined) {
+    if (mountPoint === undefined) {
+      throw new UsageError(['--discard-held PATH needs the MOUNTPOINT before it']);
+    }
+    await discardHeld(mountPoint, pathWithin(mountPoint, request.discardHeld));
+  }
   let statuses = await ask(mountPoint);
   if (mountPoint !== undefined && statuses.length === 0) {
     throw new Failure(32, `${mountPoint} is not mounted`);
@@ -41,6 +50,12 @@ export async function runStatus(request: StatusRequest): Promise<ExitCode> {
     process.stdout.write(`${linesOf(statuses, mountPoint).join('\n')}\n`);
   }
   return statuses.every(({ state }) => isWell(state)) ? 0 : 32;
+}
+
+/** Also as root sees it on this machine. */
+function pathWithin(mountPoint: string, path: string): string {
+  const within = path.startsWith(`${mountPoint}/`) ? path.slice(mountPoint.length) : path;
+  return within.startsWith('/') ? within : `/${within}`;
 }
 
 async function ask(mountPoint: string | undefined): Promise<MountStatus[]> {

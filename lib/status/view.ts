@@ -39,11 +39,11 @@ function linesOf(status: MountStatus, now: Date): string[] {
   if (status.hint !== undefined) lines.push(row('', status.hint));
   if (status.progress !== undefined) lines.push(row('progress', status.progress));
   for (const path of status.notStored ?? []) lines.push(row('not stored', path));
-  if (report !== undefined) lines.push(...reportLines(report));
+  if (report !== undefined) lines.push(...reportLines(report, now));
   return lines;
 }
 
-function reportLines(report: StatusReport): string[] {
+function reportLines(report: StatusReport, now: Date): string[] {
   const { driver, endpoint, cache, temp, memory, traffic } = report;
   return [
     row('version', report.version),
@@ -59,6 +59,7 @@ function reportLines(report: StatusReport): string[] {
     ...rows('homes in use', homeLines(report)),
     row('open handles', String(report.handles)),
     ...rows('open uploads', uploadLines(report)),
+    ...rows('held uploads', heldLines(report, now)),
     row(
       'temp files',
       `${showSize(temp.bytes)} of ${showSize(temp.limit)}, at most ${showSize(temp.peak)} so far`,
@@ -98,6 +99,17 @@ function uploadLines({ uploads }: StatusReport): string[] {
     return `${showSize(size)}${done}  ${path}`;
   });
   const more = uploads.length - lines.length;
+  return more === 0 ? lines : [...lines, `and ${more} more`];
+}
+
+/** Uploads that were interrupted; none of these lines where none are held. */
+function heldLines({ held }: StatusReport, now: Date): string[] {
+  const lines = held.slice(0, listed.uploads).map(({ path, inParts, local, since, until }) => {
+    const bytes = `${showSize(inParts)} in parts, ${showSize(local)} here`;
+    const age = `for ${showSpan(now, new Date(since))}`;
+    return `${bytes}, ${age}, until ${until}  ${path}`;
+  });
+  const more = held.length - lines.length;
   return more === 0 ? lines : [...lines, `and ${more} more`];
 }
 

@@ -22,6 +22,7 @@ import { useCore } from '../support/core.js';
 import { dayOptions, liveADay } from '../support/day.js';
 import { keyVariables, testBucket, testKey, useEndpoint } from '../support/embedded.js';
 import { setAwsEnvironment } from '../support/environment.js';
+import type { Fault } from '../support/faults.js';
 import { startFaultProxy } from '../support/fault-proxy.js';
 import { useStore } from '../support/store.js';
 
@@ -130,6 +131,46 @@ void t.test(
       const line = found.text.split('\n').find((each) => each.startsWith('FAIL'));
       // An ACL is part of the put: the refusal does not tell which of the two was missing.
       t.match(line, action.replace('Acl', ''), 'and the action to allow');
+    }
+  },
+);
+
+void t.test(
+  'with --interrupted resume, parts can be listed and rules leave them alone',
+  async (t) => {
+    setAwsEnvironment(t, keyVariables);
+    const endpoint = await useEndpoint(t);
+    const proxy = await startFaultProxy({ target: endpoint.url });
+    t.teardown(() => proxy.close());
+    const source = `s3://${testBucket}/alice/`;
+    const args = [source, `--endpoint-url=${proxy.url}`, '--interrupted=resume', '--driver=kernel'];
+    const policy = leastPolicy(parseSource(source), { interrupted: 'resume' });
+    restrict(endpoint, policy);
+    t.match(await check(args), { verdicts: { ...allFine, 'interrupted uploads': 'ok' } });
+    restrict(endpoint, without(policy, 's3:ListMultipartUploadParts'));
+    const unlisted = await check(args);
+    t.match(unlisted, { status: 0, verdicts: { 'interrupted uploads': 'warn' } });
+    t.match(unlisted.text, /s3:ListMultipartUploadParts/);
+
+    restrict(endpoint, policy);
+    const rules = (prefix: string, days: number): Fault => ({
+      kind: 'foreign',
+      answer: () => ({
+        status: 200,
+        headers: { 'content-type': 'application/xml' },
+        body: `<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter><Prefix>${prefix}</Prefix></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>${days}</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>`,
+      }),
+    });
+    for (const [prefix, days, isShort] of [
+      ['', 1, true],
+      ['alice/', 1, true],
+      ['alice/', 7, false],
+      ['bob/', 1, false],
+    ] as const) {
+      const injection = proxy.inject({ action: 'Unknown', count: 1, fault: rules(prefix, days) });
+      const { text } = await check([...args, '--resume-for=48h']);
+      t.equal(injection.fired, 1);
+      t.equal(/lifecycle rule of the bucket aborts uploads a day/.test(text), isShort, text);
     }
   },
 );

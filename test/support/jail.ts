@@ -24,6 +24,7 @@ export type Layout = 'root' | 'below' | 'external';
 export interface JailSettings extends Setting {
   readonly layout?: Layout;
   readonly prefix?: string;
+  readonly clientAliveSeconds?: number;
   /** gives the mount a key of its own, which can be revoked */
   readonly hasLentKey?: boolean;
   /** further options of `s3jail mount` */
@@ -106,12 +107,13 @@ export interface JailedUser {
 
 export interface UserSettings extends Omit<MountForTest, 'prefix' | 'mountPoint'> {
   readonly layout?: Layout;
+  readonly clientAliveSeconds?: number;
   readonly prefix: (account: Account) => string;
 }
 
 /** A user with a mount, and an sshd that lets them in. */
 export async function jailUser(t: Test, settings: UserSettings): Promise<JailedUser> {
-  const { layout = 'root', place, options = [] } = settings;
+  const { layout = 'root', place, options = [], clientAliveSeconds } = settings;
   const account = await makeAccount('s3jail-test');
   t.teardown(() => account.remove());
   const chroot = await makeDirectory(place, 'jail');
@@ -125,6 +127,7 @@ export async function jailUser(t: Test, settings: UserSettings): Promise<JailedU
   const sshd = await startSshd({
     directory: await makeDirectory(place, 'ssh'),
     user: account.name,
+    ...(clientAliveSeconds !== undefined && { clientAliveSeconds }),
     server: layout === 'external' ? 'external' : 'internal',
     ...(layout === 'root' ? { chrootDirectory: chroot } : {}),
     ...(layout === 'below' ? { chrootDirectory: chroot, startDirectory: '/files' } : {}),
