@@ -13,6 +13,7 @@ import { keptCredentialFile, ownCredentialPath } from '../host/kept-credentials.
 import type { MountOptions } from '../options/table.js';
 import { environmentFile, fstab } from './existing-mounts.js';
 import {
+  directoryRemovalStep,
   directoryStep,
   fileStep,
   perform,
@@ -35,8 +36,12 @@ export interface CredentialPlaces {
   readonly kept: string | undefined;
 }
 
-/** In the order in which a mount looks (the SDK's default chain), in words for the operator. */
-export function credentialPlace({ mount, options, variables, kept }: CredentialPlaces): string {
+/**
+ * In the order in which a mount looks (the SDK's default chain), in words for the operator; undefined where
+ * only the role of the instance is left, if it has one.
+ */
+export function credentialPlace(places: CredentialPlaces): string | undefined {
+  const { mount, options, variables, kept } = places;
   const own = mount.init === 'systemd' ? environmentFile(mount.name) : fstab;
   const file = variables['AWS_SHARED_CREDENTIALS_FILE'] ?? keyFile(mount.name, kept);
   if (options.noSignRequest) return 'nowhere: its requests are not signed';
@@ -56,7 +61,7 @@ export function credentialPlace({ mount, options, variables, kept }: CredentialP
   }
   const container = Object.keys(variables).find((name) => name.startsWith('AWS_CONTAINER_'));
   if (container !== undefined) return `${role}the service that ${container} names`;
-  return `${role}the role of this instance, as no keys are kept for it`;
+  return undefined;
 }
 
 function keyFile(name: string, kept: string | undefined): string | undefined {
@@ -163,4 +168,10 @@ export async function removeCredentials(name: string, runMode: RunMode): Promise
   const text = await readIfThere(path);
   if (text?.startsWith(mark) === true) await perform(removalStep(path), runMode);
   else if (text !== undefined) runMode.print(`${path} stays: setup did not write it`);
+}
+
+/** Newer systemds have the directory themselves (tmpfiles.d(5)). */
+export async function removeCredentialStore(runMode: RunMode): Promise<void> {
+  if (existsSync('/usr/lib/tmpfiles.d/credstore.conf')) return;
+  await perform(directoryRemovalStep(dirname(ownCredentialPath(''))), runMode);
 }

@@ -5,6 +5,7 @@ import { isDead } from '../host/mount-point.js';
 import { findMount } from '../host/mount-table.js';
 import { fstab } from './existing-mounts.js';
 import {
+  isSystemdRunning,
   mustRun,
   readIfThere,
   replaceFile,
@@ -86,7 +87,11 @@ export async function removeFstab(mountPoint: string, runMode: RunMode): Promise
 
 function fstabStep(what: string, change: (text: string) => string): Step {
   const read = async () => (await readIfThere(fstab)) ?? '';
-  const write = (content: string) => replaceFile({ path: fstab, content, mode: 0o644 });
+  const write = async (content: string): Promise<void> => {
+    await replaceFile({ path: fstab, content, mode: 0o644 });
+    // systemd has made units of the lines, and goes on with those.
+    if (isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
+  };
   let before: FileContent['content'] = '';
   return {
     what,

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { defaultLogFile } from '../host/default-log-file.js';
 import type { ExitCode } from '../host/failure.js';
 import { userRemovalStep } from './account.js';
-import { removeCredentials } from './credentials.js';
+import { removeCredentials, removeCredentialStore } from './credentials.js';
 import { environmentFile, findExistingMounts } from './existing-mounts.js';
 import { removeFstab } from './fstab.js';
 import { removeHelperLinks } from './helper-links.js';
@@ -42,6 +42,7 @@ export async function removeUser(request: SetupRequest, runMode: RunMode): Promi
     await perform(directoryRemovalStep(shared), runMode);
   await removeTemplates(runMode);
   await perform(directoryRemovalStep(keysDirectory), runMode);
+  await removeCredentialStore(runMode);
   await removeHelperLinks(runMode);
   await letUpdatedbIn(runMode);
   await perform(directoryRemovalStep('/run/s3jail'), runMode);

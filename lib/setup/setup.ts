@@ -121,9 +121,10 @@ async function make(request: SetupRequest, runMode: RunMode): Promise<ExitCode> 
   const holdsPort = existing !== undefined && (port === undefined || port === oldPort);
   await checkBeforehand({ user, mountPoint, isTheirs: existing !== undefined, holdsPort }, options);
   const { variables } = before;
-  runMode.print(
-    `S3 keys: from ${credentialPlace({ mount, options, variables, kept: credentials })}`,
-  );
+  const place = credentialPlace({ mount, options, variables, kept: credentials });
+  runMode.print(`S3 keys: from ${place ?? 'the role of this instance, as none are kept'}`);
+  const isTried = mount.init === 'fstab' || isSystemdRunning();
+  if (place === undefined && !isTried) runMode.print(credentialCure(user, process.env));
   await perform(userStep(user), runMode);
   const plan = { request, mount, onDemand, isNew: existing === undefined, credentials };
   await (mount.init === 'systemd' ? makeUnitMount(plan, runMode) : makeFstabMount(plan, runMode));

@@ -77,7 +77,7 @@ async function writeUnit(unit: string, place: string, trial: UnitTrial): Promise
   if (credentials !== undefined) await write(keys, credentials);
   const text = template
     .replace(/^\[Install\][^]*/m, '')
-    .replace(/^(Before|OnFailure|PropagatesStopTo|Restart)=.*\n/gm, '')
+    .replace(/^(Before|OnFailure|Restart)=.*\n/gm, '')
     .replace('EnvironmentFile=/etc/s3jail/%i.env', `EnvironmentFile=${candidate}`);
   await mkdir(dropIns, { recursive: true });
   for (const instance of ['', name]) {
