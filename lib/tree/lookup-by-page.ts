@@ -127,17 +127,21 @@ export class PageLookups {
     const place = this.#access.note(directory, path, nowMs);
     const isUseless = place === undefined || (place === 'first' && nowMs < this.#notFirstBeforeMs);
     if (isUseless && !isBulk) return undefined;
-    return { isFirst: place === 'first' && !isBulk, answer: this.#ask(path, bulk) };
+    const isFirst = place === 'first' && !isBulk;
+    return { isFirst, answer: this.#ask(path, { bulk, isFirst }) };
   }
 
-  async #ask(path: Path, bulk: BulkCreate | undefined): Promise<Answer | undefined> {
+  async #ask(
+    path: Path,
+    { bulk, isFirst }: { bulk: BulkCreate | undefined; isFirst: boolean },
+  ): Promise<Answer | undefined> {
     const directory = parentOf(path);
     const nowMs = this.#parts.now();
     const page = await this.#page(directory, path);
     if (page === undefined) this.#notFirstBeforeMs = nowMs + suppressedMs;
     const found = page?.lookup(path);
-    // A caller that looks for absent names, to create them, is not served by a page of present ones.
-    if (found?.entry === undefined) this.#access.suppress(directory, path, nowMs);
+    // A caller that looks for absent names, one after another, is not served by a page of present ones.
+    if (found?.entry === undefined && !isFirst) this.#access.suppress(directory, path, nowMs);
     if (page !== undefined && found !== undefined) {
       return { ...found, fetchedAt: page.listing.fetchedAt };
     }

@@ -168,11 +168,13 @@ async function setUp(options: BenchOptions, takeDown: TakeDown): Promise<Stage> 
     return sshd;
   };
   const sshd = await startServer('ssh');
-  const jail = await startServer('jail', { chrootDirectory: mountPointBelow(scratch) });
+  const closed = await makeDirectory(scratch, 'closed');
+  await chmod(closed, 0o700);
+  const jail = await startServer('jail', { chrootDirectory: mountPointBelow(closed) });
   const storage = await openStorage(options);
   takeDown.add('stop the endpoint', () => storage.close());
   const { sizes, limitMs } = options;
-  return { storage, scratch, account, sshd, jail, sizes, limitMs };
+  return { storage, scratch, closed, account, sshd, jail, sizes, limitMs };
 }
 
 function captionOf({ rounds, connectionRate }: BenchOptions): string {

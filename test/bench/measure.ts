@@ -24,6 +24,8 @@ export interface Stage {
   readonly storage: Storage;
   /** root's, with no parent that others can write to */
   readonly scratch: string;
+  /** where s3jail's mounts are: as `s3jail setup` makes it, open to root alone */
+  readonly closed: string;
   readonly account: Account;
   readonly sshd: Sshd;
   /** chroots to the mount, as sshd does for users of s3jail */
@@ -121,7 +123,7 @@ async function onMount(
   link: Link,
   { contestant, row, name }: { contestant: Contestant; row: Row; name: string },
 ): Promise<Measured> {
-  const { storage, scratch, sizes, account } = stage;
+  const { storage, scratch, closed, sizes, account } = stage;
   const order = {
     ...{ owner: account, publicKeyFile: `${stage.sshd.identityFile}.pub` },
     ...{ hasRandomTags: storage.hasRandomTags, place: { ...storage.place, url: link.url } },
@@ -130,7 +132,8 @@ async function onMount(
     await rm(join(scratch, 'local', file), { recursive: true, force: true });
   }
   if (row.copyOf !== undefined) await storage.copy(row.copyOf, name);
-  const mount = await mountAfresh(contestant, scratch, order);
+  const isChroot = contestant.serves === 'a mount that sshd can chroot to';
+  const mount = await mountAfresh(contestant, isChroot ? closed : scratch, order);
   const way = wayTo(stage, contestant, mount);
   const run: Run = (script) =>
     script === undefined ? Promise.resolve(0) : runScript(stage, way, [script, mount.path, name]);
