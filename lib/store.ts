@@ -82,6 +82,8 @@ export interface GetOptions {
   readonly range?: ByteRange;
   /** the version wanted; another one rejects with kind `changed` */
   readonly ifMatch?: ETag;
+  /** of the whole object, where the caller knows; only the way it comes by depends on it */
+  readonly size?: number;
   readonly signal?: AbortSignal | undefined;
 }
 

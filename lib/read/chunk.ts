@@ -277,7 +277,7 @@ export class Chunk implements ByteRange {
     const isWhole = from === 0 && this.end === info.size;
     const { body } = await store.get(info.key, {
       // Without a range S3's checksum comes along, and is compared.
-      ...(isWhole ? {} : { range: { start: from, end: this.end } }),
+      ...(isWhole ? { size: info.size } : { range: { start: from, end: this.end } }),
       ifMatch: info.etag,
       signal,
     });

@@ -71,6 +71,7 @@ class ObjectReader {
   readonly #connection: Connection;
   readonly #target: GetTarget;
   readonly #range: ByteRange | undefined;
+  readonly #size: number | undefined;
   readonly #signal: AbortSignal | undefined;
   #etag: ETag | undefined;
   #breaks = 0;
@@ -83,6 +84,7 @@ class ObjectReader {
     this.#connection = connection;
     this.#target = target;
     this.#range = options.range;
+    this.#size = options.size;
     this.#signal = options.signal;
     this.#etag = options.ifMatch;
   }
@@ -119,7 +121,11 @@ class ObjectReader {
           ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }),
           ...(this.#etag === undefined ? {} : { IfMatch: this.#etag }),
         }),
-        { key: this.#target.key, signal: this.#signal },
+        {
+          key: this.#target.key,
+          signal: this.#signal,
+          answerBytes: range === undefined ? this.#size : range.end - range.start,
+        },
       );
       const output = await believedAnswer(this.#connection, this.#target.key, answer);
       try {

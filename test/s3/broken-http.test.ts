@@ -33,6 +33,8 @@ const requests: Readonly<
   HEAD: async (store) => (await store.head('small' as Key)).size === small.length,
   'GET of little': async (store) => (await contentOf(store, 'small')).equals(small),
   'GET of much': async (store) => (await contentOf(store, 'large')).equals(large),
+  'GET of what is known to be much': async (store) =>
+    (await contentOf(store, 'large', { size: large.length })).equals(large),
   'GET of a range': async (store) => {
     const range = { start: 1000, end: 201_000 };
     return (await contentOf(store, 'large', { range })).equals(large.subarray(1000, 201_000));

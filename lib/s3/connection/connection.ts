@@ -50,6 +50,8 @@ export interface SendOptions {
   readonly signal?: AbortSignal | undefined;
   /** bytes in the request's body */
   readonly bodyBytes?: number;
+  /** bytes that the answer may have in its body, where that is known */
+  readonly answerBytes?: number | undefined;
   /** may wait for S3 to come back (resending.ts); absent: as a part of an upload does */
   readonly isPatient?: boolean;
 }
@@ -265,7 +267,7 @@ export class Connection {
     command: AnyCommand<Input, Output>,
     options: SendOptions = {},
   ): Promise<Output> {
-    const { key, signal, bodyBytes = 0 } = options;
+    const { key, signal, bodyBytes = 0, answerBytes } = options;
     const action = actionOf(command);
     if (signal?.aborted === true) throw toStoreError(abortError(), { action, key, signal });
     // One signal may end many requests; Node would suspect a leak at the eleventh.
@@ -273,6 +275,7 @@ export class Connection {
     const http = {
       requestTimeout: uploadTimeoutMs(this.options.timeoutMs, bodyBytes),
       ...(signal === undefined ? {} : { abortSignal: signal }),
+      ...(answerBytes === undefined ? {} : { answerBytes }),
     };
     const isPatient = options.isPatient ?? uploadActions.has(action);
     try {

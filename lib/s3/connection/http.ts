@@ -12,7 +12,7 @@
  * which shows as EPIPE or ECONNRESET; the next attempt then does ask first (`Expect: 100-continue`), so
  * that the true status comes through.
  *
- * Large ranges go by connections of their own where no proxy stands between (wire/lanes.ts), but not
+ * Large objects and ranges go by connections of their own where no proxy stands between (wire/lanes.ts), but not
  * what was met with a reset or silence.
  */
 import { readFileSync } from 'node:fs';
@@ -63,6 +63,11 @@ interface Way {
   readonly single: Agents;
 }
 
+export interface SendingOptions extends HttpHandlerOptions {
+  /** bytes that the answer may have in its body, where that is known */
+  readonly answerBytes?: number;
+}
+
 /** Sends requests; one for each client, to be destroyed with it. */
 export class HttpHandler implements SdkHandler {
   readonly #timeoutMs: number;
@@ -95,7 +100,7 @@ export class HttpHandler implements SdkHandler {
 
   async handle(
     request: HttpRequest,
-    options: HttpHandlerOptions = {},
+    options: SendingOptions = {},
   ): Promise<{ response: HttpResponse }> {
     const proxy = this.proxyOf(request);
     const isAgain = 'expect' in request.headers;
@@ -105,10 +110,10 @@ export class HttpHandler implements SdkHandler {
       Reflect.deleteProperty(request.headers, 'expect');
     }
     const onTrouble = (error: unknown): void => this.#onTrouble(request, error);
-    const { requestTimeout: answerMs = this.#timeoutMs, abortSignal } = options;
+    const { requestTimeout: answerMs = this.#timeoutMs, abortSignal, answerBytes } = options;
     const signal = abortSignal instanceof AbortSignal ? abortSignal : undefined;
     try {
-      const isDirect = proxy === undefined && !isAgain && this.#lanes.suits(request);
+      const isDirect = proxy === undefined && !isAgain && this.#lanes.suits(request, answerBytes);
       const response =
         (isDirect ? await this.#lanes.send(request, signal) : undefined) ??
         (await exchange(request, {

@@ -3,11 +3,10 @@
  * which of them it takes.
  */
 import type { S3Client, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3';
-import type { HttpHandlerOptions } from '@smithy/types';
 
 import { actions } from '../wire/actions.js';
 import { OwnWay } from '../wire/own-way.js';
-import type { HttpHandler } from './http.js';
+import type { HttpHandler, SendingOptions } from './http.js';
 import type { AnyCommand } from './commands.js';
 import { addSteps } from './steps.js';
 import type { Steps } from './steps.js';
@@ -25,7 +24,7 @@ export class Sender {
   /** @throws what the SDK throws, or in that form */
   async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
     command: AnyCommand<Input, Output>,
-    options: HttpHandlerOptions,
+    options: SendingOptions,
   ): Promise<Output> {
     const action = actions.get(command.constructor);
     const output = action && (await this.#own.send(action, command.input, options));

@@ -1,5 +1,5 @@
 /**
- * The way for large ranges: connections of their own, beside those of Node's agents.
+ * The way for large answers: connections of their own, beside those of Node's agents.
  *
  * Which requests go by it, and that each finds a connection. They are kept as the agents keep theirs,
  * the one used last first; sessions of TLS are kept for each endpoint.
@@ -55,15 +55,18 @@ export class Lanes {
     this.#times = { connectMs, answerMs, idleMs, longestLifeMs };
   }
 
-  /** Whether a request that no proxy stands before may go by this way. */
-  suits(request: HttpRequest): boolean {
-    const { method, query = {}, headers } = request;
+  /**
+   * Whether a request that no proxy stands before may go by this way.
+   * @param bytes that its answer may have
+   */
+  suits(request: HttpRequest, bytes = 0): boolean {
+    const { method, query = {} } = request;
     return (
       method === 'GET' &&
       isSchemeKnown(request) &&
       // What the SDK adds to a GET of the latest version.
       Object.entries(query).every(([name, value]) => name === 'x-id' && value === 'GetObject') &&
-      rangeBytes(headers['range']) > leastBytes &&
+      bytes > leastBytes &&
       isSendable(request) &&
       !this.#endpoint(request).unfit.holds
     );
@@ -151,12 +154,6 @@ function isSchemeKnown({ protocol }: Target): boolean {
 
 function portOf({ protocol, port }: Target): number {
   return port ?? (protocol === 'https:' ? 443 : 80);
-}
-
-/** Bytes that a range asks for; 0 where it is none with both ends. */
-function rangeBytes(range: string | undefined): number {
-  const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(range ?? '') ?? [];
-  return first === undefined || last === undefined ? 0 : Number(last) - Number(first) + 1;
 }
 
 /** Whether no part of it ends a line, or the request: Node refuses others with an error of its own. */

@@ -13,10 +13,10 @@ import type {
   DeserializeHandlerArguments,
   FinalizeHandler,
   HandlerExecutionContext,
-  HttpHandlerOptions,
   HttpResponse,
 } from '@smithy/types';
 
+import type { SendingOptions } from '../connection/http.js';
 import type { AttemptStep, Steps } from '../connection/steps.js';
 import type { WireAction } from './actions.js';
 import { outputOf } from './answer.js';
@@ -25,7 +25,7 @@ import { Destinations } from './destination.js';
 type Exchange = FinalizeHandler<ServiceInputTypes, ServiceOutputTypes>;
 
 export interface Handler {
-  handle(request: HttpRequest, options?: HttpHandlerOptions): Promise<{ response: HttpResponse }>;
+  handle(request: HttpRequest, options?: SendingOptions): Promise<{ response: HttpResponse }>;
 }
 
 export class OwnWay {
@@ -52,7 +52,7 @@ export class OwnWay {
   async send(
     action: WireAction,
     input: ServiceInputTypes & { readonly Bucket?: string | undefined },
-    options: HttpHandlerOptions,
+    options: SendingOptions,
   ): Promise<ServiceOutputTypes | undefined> {
     const asked = action.request(input);
     const to = asked && (await this.#destinations.of(input.Bucket ?? ''));
@@ -82,7 +82,7 @@ export class OwnWay {
   #exchange(
     action: WireAction,
     context: HandlerExecutionContext,
-    options: HttpHandlerOptions,
+    options: SendingOptions,
   ): Exchange {
     const { call, unsigned, signed, answer } = this.#steps;
     let raw: DeserializeHandler<ServiceInputTypes, ServiceOutputTypes> = async ({
