@@ -111,7 +111,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   status: ['host', 'options', 'observability'],
   setup: ['host', 'options', 'mount/unmount.ts', 'preflight/findings.ts', 'preflight/machine.ts'],
   demo: ['host', 'mount/stop-signals.ts', 'endpoint'],
-  cli: ['host', 'options', 'mount', 'preflight', 'status', 'setup', 'demo'],
+  cli: ['host', 'observability', 'options', 'mount', 'preflight', 'status', 'setup', 'demo'],
 };
 
 function folderOf(file: string): string {

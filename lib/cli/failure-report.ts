@@ -5,16 +5,20 @@
 import { CommanderError } from 'commander';
 import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf, type ExitCode } from '../host/failure.js';
-import type { LogLevel } from '../log.js';
+import { createLog, type LogSettings } from '../observability/process-log.js';
 import { UsageError } from '../options/options.js';
-import { reportToParent } from '../mount/parent-channel.js';
+import type { MountOptions } from '../options/table.js';
+import { hasParent, reportToParent } from '../mount/parent-channel.js';
 import { printable, printableLines } from '../host/printable.js';
 
 /** Set once options are read: at debug level failures show where they arose. */
 let showsStacks = false;
+/** Where stderr is the log of a mount in the background, failures are records of it. */
+let logFormat: LogSettings['format'] = 'text';
 
-export function showStacksAt(level: LogLevel): void {
-  showsStacks = level === 'debug' || level === 'trace';
+export function reportAs(options: Pick<MountOptions, 'logLevel' | 'logFormat'>): void {
+  showsStacks = options.logLevel === 'debug' || options.logLevel === 'trace';
+  logFormat = options.logFormat;
 }
 
 /** @returns the exit code */
@@ -22,7 +26,10 @@ export async function reportFailure(error: unknown): Promise<number> {
   // Help and version come as such an error too.
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const { lines, exitCode } = explain(error);
-  for (const line of lines) complain(line);
+  if (hasParent()) {
+    const log = createLog({ level: 'error', format: logFormat });
+    for (const line of lines) log.error({}, line);
+  } else for (const line of lines) complain(line);
   if (showsStacks && error instanceof Error)
     process.stderr.write(`${printableLines(withCauses(error))}\n`);
   await reportToParent({ kind: 'failed', lines, exitCode });

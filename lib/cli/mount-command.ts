@@ -14,7 +14,7 @@ import { isSwitch, oppositeName, type WrittenOption } from '../options/options.j
 import { baseCommand, separate, withOperands, type Done } from './command-words.js';
 import { useUnitCredentials } from '../host/kept-credentials.js';
 import { printable, printableLines } from '../host/printable.js';
-import { complain, showStacksAt } from './failure-report.js';
+import { complain, reportAs } from './failure-report.js';
 
 /** `mount` with one commander option for each row of the table and its opposite. */
 export function mountCommand(done: Done): Command {
@@ -53,7 +53,7 @@ export function serviceCommand(name: keyof typeof serviceHelp, done: Done): Comm
 
 async function runService(name: keyof typeof serviceHelp, request: MountRequest): Promise<number> {
   const planned = planService(name, request, { environment: process.env, ambient: ambient() });
-  showStacksAt(planned.options.logLevel);
+  reportAs(planned.options);
   const print = (text: string) => void process.stdout.write(`${printableLines(text)}\n`);
   if (name === 'policy') {
     const { policyNote, printedPolicy } = await import('../preflight/printed-policy.js');
@@ -123,7 +123,7 @@ function ambient(): Ambient {
 /** What is asked for, understood. @throws UsageError */
 export function plan(request: MountRequest): MountPlan {
   const planned = planMount(request, { environment: process.env, ambient: ambient() });
-  showStacksAt(planned.options.logLevel);
+  reportAs(planned.options);
   return planned;
 }
 

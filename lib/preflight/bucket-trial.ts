@@ -11,7 +11,7 @@ import type { S3Store } from '../s3/s3-store.js';
 import type { UploadRecord } from '../s3/upload-journal.js';
 import { PartsRefused } from '../part-rules.js';
 import { multipartLimits } from '../store.js';
-import type { CopySource, ETag } from '../store.js';
+import type { CopySource, ETag, ObjectInfo } from '../store.js';
 import type { Findings } from './findings.js';
 
 const content = Buffer.from('s3jail check: this object may be removed\n');
@@ -55,9 +55,11 @@ export class BucketTrial {
 
   /** Tries all of it; without the first object there is nothing to go on with. */
   async run(): Promise<void> {
+    this.#tellArchived(await this.#firstPage());
     const source = await this.#put();
     if (source === undefined) return;
     const mayRead = await this.#get(source);
+    if (mayRead === true) await this.#versions(source);
     await this.#copy(source);
     await this.#multipart();
     await this.#append();
@@ -70,7 +72,9 @@ export class BucketTrial {
 
   /** Tries what a read-only mount does, as far as there is something to read. */
   async readOnly(): Promise<void> {
-    const first = await this.#anyKey();
+    const objects = await this.#firstPage();
+    this.#tellArchived(objects);
+    const first = objects.find(({ archived }) => archived !== true)?.key;
     if (first === undefined) {
       this.#findings.ok('get', `not tried: nothing to read was found below ${this.#store.url}`);
       return;
@@ -87,13 +91,13 @@ export class BucketTrial {
     });
   }
 
-  async #anyKey(): Promise<Key | undefined> {
+  async #firstPage(): Promise<readonly ObjectInfo[]> {
     try {
-      const all = { prefix: '' as Key, oneLevel: false, maxKeys: 1 };
-      return (await this.#store.list(all)).objects[0]?.key;
+      const all = { prefix: '' as Key, oneLevel: false, maxKeys: 1000 };
+      return (await this.#store.list(all)).objects;
     } catch (error) {
       // Told already by whoever asked after the bucket.
-      if (isStoreError(error)) return undefined;
+      if (isStoreError(error)) return [];
       throw error;
     }
   }
@@ -117,6 +121,32 @@ export class BucketTrial {
       if (content.equals(await this.#read(key, etag))) return true;
       throw new StoreError('corrupt', 'other bytes came back', { action: 'GetObject', key });
     });
+  }
+
+  /** What an operator pays for, or has to get back what a user has deleted. */
+  async #versions({ key }: CopySource): Promise<void> {
+    const kept =
+      'the bucket keeps versions: what is replaced or deleted stays there and is paid for until a ' +
+      "lifecycle rule ends it (NoncurrentVersionExpiration), this check's own objects too";
+    const gone = 'the bucket keeps none: what is replaced or deleted is gone';
+    try {
+      this.#findings.ok('versions', (await this.#store.keepsVersions(key)) ? kept : gone);
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      this.#findings.warn('versions', `not known: ${error.message}`);
+    }
+  }
+
+  #tellArchived(objects: readonly ObjectInfo[]): void {
+    const archived = objects.filter((object) => object.archived === true);
+    if (archived.length === 0) return;
+    const classes = [...new Set(archived.map(({ storageClass }) => storageClass ?? 'archived'))];
+    this.#findings.warn(
+      'archive',
+      `${archived.length} of the first ${objects.length} objects are in an archive class ` +
+        `(${classes.join(', ')}): they are listed, but opening, appending to and renaming them fails ` +
+        'with EIO until they are restored (aws s3api restore-object)',
+    );
   }
 
   async #copy(source: CopySource): Promise<void> {

@@ -9,6 +9,7 @@ import { createLog } from '../observability/process-log.js';
 import { journalScopeOf, storeOptionsOf, type ServicePlan } from '../options/mount-plan.js';
 import type { MountOptions } from '../options/table.js';
 import { giveUpRoot } from '../host/run-as.js';
+import { isArchiveClass } from '../s3/object-info.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';
 import { showSource } from '../options/source.js';
 import { BucketTrial } from './bucket-trial.js';
@@ -38,6 +39,7 @@ export async function runCheck(
   if (plan.mountPoint !== undefined) await checkMountPoint(plan.mountPoint, options, findings);
   if (options.runAs !== undefined) giveUpRoot(options.runAs);
   checkTempDirectory(options, findings);
+  checkStorageClass(options, findings);
   await checkOutputs(options, findings);
   const journal = options.readOnly ? undefined : openJournal(plan, findings);
   const store = await open(plan, findings, journal);
@@ -58,6 +60,15 @@ export async function runCheck(
     store?.close();
   }
   return findings.isFine ? 0 : 32;
+}
+
+function checkStorageClass({ storageClass }: MountOptions, findings: Findings): void {
+  if (!isArchiveClass(storageClass)) return;
+  findings.warn(
+    '--storage-class',
+    `${storageClass ?? ''} is an archive: what users store is listed, but cannot be opened, appended to or ` +
+      'renamed until it is restored (hours); GLACIER_IR is read at once',
+  );
 }
 
 /** What is tried is tried without it too: only a check that is killed would leave something. */

@@ -37,6 +37,7 @@ import type {
   WriteOptions,
 } from '../store.js';
 import type { StoreOptions } from './connection/client.js';
+import { keepsVersions } from './bucket-versions.js';
 import { ConditionalWrites, conditionalActions } from './conditional-writes.js';
 import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection/connection.js';
@@ -227,6 +228,11 @@ export class S3Store implements ObjectStore {
    * services hide everything below it. Keys above the prefix that may not be looked at count as none.
    * @returns its URL
    */
+  /** Whether what replaces or deletes the object `key` leaves a version of it. @throws StoreError */
+  async keepsVersions(key: Key): Promise<boolean> {
+    return await keepsVersions(this.#connection, key);
+  }
+
   async objectAbove(): Promise<string | undefined> {
     return await objectAbove(this.#connection);
   }

@@ -208,6 +208,23 @@ function exists(file: string): boolean {
   }
 }
 
+void t.test('why a mount in the background did not begin is a record of its log', async (t) => {
+  const place = await Place.make(t);
+  await place.endpoint.close();
+  const args = ['mount', 's3://bucket/alice/', place.mountPoint, ...place.options];
+  const more = ['--log-file', place.log, '--timeout', '1s', '--region', 'us-east-1'];
+  const refused = await run(s3jail, [...args, ...more]);
+  t.match(refused, { status: 32, stderr: /^s3jail: \S/ });
+  const [said = ''] = refused.stderr.split('\n');
+  const text = await readFile(place.log, 'utf8');
+  const record = /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\] ERROR: (.*)$/m.exec(text);
+  t.equal(record?.[1], said);
+  await rm(place.log);
+  await run(s3jail, [...args, ...more, '--log-format', 'json']);
+  const last = linesOf(place.log).at(-1);
+  t.match(last, { level: 'error', time: /^\d{4}-/, msg: said.replace(/^s3jail: /, '') });
+});
+
 void t.test("under systemd's journal each line has its priority and no time", async (t) => {
   const place = await Place.make(t);
   const journal = openSync(join(place.base, 'journal'), 'w');

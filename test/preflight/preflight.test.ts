@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PutObjectCommand } from '@aws-sdk/client-s3';
 import t from 'tap';
 import { mustRun } from '../../lib/demo/child.js';
 import type { Endpoint } from '../../lib/endpoint/endpoint.js';
@@ -20,7 +21,7 @@ import { parseSource } from '../../lib/options/source.js';
 import type { Key } from '../../lib/path.js';
 import { useCore } from '../support/core.js';
 import { dayOptions, liveADay } from '../support/day.js';
-import { keyVariables, testBucket, testKey, useEndpoint } from '../support/embedded.js';
+import { keyVariables, testBucket, testKey, useClient, useEndpoint } from '../support/embedded.js';
 import { setAwsEnvironment } from '../support/environment.js';
 import type { Fault } from '../support/faults.js';
 import { startFaultProxy } from '../support/fault-proxy.js';
@@ -63,6 +64,7 @@ const allFine = {
   list: 'ok',
   put: 'ok',
   get: 'ok',
+  versions: 'ok',
   'copy (rename)': 'ok',
   'multipart upload': 'ok',
   'part copy (append)': 'ok',
@@ -97,6 +99,27 @@ void t.test('with the printed policy everything works, and nothing is left behin
     t.strictSame(endpoint.keys(testBucket), []);
     t.strictSame(endpoint.openUploads(), []);
   }
+});
+
+void t.test('what archive classes mean is said before users find out', async (t) => {
+  setAwsEnvironment(t, keyVariables);
+  const endpoint = await useEndpoint(t);
+  const client = useClient(t, endpoint.url);
+  for (const [Key, StorageClass] of [
+    ['alice/cold', 'GLACIER'],
+    ['alice/warm', 'STANDARD_IA'],
+  ] as const) {
+    await client.send(new PutObjectCommand({ Bucket: testBucket, Key, Body: 'x', StorageClass }));
+  }
+  const args = [`s3://${testBucket}/alice/`, `--endpoint-url=${endpoint.url}`];
+  for (const more of [[], ['--read-only']]) {
+    const { status, verdicts, text } = await check([...args, ...more]);
+    t.match({ status, verdicts }, { status: 0, verdicts: { archive: 'warn' } }, more.join());
+    t.match(text, /archive: 1 of the first 2 objects .*\(GLACIER\).* restored/);
+    t.notOk('--storage-class' in verdicts);
+  }
+  const cold = await check([...args, '--storage-class=DEEP_ARCHIVE']);
+  t.match(cold.text, /^warn {2}--storage-class: DEEP_ARCHIVE is an archive/m);
 });
 
 void t.test(

@@ -1,5 +1,10 @@
 /** What `check` says of servers that nobody here wrote: their limits, and nothing that is not so. */
-import { PutObjectCommand } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
 import t from 'tap';
 import { planService } from '../../lib/options/mount-plan.js';
 import { runCheck } from '../../lib/preflight/check.js';
@@ -46,6 +51,7 @@ for (const name of realServers) {
     if (lostNames.includes('back\\slash'))
       t.match(names, /^warn .* a backslash is taken for a slash/);
     else if (nesting !== 'hidden') t.match(names, /^ok {4}/);
+    t.match(lines.get('versions'), /^ok {4}.* keeps none/);
     t.strictSame(await server.bucket.keys(), [], 'nothing is left');
     t.strictSame(await server.bucket.uploads(), []);
 
@@ -56,6 +62,32 @@ for (const name of realServers) {
       if (nesting === 'hidden')
         t.match(found, /^FAIL .*\/up is an object, .* mount would be empty/);
       else t.notMatch(found, /^FAIL/);
+    });
+
+    await t.test('a bucket that keeps versions', async (t) => {
+      const { bucket } = server;
+      const set = (Status: 'Enabled' | 'Suspended') =>
+        bucket.client.send(
+          new PutBucketVersioningCommand({
+            ...{ Bucket: bucket.name, VersioningConfiguration: { Status } },
+          }),
+        );
+      // What the others have, or say of it, is not ours to test.
+      if (name !== 'minio') return;
+      await set('Enabled');
+      t.match((await check(server, 'kept/')).get('versions'), /^ok {4}.* keeps versions/);
+      await set('Suspended');
+      t.match((await check(server, 'kept/')).get('versions'), /^ok {4}.* keeps none/);
+      // An object hides those below it here, from this listing too.
+      for (let left = 1; left > 0;) {
+        const here = { Bucket: bucket.name };
+        const listed = await bucket.client.send(new ListObjectVersionsCommand(here));
+        const found = [...(listed.Versions ?? []), ...(listed.DeleteMarkers ?? [])];
+        for (const { Key, VersionId } of found) {
+          await bucket.client.send(new DeleteObjectCommand({ ...here, Key, VersionId }));
+        }
+        left = found.length;
+      }
     });
   });
 }
