@@ -34,8 +34,12 @@ export interface SpaceOwner {
 
 /** Somebody who can give local bytes back. */
 export interface SpaceHolder {
-  /** Frees what it can at once. @param how `spare`: but for what is likely to be needed again */
-  reclaim(how: 'spare' | 'all'): void;
+  /**
+   * Frees what it can at once.
+   * @param how `spare`: but for what is likely to be needed again
+   * @param bytes that somebody waits for
+   */
+  reclaim(how: 'spare' | 'all', bytes: number): void;
   /** Whether more can be freed once uploads under way are done. */
   readonly expectsRelease: boolean;
 }
@@ -195,7 +199,7 @@ export class TempSpace {
 
   async #fitsAfter(how: 'spare' | 'all', bytes: number): Promise<boolean> {
     if (await this.#fits(bytes)) return true;
-    for (const holder of this.#holders) holder.reclaim(how);
+    for (const holder of this.#holders) holder.reclaim(how, bytes);
     return await this.#fits(bytes);
   }
 

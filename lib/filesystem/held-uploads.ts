@@ -44,8 +44,6 @@ export interface HeldUploadsParts {
 
 /** Records that are compared with S3 at a time. */
 const comparedAtOnce = 4;
-/** Given up at a time where room is short: a segment of a spool. */
-const roomMade = 16 * 1024 * 1024;
 const longestTimerMs = 60_000;
 
 export class HeldUploads implements SpaceHolder {
@@ -137,15 +135,15 @@ export class HeldUploads implements SpaceHolder {
     return true;
   }
 
-  /** All that can be done at once: of the oldest, as many as make room for a writer. */
-  reclaim(how: 'spare' | 'all'): void {
+  /** Gives up the oldest, as many as make room for a writer. */
+  reclaim(how: 'spare' | 'all', bytes: number): void {
     if (how === 'spare') {
       void this.#moveIntoParts();
       return;
     }
     let freed = 0;
     for (const { file, record } of this.#parts.staged.held) {
-      if (freed >= roomMade) return;
+      if (freed >= bytes) return;
       if (bytesLocal(record) === 0 || !this.#isUnused(file)) continue;
       freed += bytesLocal(record);
       void this.#giveUp(file, 'the temp directory is full');
@@ -234,7 +232,12 @@ export class HeldUploads implements SpaceHolder {
   async #moveIntoParts(): Promise<void> {
     const { log, staged, writing } = this.#parts;
     if (this.#isMakingRoom) return;
-    const full = staged.held.filter(({ record }) => bytesLocal(record) > writing.partSize);
+    const { partSize, space } = writing;
+    // While they leave, their bytes are on the disk twice.
+    const full = staged.held.filter(({ record }) => {
+      const local = bytesLocal(record);
+      return local > partSize && local <= space.limit - space.used;
+    });
     if (full.length === 0) return;
     this.#isMakingRoom = true;
     try {

@@ -21,6 +21,7 @@ import {
   writeAll,
   type HoldingCore,
 } from '../support/held.js';
+import type { Gate } from '../support/gate.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { kibibyte } from '../support/sizes.js';
 import { until } from '../support/until.js';
@@ -406,3 +407,85 @@ for (const at of ['request', 'answer'] as const) {
     );
   }
 }
+
+void t.test(
+  '200 of them cost no memory, no descriptor, and nobody waits for S3 at the start',
+  async (t) => {
+    const first = await useHoldingCore(t);
+    const descriptors = async () => (await readdir('/proc/self/fd')).length;
+    const before = await descriptors();
+    for (let at = 0; at < 200; at++)
+      await cutOff(first, `/f${at}`, whole.subarray(0, 120 * kibibyte));
+    t.equal(first.fs.status.uploadMemory, 0);
+    t.ok((await descriptors()) < before + 50, 'no descriptor for each');
+    t.equal(first.fs.status.held.length, 200);
+    const gates: Gate[] = [];
+    const next = await first.next({ requestTimeoutMs: 60_000 }, ({ proxy }) => {
+      for (let at = 0; at < 4; at++) gates.push(proxy.gate({ action: 'ListParts', at: 'request' }));
+    });
+    await Promise.all(gates.map((gate) => gate.arrived));
+    t.equal(next.fs.status.uploadMemory, 0);
+    t.equal(next.proxy.counts().ListParts, 4, 'they are compared four at a time, afterwards');
+    for (const gate of gates) gate.open();
+    t.equal((await next.program.list('/')).length, 200);
+    t.equal(next.proxy.counts().ListParts, 200);
+  },
+);
+
+void t.test('where a writer finds no room, the oldest that is held goes', async (t) => {
+  const core = await useHoldingCore(t, {
+    settings: { tempLimit: 4 * partSize, timeoutMs: 300 },
+  });
+  for (const name of ['/old', '/new']) await cutOff(core, name, whole.subarray(0, 90 * kibibyte));
+  const { program } = core;
+  const handle = await program.create('/f', { truncate: true });
+  // Behind a hole no part is full: all of it has to find room.
+  for (let at = 0; at < 320 * kibibyte; at += 40 * kibibyte) {
+    await program.write(handle, whole.subarray(at, at + 40 * kibibyte), 200 * kibibyte + at);
+  }
+  t.strictSame(await program.list('/'), ['f', 'new']);
+  await program.close(handle, closed);
+  t.ok(
+    (await core.bucket.bytes('alice/f'))
+      .subarray(200 * kibibyte)
+      .equals(whole.subarray(0, 320 * kibibyte)),
+  );
+  await goOn(core, '/new', whole);
+  t.ok((await core.bucket.bytes('alice/new')).equals(whole));
+  await program.unlink('/new');
+  await isNothingLeft(t, core);
+});
+
+void t.test('where room is short, full parts of what is held leave first', async (t) => {
+  const core = await useHoldingCore(t, {
+    maxAttempts: 1,
+    requestTimeoutMs: 500,
+    settings: { tempLimit: 8 * partSize },
+  });
+  const { program } = core;
+  core.proxy.inject({ action: 'UploadPart', count: 1000, fault: { kind: 'no-answer' } });
+  await cutOff(core, '/held', whole.subarray(0, 350 * kibibyte));
+  core.proxy.clear();
+  t.equal(core.fs.status.held[0]?.local, 350 * kibibyte);
+  const handle = await program.create('/f', { truncate: true });
+  await program.write(handle, whole.subarray(0, 460 * kibibyte), 200 * kibibyte);
+  t.match(core.fs.status.held, [{ path: '/held', inParts: 300 * kibibyte, local: 50 * kibibyte }]);
+  await program.close(handle, closed);
+  await goOn(core, '/held', whole);
+  t.ok((await core.bucket.bytes('alice/held')).equals(whole));
+});
+
+void t.test('what is open when the mount ends is held, not stored as it is', async (t) => {
+  let core = await useHoldingCore(t);
+  const { program } = core;
+  const idle = await program.create('/idle', { truncate: true });
+  await writeAll(program, idle, whole.subarray(0, arrived));
+  const stop = new AbortController();
+  const left = core.fs.drain(stop.signal, () => stop.abort());
+  t.strictSame(await left, [], 'nothing is lost');
+  t.strictSame(await keys(core), [], 'nothing is published');
+  core = await core.next();
+  await goOn(core, '/idle', whole);
+  t.ok((await core.bucket.bytes('alice/idle')).equals(whole));
+  await isNothingLeft(t, core);
+});

@@ -18,14 +18,18 @@ export interface HoldingCore extends Core {
   readonly program: Program;
   /** of the records */
   readonly directory: string;
-  /** Another process on the same place; this one is to do nothing more, as if it was killed. */
-  next(options?: CoreOptions): Promise<HoldingCore>;
+  /**
+   * Another process on the same place; this one is to do nothing more, as if it was killed.
+   * @param before it takes over what is held
+   */
+  next(options?: CoreOptions, before?: (core: Core) => void): Promise<HoldingCore>;
 }
 
 export async function useHoldingCore(
   t: Test,
   options: CoreOptions = {},
   directory?: string,
+  before?: (core: Core) => void,
 ): Promise<HoldingCore> {
   const path = directory ?? (await temporaryDirectory(t));
   const place = { path, renew: () => mkdirSync(path, { recursive: true }) };
@@ -35,16 +39,17 @@ export async function useHoldingCore(
     ...options.settings,
   };
   const core = await useCore(t, { minPart, ...options, settings });
+  before?.(core);
   await core.fs.restoreHeld();
   t.teardown(() => core.fs.close());
   return {
     ...core,
     program: new Program(core.fs),
     directory: path,
-    next: async (more = {}) => {
+    next: async (more = {}, beforeNext) => {
       core.fs.close();
       const same = { ...options, endpoint: core.endpoint, ...more };
-      return await useHoldingCore(t, same, path);
+      return await useHoldingCore(t, same, path, beforeNext);
     },
   };
 }
