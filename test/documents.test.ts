@@ -1,4 +1,5 @@
 /** The documents say what is so: their tables, links, files, options and log lines are looked up. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import t from 'tap';
@@ -11,6 +12,12 @@ const pages = readdirSync(join(top, 'docs'))
   .map((name) => `docs/${name}`);
 const atTop = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'];
 const texts = new Map([...atTop, ...pages].map((path) => [path, read(path)]));
+
+/** Of Debian's package prometheus. */
+const promtool = (process.env['PATH'] ?? '')
+  .split(':')
+  .map((directory) => join(directory, 'promtool'))
+  .find((path) => existsSync(path));
 
 function read(path: string): string {
   return readFileSync(join(top, path), 'utf8');
@@ -84,6 +91,19 @@ function anchorsOf(path: string): string[] {
       .replaceAll(' ', '-'),
   );
 }
+
+void t.test('the alerts ask for metrics that are there', async (t) => {
+  const rules = join(top, 'docs/prometheus-alerts.yml');
+  const named = new Set(readFileSync(rules, 'utf8').match(/\bs3jail_\w+/g));
+  t.ok(named.size > 4);
+  const served = await metricsTable();
+  for (const name of named) t.ok(served.includes(`\`${name}\``), name);
+  await t.test('promtool takes the rules', { skip: promtool === undefined }, (t) => {
+    const checked = spawnSync(promtool ?? '', ['check', 'rules', rules], { encoding: 'utf8' });
+    t.match(checked, { status: 0, stdout: /SUCCESS/ }, checked.stderr);
+    t.end();
+  });
+});
 
 void t.test('links lead to files and headings that are there', (t) => {
   let found = 0;
