@@ -6,6 +6,8 @@ import { baseCommand, listOption, type Done } from './command-words.js';
 
 interface SetupFlags {
   readonly o?: string[];
+  readonly homes?: boolean;
+  readonly homesGroup?: string;
   readonly mountPoint?: string;
   readonly authorizedKeys?: string;
   readonly init?: 'systemd' | 'fstab';
@@ -24,11 +26,15 @@ export function setupCommand(done: Done): Command {
   );
   return baseCommand('setup')
     .description('all that an SFTP user needs here: user, mount at boot, chroot in sshd')
-    .argument('<user>')
+    .argument('[user]')
     .argument('[source]')
-    .usage('USER SOURCE [-o LIST] [options], or USER --remove')
+    .usage(
+      'USER SOURCE [-o LIST] [options], or --homes SOURCE [-o LIST] [options]; with --remove no SOURCE',
+    )
     .addOption(listOption())
-    .option('--mount-point <DIR>', 'where to mount (/srv/sftp/USER)')
+    .option('--homes', 'one mount for all users of a group, instead of USER')
+    .option('--homes-group <GROUP>', 'with --homes: who has a home and is chrooted there (sftp)')
+    .option('--mount-point <DIR>', 'where to mount (/srv/sftp/USER, /srv/sftp/homes)')
     .option('--authorized-keys <FILE>', 'public keys that USER logs in with')
     .option(
       '--credentials <FILE>',
@@ -41,18 +47,47 @@ export function setupCommand(done: Done): Command {
     .option('--overlap', "take a SOURCE that holds another user's, or the other way")
     .option('--remove', 'undo all of it; the objects in S3 stay')
     .option('--dry-run', 'only say what would be done')
-    .action(async (user: string, source: string | undefined, options: SetupFlags) => {
-      done(await setup(user, source, options));
+    .action(async (first: string | undefined, second: string | undefined, options: SetupFlags) => {
+      const isHomes = options.homes === true;
+      done(await (isHomes ? setupHomes : setup)([first, second], options));
     });
 }
 
-async function setup(
-  user: string,
-  source: string | undefined,
-  options: SetupFlags,
-): Promise<number> {
+type Operands = readonly [string | undefined, string | undefined];
+
+const print = (line: string): void => void process.stdout.write(`${printable(line)}\n`);
+
+async function setupHomes([source, ...rest]: Operands, options: SetupFlags): Promise<number> {
   const isRemoval = options.remove === true;
-  if (isRemoval !== (source === undefined)) {
+  if (rest[0] !== undefined || isRemoval !== (source === undefined)) {
+    throw new UsageError(['setup --homes takes SOURCE, or --remove; see s3jail setup --help']);
+  }
+  for (const name of ['authorizedKeys', 'onDemand', 'idleTime'] as const) {
+    if (options[name] === undefined) continue;
+    throw new UsageError([`--${kebab(name)} is for the mount of one user, not for --homes`]);
+  }
+  const { runHomesSetup } = await import('../setup/homes.js');
+  const request = {
+    source,
+    group: options.homesGroup ?? 'sftp',
+    mountPoint: options.mountPoint,
+    init: options.init,
+    credentials: options.credentials,
+    lists: options.o ?? [],
+    overlap: options.overlap === true,
+    dryRun: options.dryRun === true,
+  };
+  return runHomesSetup(request, print);
+}
+
+function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+async function setup([user, source]: Operands, options: SetupFlags): Promise<number> {
+  const isRemoval = options.remove === true;
+  if (options.homesGroup !== undefined) throw new UsageError(['--homes-group goes with --homes']);
+  if (user === undefined || isRemoval !== (source === undefined)) {
     throw new UsageError(['setup takes USER SOURCE, or USER --remove; see s3jail setup --help']);
   }
   const { runSetup } = await import('../setup/setup.js');
@@ -69,5 +104,5 @@ async function setup(
     overlap: options.overlap === true,
     dryRun: options.dryRun === true,
   };
-  return runSetup(request, (line) => process.stdout.write(`${printable(line)}\n`));
+  return runSetup(request, print);
 }

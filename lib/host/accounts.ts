@@ -54,6 +54,13 @@ export function idOf(database: AccountDatabase, name: string): number | undefine
   return id === undefined ? undefined : Number(id);
 }
 
+/** A group by name or number: its name, and who is said to be in it. @throws Error where getent fails */
+export function findGroup(group: string): { name: string; members: string[] } | undefined {
+  const [name, , , members = ''] = lookUp('group', group) ?? [];
+  if (name === undefined) return undefined;
+  return { name, members: members.split(',').filter((member) => member !== '') };
+}
+
 /** The primary group of a user id, or undefined for an id that no account has. */
 export function primaryGroupOf(uid: number): number | undefined {
   return findAccount(String(uid))?.gid;

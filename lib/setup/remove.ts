@@ -35,10 +35,19 @@ export async function removeUser(request: SetupRequest, runMode: RunMode): Promi
   await removeLog(defaultLogFile(mountPoint), runMode);
   await perform(removalStep(join(keysDirectory, user)), runMode);
   await perform(userRemovalStep(user), runMode);
+  await removeShared({ name: user, mountPoint }, runMode);
+  return 0;
+}
+
+/** What all mounts had in common, where none is left but the one that goes. */
+export async function removeShared(
+  { name, mountPoint }: { name: string; mountPoint: string },
+  runMode: RunMode,
+): Promise<void> {
   const others = await findExistingMounts();
-  if (others.some((other) => other.name !== user && other.mountPoint !== mountPoint)) return 0;
+  if (others.some((other) => other.name !== name && other.mountPoint !== mountPoint)) return;
   const shared = dirname(mountPoint);
-  if (shared === dirname(usualMountPoint(user)))
+  if (shared === dirname(usualMountPoint(name)))
     await perform(directoryRemovalStep(shared), runMode);
   await removeTemplates(runMode);
   await perform(directoryRemovalStep(keysDirectory), runMode);
@@ -46,11 +55,10 @@ export async function removeUser(request: SetupRequest, runMode: RunMode): Promi
   await removeHelperLinks(runMode);
   await letUpdatedbIn(runMode);
   await perform(directoryRemovalStep('/run/s3jail'), runMode);
-  return 0;
 }
 
 /** That of a mount in the background; one that the administrator named stays. */
-async function removeLog(path: string, runMode: RunMode): Promise<void> {
+export async function removeLog(path: string, runMode: RunMode): Promise<void> {
   await perform(removalStep(path), runMode);
   await perform(directoryRemovalStep(dirname(path)), runMode);
 }

@@ -14,7 +14,7 @@ import {
 } from './steps.js';
 
 const sshd = '/usr/sbin/sshd';
-const directory = '/etc/ssh/sshd_config.d';
+export const directory = '/etc/ssh/sshd_config.d';
 
 /** Public keys of users that have no home on this machine. */
 export const keysDirectory = '/etc/ssh/s3jail-keys';
@@ -76,7 +76,7 @@ export async function blockStep(user: SshdUser): Promise<Step> {
   const run = async (): Promise<void> => {
     await step.run();
     try {
-      await validate(user);
+      await validate(user.name, user.mountPoint.replaceAll('%', '%%'));
     } catch (error) {
       throw new Failure(2, `sshd does not take ${path}: ${messageOf(error)}`, { cause: error });
     }
@@ -88,14 +88,17 @@ export async function blockStep(user: SshdUser): Promise<Step> {
   return { ...step, run, undo };
 }
 
-/** sshd's own word for it: the configuration is valid, and says this of this user. */
-async function validate({ name, mountPoint }: SshdUser): Promise<void> {
+/**
+ * sshd's own word for it: the configuration is valid, and says this of this user.
+ * @param chroot as the configuration has it
+ */
+export async function validate(name: string, chroot: string): Promise<void> {
   // sshd checks nothing without it; where its service has never run, nobody has made it yet.
   await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
   await mustRun(sshd, ['-t']);
   const client = `user=${name},host=localhost,addr=127.0.0.1`;
   const effective = await outputOf(sshd, ['-T', '-C', client]);
-  if (effective.split('\n').includes(`chrootdirectory ${mountPoint.replaceAll('%', '%%')}`)) return;
+  if (effective.split('\n').includes(`chrootdirectory ${chroot}`)) return;
   throw new Error(
     `/etc/ssh/sshd_config has no "Include ${directory}/*.conf" at its top, or says otherwise before`,
   );

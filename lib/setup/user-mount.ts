@@ -116,8 +116,8 @@ function refuseMove(
   );
 }
 
-/** As it will be mounted: by root, with what stands in files and no more. */
-function planOf(mount: {
+/** As it will be mounted: by root, with what stands in files and no more. @throws UsageError */
+export function planOf(mount: {
   source: string;
   mountPoint: string;
   words: readonly string[];

@@ -5,14 +5,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { Child, mustRun, runCommand, type Ending } from '../../lib/demo/child.js';
-import { clientOptions, freePort } from '../../lib/demo/sshd.js';
+import t from 'tap';
+import { mustRun, runCommand } from '../../lib/demo/child.js';
 import { findMount } from '../../lib/host/mount-table.js';
 import { unitText } from '../../lib/setup/unit.js';
 import { useMachine } from '../support/machine.js';
 import { useServer } from '../support/servers.js';
 import { program, readSystem, remove, setup, stage } from '../support/setup-command.js';
+import { startSshd } from '../support/system-sshd.js';
 
 void t.test('two users of one bucket see their own files alone', async (t) => {
   const { place: base, users } = await stage(t);
@@ -215,28 +215,3 @@ void t.test('--authorized-keys takes public keys alone', async (t) => {
   t.equal(made.status, 0, made.stderr);
   t.equal(await readFile(`/etc/ssh/s3jail-keys/${user}`, 'utf8'), texts.join('\r\n'));
 });
-
-/** An sshd with the machine's configuration, so that what setup wrote is what counts. */
-async function startSshd(
-  t: Test,
-  place: string,
-  identityFile: string,
-): Promise<(user: string, lines: readonly string[]) => Promise<Ending>> {
-  const port = await freePort();
-  await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
-  const hostKey = join(place, 'host_key');
-  await mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', hostKey]);
-  const [type = '', key = ''] = (await readFile(`${hostKey}.pub`, 'utf8')).split(' ');
-  const knownHostsFile = join(place, 'known_hosts');
-  await writeFile(knownHostsFile, `[127.0.0.1]:${port} ${type} ${key}\n`);
-  const options = [`Port=${port}`, 'ListenAddress=127.0.0.1', `HostKey=${hostKey}`, 'PidFile=none'];
-  const flags = ['-D', '-e', ...options.flatMap((option) => ['-o', option])];
-  const sshd = await Child.start('/usr/sbin/sshd', flags);
-  t.teardown(() => sshd.stop());
-  await sshd.untilSaid(/^Server listening on /m);
-  const client = ['-P', String(port), ...clientOptions({ identityFile, knownHostsFile })];
-  return (user, lines) =>
-    runCommand('sftp', ['-b', '-', ...client, `${user}@127.0.0.1`], {
-      input: { text: `${lines.join('\n')}\n` },
-    });
-}

@@ -1,0 +1,235 @@
+/**
+ * `s3jail setup --homes`: one mount for all users of a group, as setup.ts makes one for a single user. A
+ * user is then made by useradd(8) or a directory service, and needs nothing of this program.
+ */
+import { chmod, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { findGroup } from '../host/accounts.js';
+import { defaultLogFile } from '../host/default-log-file.js';
+import type { Variables } from '../host/environment-file.js';
+import { Failure, type ExitCode } from '../host/failure.js';
+import { findMount } from '../host/mount-table.js';
+import { splitOptionList, UsageError } from '../options/options.js';
+import type { MountOptions } from '../options/table.js';
+import { checkBeforehand } from './beforehand.js';
+import {
+  credentialPlace,
+  keepCredentials,
+  readCredentials,
+  removeCredentials,
+} from './credentials.js';
+import {
+  endpointOf,
+  environmentFile,
+  findExistingMounts,
+  refuseOverlap,
+  type ExistingMount,
+} from './existing-mounts.js';
+import { lineOf, makeFstab, removeFstab } from './fstab.js';
+import { makeHelperLinks } from './helper-links.js';
+import { homesBlockPath, homesBlockStep, homesKeysDirectory } from './homes-sshd.js';
+import { valueOf, variablesOf } from './mount-words.js';
+import { removeLog, removeShared } from './remove.js';
+import { undoable } from './setup.js';
+import { reloadSshd, requireSshd } from './sshd.js';
+import {
+  directoryRemovalStep,
+  directoryStep,
+  isSystemdRunning,
+  perform,
+  removalStep,
+  unlessAbsent,
+  type RunMode,
+  type Step,
+} from './steps.js';
+import { tryLine, tryUnit } from './trial.js';
+import { environmentOf, makeUnit, removeUnit, templateText } from './unit.js';
+import { keepUpdatedbOut } from './updatedb.js';
+import { planOf, readBefore, type SetupRequest, type UserMount } from './user-mount.js';
+
+/** Of the unit's instance and its environment file. */
+const name = 'homes';
+const usualPlace = '/srv/sftp/homes';
+
+export type HomesRequest = Pick<
+  SetupRequest,
+  'source' | 'mountPoint' | 'init' | 'credentials' | 'lists' | 'overlap' | 'dryRun'
+> & {
+  /** whose members have a home, by name or number */
+  readonly group: string;
+};
+
+/** @throws UsageError, Failure */
+export async function runHomesSetup(
+  request: HomesRequest,
+  print: (line: string) => void,
+): Promise<ExitCode> {
+  if (process.geteuid?.() !== 0) throw new Failure(2, 'setup needs root: run it with sudo');
+  return undoable({ dryRun: request.dryRun, print }, (runMode) =>
+    request.source === undefined ? remove(request, runMode) : make(request, runMode),
+  );
+}
+
+async function make(request: HomesRequest, runMode: RunMode): Promise<ExitCode> {
+  requireSshd();
+  const group = findGroup(request.group);
+  if (group === undefined) {
+    throw new Failure(
+      1,
+      `--homes-group ${request.group}: there is no such group; groupadd --system ${request.group} makes it`,
+    );
+  }
+  const all = await findExistingMounts();
+  const mountPoint = placeOf(request, all);
+  const existing = homesAmong(all, mountPoint);
+  const before = await readBefore(existing);
+  const own = ['homes', `homes-group=${group.name}`];
+  const { mount, options } = checkHomes(request, { existing, mountPoint, own, before });
+  if (!request.overlap) {
+    refuseOverlap(
+      mount,
+      all.filter((each) => each !== existing),
+    );
+  }
+  const place = { user: `the members of ${group.name}`, mountPoint, holdsPort: true };
+  await checkBeforehand({ ...place, isTheirs: existing !== undefined }, options);
+  const kept = request.credentials && (await readCredentials(request.credentials, process.env));
+  const { variables } = before;
+  runMode.print(`S3 keys: from ${credentialPlace({ mount, options, variables, kept })}`);
+  if (mount.init === 'systemd') await makeUnitMount(mount, { group: group.name, kept }, runMode);
+  else await makeLineMount(mount, { own, kept }, runMode);
+  await perform(directoryStep(homesKeysDirectory, 0o755), runMode);
+  const block = { group: group.name, mountPoint, member: group.members[0] };
+  const isChanged = await perform(homesBlockStep(block), runMode);
+  if (isChanged && !runMode.dryRun) await reloadSshd(isSystemdRunning());
+  runMode.print(
+    `each member of ${group.name} has a home in ${mountPoint}, and logs in with the keys in ` +
+      `${homesKeysDirectory}/USER`,
+  );
+  return 0;
+}
+
+function placeOf(request: HomesRequest, all: readonly ExistingMount[]): string {
+  const known = all.find((mount) => mount.name === name && mount.init === 'systemd')?.mountPoint;
+  const mountPoint = resolve(request.mountPoint ?? known ?? usualPlace);
+  if (/^\/[\w@%+=:,./-]+$/.test(mountPoint) && dirname(mountPoint) !== '/') return mountPoint;
+  throw new UsageError([
+    '--mount-point: sshd takes letters, digits and @%+=:,./- here, and a directory above it',
+  ]);
+}
+
+function homesAmong(all: readonly ExistingMount[], mountPoint: string): ExistingMount | undefined {
+  return all.find((mount) => mount.name === name || mount.mountPoint === mountPoint);
+}
+
+interface Found {
+  readonly existing: ExistingMount | undefined;
+  readonly mountPoint: string;
+  readonly own: readonly string[];
+  readonly before: Awaited<ReturnType<typeof readBefore>>;
+}
+
+function checkHomes(
+  request: HomesRequest,
+  { existing, mountPoint, own, before }: Found,
+): { mount: UserMount; options: MountOptions } {
+  const isHomes = before.variables['S3JAIL_HOMES'] !== undefined || before.words.includes('homes');
+  if (existing !== undefined && (!isHomes || existing.mountPoint !== mountPoint)) {
+    throw new Failure(
+      1,
+      `${existing.mountPoint} is the mount of ${existing.name}; take that away first (s3jail setup … --remove)`,
+    );
+  }
+  const asked = request.lists.flatMap((list) => splitOptionList(list) ?? [list]);
+  const fixed = asked.find((word) => /^homes\b/.test(word));
+  if (fixed !== undefined) throw new UsageError([`-o ${fixed}: setup --homes says that itself`]);
+  const init = request.init ?? existing?.init ?? (isSystemdRunning() ? 'systemd' : 'fstab');
+  const words = [...own, ...asked];
+  const source = request.source ?? '';
+  const planned = planOf({ source, mountPoint, words, before, user: 'root' });
+  const endpointUrl =
+    valueOf([...before.words, ...words], 'endpoint-url') ??
+    endpointOf({ ...before.variables, ...variablesOf(words) } as Variables);
+  const mount = { name, source: planned.source, mountPoint, options: asked, init, endpointUrl };
+  return { mount, options: planned.options };
+}
+
+async function makeUnitMount(
+  mount: UserMount,
+  { group, kept }: { group: string; kept: string | undefined },
+  runMode: RunMode,
+): Promise<void> {
+  const own = { S3JAIL_HOMES: 'yes', S3JAIL_HOMES_GROUP: group };
+  const unit = { mount, own, onDemand: false, idleTime: undefined };
+  const environment = await environmentOf(unit);
+  if (isSystemdRunning() && (environment.isChanged || kept !== undefined)) {
+    const template = await templateText();
+    const trial = { name, template, environment: environment.text, credentials: kept };
+    await tryFirst(runMode, () => tryUnit(trial, runMode.stop));
+  }
+  await makePlaces(mount.mountPoint, runMode);
+  const areKeysOther = kept !== undefined && (await keepCredentials(name, kept, runMode));
+  await makeUnit(unit, environment.text, environment.isChanged || areKeysOther, runMode);
+}
+
+async function makeLineMount(
+  mount: UserMount,
+  { own, kept }: { own: readonly string[]; kept: string | undefined },
+  runMode: RunMode,
+): Promise<void> {
+  const planned = await lineOf(mount, own);
+  const { words, line } = planned;
+  if (planned.isChanged || kept !== undefined) {
+    const trial = { name, source: line.source, options: words, credentials: kept };
+    await tryFirst(runMode, () => tryLine(trial, runMode.stop));
+  }
+  await makePlaces(mount.mountPoint, runMode);
+  const areKeysOther = kept !== undefined && (await keepCredentials(name, kept, runMode));
+  await makeFstab(planned, planned.isChanged || areKeysOther, runMode);
+}
+
+async function tryFirst({ dryRun, print }: RunMode, attempt: () => Promise<void>): Promise<void> {
+  const what = 'try the mount with what it will have at boot';
+  print(dryRun ? `would ${what}` : what);
+  if (!dryRun) await attempt();
+}
+
+async function makePlaces(mountPoint: string, runMode: RunMode): Promise<void> {
+  const parent = dirname(mountPoint);
+  await perform(directoryStep(parent, 0o700), runMode);
+  if (parent === dirname(usualPlace)) await perform(closingStep(parent), runMode);
+  else runMode.print(`chmod 0700 ${parent} makes homes faster, if nobody else needs it`);
+  if (findMount(mountPoint) === undefined) await perform(directoryStep(mountPoint, 0o755), runMode);
+  await makeHelperLinks(runMode);
+  await keepUpdatedbOut(runMode);
+}
+
+/** Nobody but root, who sshd is when it changes its root, passes: the kernel may keep what it was told. */
+function closingStep(path: string): Step {
+  let before = 0o700;
+  return {
+    what: `close ${path} to all but root`,
+    isDone: async () => {
+      before = ((await unlessAbsent(stat(path)))?.mode ?? 0o700) & 0o7777;
+      return before === 0o700;
+    },
+    run: () => chmod(path, 0o700),
+    undo: () => chmod(path, before),
+  };
+}
+
+async function remove(request: HomesRequest, runMode: RunMode): Promise<ExitCode> {
+  const mountPoint = placeOf(request, await findExistingMounts());
+  const hasBlock = await perform(removalStep(homesBlockPath), runMode);
+  if (hasBlock && !runMode.dryRun) await reloadSshd(isSystemdRunning());
+  await removeUnit(name, mountPoint, runMode);
+  await removeFstab(mountPoint, runMode);
+  await perform(removalStep(environmentFile(name)), runMode);
+  await removeCredentials(name, runMode);
+  await perform(directoryRemovalStep(mountPoint), runMode);
+  await removeLog(defaultLogFile(mountPoint), runMode);
+  await perform(directoryRemovalStep(homesKeysDirectory), runMode);
+  await removeShared({ name, mountPoint }, runMode);
+  runMode.print(`users, their keys in ${join(homesKeysDirectory, 'USER')} and objects stay`);
+  return 0;
+}

@@ -1,0 +1,109 @@
+/**
+ * `s3jail setup --homes` on this machine: users that useradd(8) makes and nothing else, in homes of one
+ * mount, through an sshd that reads what setup wrote. Everything is as before when the test ends.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { mustRun, runCommand } from '../../lib/demo/child.js';
+import { findMount } from '../../lib/host/mount-table.js';
+import { homesBlockText } from '../../lib/setup/homes-sshd.js';
+import { useServer } from '../support/servers.js';
+import { readSystem, setup, stage } from '../support/setup-command.js';
+import { startSshd } from '../support/system-sshd.js';
+
+t.setTimeout(300_000);
+
+const keys = '/etc/ssh/authorized_keys';
+
+void t.test('users of a group log in to homes of one mount', async (t) => {
+  const { place: base, users } = await stage(t);
+  const mountPoint = join(base, 'sftp', 'homes');
+  const group = `${users[0]}-g`;
+  await mustRun('groupadd', ['--system', group]);
+  t.teardown(() => mustRun('groupdel', [group]));
+  const before = await readSystem();
+  const server = await useServer(t, 'embedded');
+  const { bucket } = server;
+  const keyFile = join(base, 'key');
+  await mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile]);
+  const temp = join(base, 'temp');
+  await mkdir(temp);
+  const options = `endpoint-url=${server.url},region=us-east-1,temp-dir=${temp},log-file=${base}/log`;
+  const args = [
+    ...['--homes', `s3://${bucket.name}/users/`, '--homes-group', group],
+    ...['--mount-point', mountPoint, '--init', 'fstab', '-o', options],
+    ...['--credentials', 'environment'],
+  ];
+  const planned = await setup([...args, '--dry-run'], server);
+  t.equal(planned.status, 0, planned.stderr);
+  t.match(planned.stdout, /^would tell sshd of group /m);
+  t.strictSame(await readSystem(), before, 'a dry run changes nothing');
+
+  t.teardown(() => setup(['--homes', '--remove', '--mount-point', mountPoint]));
+  const made = await setup(args, server);
+  t.equal(made.status, 0, made.stderr || made.stdout);
+  const again = await setup(args, server);
+  t.equal(again.status, 0, again.stderr);
+  t.notMatch(again.stdout, /^(make|write|mount|tell|told|close)/m, 'done again it changes nothing');
+  const line = (await readFile('/etc/fstab', 'utf8'))
+    .split('\n')
+    .find((each) => each.includes(base));
+  t.match(line, `${mountPoint} s3jail _netdev,nofail,homes,homes-group=${group},`);
+  t.match(statSync(join(base, 'sftp')), { uid: 0, mode: 0o40700 }, 'only root may enter');
+
+  const sftp = await startSshd(t, base, keyFile);
+  const [alice, bob] = users;
+  for (const user of users) {
+    await mustRun('useradd', ['--no-create-home', '--groups', group, user]);
+    t.teardown(() => runCommand('userdel', [user]));
+    await copyFile(`${keyFile}.pub`, join(keys, user));
+    t.teardown(() => rm(join(keys, user), { force: true }));
+    const ending = await sftp(user, ['put /etc/hostname mine', 'ls -1 /', `-ls ../${bob}`]);
+    t.equal(ending.status, 0, ending.stderr);
+    t.match(ending.stdout, /^\/?mine$/m);
+  }
+  t.strictSame(await bucket.keys(), [`users/${alice}/mine`, `users/${bob}/mine`].sort());
+  const stranger = ['-u', bob, '--', 'ls', join(mountPoint, alice)];
+  t.match(await runCommand('runuser', stranger), { status: 2, stderr: /Permission denied/ });
+
+  for (const user of users) {
+    await mustRun('userdel', [user]);
+    await rm(join(keys, user));
+  }
+  const removed = await setup(['--homes', '--remove', '--mount-point', mountPoint]);
+  t.equal(removed.status, 0, removed.stderr);
+  t.equal(findMount(mountPoint), undefined);
+  t.notOk(existsSync(mountPoint));
+  t.notOk(existsSync('/etc/ssh/sshd_config.d/s3jail.homes.conf'));
+  t.strictSame(await readSystem(), before, 'the machine is as it was');
+  t.equal((await bucket.keys()).length, 2, 'the objects stay');
+});
+
+void t.test('what cannot be is refused before anything is made', async (t) => {
+  await stage(t);
+  const before = await readSystem();
+  const faults: [string[], RegExp][] = [
+    [['--homes'], /takes SOURCE, or --remove/],
+    [['--homes', 's3://bucket/', '--remove'], /takes SOURCE, or --remove/],
+    [['--homes', 's3://bucket/', '--homes-group', 'nobody-has-it'], /groupadd --system/],
+    [['--homes', 's3://bucket/', '--homes-group', 'daemon', '-o', 'uid=1'], /uid.*contradicts/],
+    [['--homes', 's3://bucket/', '--homes-group', 'daemon', '-o', 'homes-min-uid=1'], /says that/],
+    [['--homes', 's3://bucket/', '--on-demand'], /mount of one user/],
+    [['alice', 's3://bucket/', '--homes-group', 'daemon'], /goes with --homes/],
+  ];
+  for (const [args, said] of faults) {
+    const refused = await setup([...args, '--init', 'fstab']);
+    t.equal(refused.status, 1, args.join(' '));
+    t.match(refused.stderr, said);
+  }
+  t.strictSame(await readSystem(), before);
+});
+
+void t.test('the block is for a group, and percent signs are what they are', (t) => {
+  const text = homesBlockText({ group: 'sftp', mountPoint: '/srv/50%/homes', member: undefined });
+  t.match(text, /^Match Group sftp\n {4}ChrootDirectory \/srv\/50%%\/homes\/%u$/m);
+  t.match(text, /^ {4}AuthorizedKeysFile \/etc\/ssh\/authorized_keys\/%u$/m);
+  t.end();
+});
