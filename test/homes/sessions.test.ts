@@ -7,12 +7,12 @@ import '../support/own-users.js';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { runCommand } from '../../lib/demo/child.js';
-import { clientOptions, startSshd, type Sshd } from '../../lib/demo/sshd.js';
+import { clientOptions } from '../../lib/demo/sshd.js';
 import { askOne } from '../../lib/status/ask.js';
 import { endingOf } from '../support/command.js';
-import { addUser, mountHomes } from '../support/homes.js';
+import { addUser, mountHomes, startHomesSshd } from '../support/homes.js';
 import { makeDirectory } from '../support/place.js';
 import { useServer } from '../support/servers.js';
 import { doRound, sessionKinds, type Left } from '../support/session-work.js';
@@ -23,17 +23,6 @@ t.setTimeout(900_000);
 
 const users = ['alice', 'bob', 'carol'];
 for (const [index, name] of [...users, 'idle'].entries()) addUser(name, 5001 + index);
-
-async function startHomesSshd(t: Test, mountPoint: string, place: string): Promise<Sshd> {
-  const sshd = await startSshd({
-    directory: await makeDirectory(place, 'ssh'),
-    user: '*',
-    server: 'internal',
-    chrootDirectory: join(mountPoint, '%u'),
-  });
-  t.teardown(() => sshd.stop());
-  return sshd;
-}
 
 void t.test('sessions of users are kept apart, and told of by user', async (t) => {
   const audit = '/etc/audit.log';

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { startSshd, type Sshd } from '../../lib/demo/sshd.js';
 import { endingOf } from './command.js';
 import { mountForTest, type Mounted } from './mounted.js';
 import { makeDirectory, makePlace } from './place.js';
@@ -54,6 +55,18 @@ export async function mountHomes(t: Test, settings: HomesSettings): Promise<Home
     options: ['--homes', ...options],
   });
   return { server, mounted, place, path: (...names) => join(mountPoint, ...names) };
+}
+
+/** One sshd that puts each user into the own home. */
+export async function startHomesSshd(t: Test, mountPoint: string, place: string): Promise<Sshd> {
+  const sshd = await startSshd({
+    directory: await makeDirectory(place, 'ssh'),
+    user: '*',
+    server: 'internal',
+    chrootDirectory: join(mountPoint, '%u'),
+  });
+  t.teardown(() => sshd.stop());
+  return sshd;
 }
 
 /** A function of `fs`, without Sync, and its arguments. */
