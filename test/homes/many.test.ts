@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { clientOptions, type Sshd } from '../../lib/demo/sshd.js';
 import { askOne } from '../../lib/status/ask.js';
-import { sha256 } from '../support/bucket.js';
+import { inParallel, sha256 } from '../support/bucket.js';
 import { endingOf, type Ending } from '../support/command.js';
 import { addUser, mountHomes, startHomesSshd, stepsAs } from '../support/homes.js';
 import { peakMemory } from '../support/peak-memory.js';
@@ -79,39 +79,25 @@ async function work(connection: Connection, round: number): Promise<Map<string, 
   return new Map([[`d${round}/f`, hash]]);
 }
 
-async function inGroups<T>(all: readonly T[], work: (each: T) => Promise<void>): Promise<void> {
-  const left = all.values();
-  const one = async (): Promise<void> => {
-    for (const each of left) await work(each);
-  };
-  await Promise.all(Array.from({ length: loginsAtOnce }, one));
-}
-
 void t.test(`${userCount} users, ${sessionCount} of them connected`, async (t) => {
   for (let index = 0; index < userCount; index++) addUser(`user-${index}`, 10_000 + index);
   const { server, mounted, path, place } = await mountHomes(t, { isClosed: true });
   const sshd = await startHomesSshd(t, mounted.mountPoint, place);
-  await Promise.all(
-    Array.from({ length: userCount }, (_, index) =>
-      server.bucket.put(`users/user-${index}/kept`, 'x'),
-    ),
-  );
+  const users = Array.from({ length: userCount }, (_, index) => `user-${index}`);
+  await inParallel(16, users, (user) => server.bucket.put(`users/${user}/kept`, 'x'));
   const idle = await peakMemory(mounted.child.pid);
   const names = (await stepsAs(0, [['readdir', path()]]))[0] as string[];
   t.equal(names.length, userCount, 'root lists them all');
 
   const local = await makeDirectory(place, 'local');
   const connections: Connection[] = [];
-  await inGroups(
-    Array.from({ length: sessionCount }, (_, index) => `user-${index}`),
-    async (user) => {
-      const directory = join(local, user);
-      await mkdir(directory, { mode: 0o700 });
-      const connection = new Connection(user, directory, sshd);
-      connections.push(connection);
-      await connection.run('ls -l');
-    },
-  );
+  await inParallel(loginsAtOnce, users.slice(0, sessionCount), async (user) => {
+    const directory = join(local, user);
+    await mkdir(directory, { mode: 0o700 });
+    const connection = new Connection(user, directory, sshd);
+    connections.push(connection);
+    await connection.run('ls -l');
+  });
   const expected = new Map<string, string>();
   await Promise.all(
     connections.map(async (connection) => {

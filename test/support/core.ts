@@ -13,7 +13,7 @@ import { FsError } from '../../lib/errors.js';
 import { Filesystem } from '../../lib/filesystem/filesystem.js';
 import type { FilesystemSettings } from '../../lib/filesystem/settings.js';
 import { silentLog, type Log } from '../../lib/log.js';
-import type { HandleId, OpenFlags, RequestContext } from '../../lib/operations.js';
+import type { HandleId, OpenFlags, Operations, RequestContext } from '../../lib/operations.js';
 import { parsePath } from '../../lib/path.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
 import { openStore } from '../../lib/s3/s3-store.js';
@@ -141,9 +141,9 @@ const nobody: RequestContext = {};
  * driver does, it asks for an answer at once first.
  */
 export class Program {
-  readonly #fs: Filesystem;
+  readonly #fs: Operations;
 
-  constructor(fs: Filesystem) {
+  constructor(fs: Operations) {
     this.#fs = fs;
   }
 
@@ -160,7 +160,8 @@ export class Program {
 
   async write(handle: HandleId, data: Uint8Array | string, offset = 0): Promise<void> {
     const bytes = Buffer.from(data);
-    if (!this.#fs.writeNow(handle, bytes, offset)) await this.#fs.write(handle, bytes, offset);
+    if (!this.#fs.writeNow(handle, bytes, offset))
+      await this.#fs.write(handle, bytes, offset, nobody);
   }
 
   /** close(2): flush, then the last reference goes; a failed flush releases too. */
