@@ -76,7 +76,7 @@ export async function runMount(plan: MountPlan): Promise<ExitCode> {
     const mount = await bringUp(plan, observation, stop, undo);
     await announce(mount, service);
     process.removeAllListeners('disconnect');
-    await reportToParent({ kind: 'mounted', notices: noticesOf(plan.options, log) });
+    await reportToParent({ kind: 'mounted', notices: noticesOf(mount) });
     if (process.connected) process.disconnect();
     return await serve(mount, stop, service);
   } finally {
@@ -179,8 +179,14 @@ async function announce(mount: LiveMount, service: ServiceManager): Promise<void
 }
 
 /** What the operator should hear although the mount works; also goes to the log. */
-function noticesOf(options: MountOptions, log: Log): string[] {
+function noticesOf({ plan: { options }, mountPoint, closedAncestor, log }: LiveMount): string[] {
   const notices: string[] = [];
+  if (options.homes && closedAncestor.path === undefined) {
+    notices.push(
+      `others than root may walk to ${mountPoint}, so each step there is asked for and nothing cached; ` +
+        'make a directory above it 0700 and of root: sshd gets into homes all the same',
+    );
+  }
   const isOneUsers = options.chroot && options.access === 'owner' && !options.homes;
   if (isOneUsers && options.uid === 0) {
     notices.push('only root can use this mount; name its user with --uid, or add --access any');

@@ -1,5 +1,5 @@
 /** Whether sshd would take the mount point as ChrootDirectory, or the directory above it. */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { findChrootFaults } from '../host/chroot-path.js';
 import { findClosedAncestor } from '../host/closed-ancestor.js';
 import { accessOf } from '../options/access.js';
@@ -18,7 +18,7 @@ export async function checkMountPoint(
   options: MountOptions,
   findings: Findings,
 ): Promise<void> {
-  const { chroot, private: isPrivate } = options;
+  const { chroot, homes, private: isPrivate } = options;
   const what = 'mount point';
   try {
     const place = await realMountPoint(mountPoint);
@@ -34,9 +34,7 @@ export async function checkMountPoint(
   for (const { component, reason, cure } of faults) {
     findings.fail('chroot', `sshd refuses it: ${component} ${reason}; ${cure}`);
   }
-  if (faults.length === 0)
-    findings.ok(
-      'chroot',
-      `sshd takes ${isPrivate ? dirname(mountPoint) : mountPoint} as ChrootDirectory`,
-    );
+  if (faults.length > 0) return;
+  const place = isPrivate ? dirname(mountPoint) : mountPoint;
+  findings.ok('chroot', `sshd takes ${homes ? join(place, '%u') : place} as ChrootDirectory`);
 }

@@ -20,7 +20,8 @@ const stepAs = async (uid: number, ...step: Step): Promise<unknown> =>
   (await stepsAs(uid, [step]))[0];
 
 void t.test('a name is a home where a user has it, whatever S3 holds', async (t) => {
-  const { server, path } = await mountHomes(t, { isClosed: false });
+  const { server, path, mounted } = await mountHomes(t, { isClosed: false });
+  t.match(mounted.log(), /each step there is asked for/, 'what that costs is said');
   await server.bucket.put('users/alice/kept', 'x');
   await server.bucket.put('users/ghost/file', 'x');
   await server.bucket.put('users/bob', 'an object, and no home');
