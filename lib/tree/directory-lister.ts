@@ -59,11 +59,13 @@ export class DirectoryLister {
   /** @returns undefined where it turned out too late that names come in no order */
   async #tryList(path: Path, signal: AbortSignal): Promise<Listing | SpilledListing | undefined> {
     const { now, longestBytes, space, holderOf, onClosed } = this.#settings;
-    const fetchedAt = now();
-    let listing = new Listing(fetchedAt);
+    const begunAt = now();
+    let fetchedAt = begunAt;
+    let listing = new Listing(begunAt);
     let long: SpilledListing | undefined;
     try {
       for await (const page of this.#pages(path, signal)) {
+        if (page.next !== undefined) fetchedAt = now();
         this.#take(page, path, listing);
         const isOrdered = page.unordered !== true;
         if (long === undefined) {
@@ -76,13 +78,15 @@ export class DirectoryLister {
           return undefined;
         }
         await long.append(listing.entries);
-        listing = new Listing(fetchedAt);
+        listing = new Listing(begunAt);
       }
     } catch (error) {
       long?.release();
       throw error;
     }
-    return long ?? listing;
+    const whole = long ?? listing;
+    whole.fetchedAt = fetchedAt;
+    return whole;
   }
 
   /** A page of a directory, from `child` or its beginning on. @throws StoreError */

@@ -63,16 +63,18 @@ const nothing: ReadonlyMap<string, undefined> = new Map();
 
 export class Listing {
   hasMarker = false;
-  /** when it was begun */
-  readonly fetchedAt: number;
+  readonly begunAt: number;
+  /** when its last page was asked for: a long one takes longer than what it says is valid */
+  fetchedAt: number;
   readonly #entries = new Map<string, Entry>();
   #bytes = entryBytes;
   #readers = 0;
   /** shared by all handles that were opened since the last change */
   #rows: readonly Row[] | undefined;
 
-  constructor(fetchedAt: number) {
-    this.fetchedAt = fetchedAt;
+  constructor(begunAt: number) {
+    this.begunAt = begunAt;
+    this.fetchedAt = begunAt;
   }
 
   get entries(): ReadonlyMap<string, Entry> {

@@ -232,8 +232,10 @@ export class MetadataCache {
     const before = this.#listings.peek(path)?.entries;
     if (before !== undefined) this.#compareListings(path, before, listing.entries);
     for (const [name, entry] of listing.entries) {
-      const single = this.#entries.peek(childPath(path, name))?.entry;
-      const known = withKnown(entry, single, before?.get(name));
+      const single = this.#entries.peek(childPath(path, name));
+      // A page of a long listing may be older than what was asked for by name meanwhile.
+      const isOlder = single !== undefined && single.fetchedAt > listing.begunAt;
+      const known = withKnown(isOlder ? single.entry : entry, single?.entry, before?.get(name));
       if (known !== entry) listing.set(name, known);
     }
     this.#listings.set(path, listing);

@@ -26,8 +26,8 @@ const pageRows = 1000;
 export class SpilledListing implements SpaceOwner {
   readonly holder: Holder;
   readonly path: Path;
-  /** when it was begun */
-  readonly fetchedAt: number;
+  /** when its last page was asked for */
+  fetchedAt: number;
   /** what S3 has now may be something else altogether */
   isOutdated = false;
   readonly changed = new Map<string, Entry | undefined>();

@@ -20,7 +20,8 @@
  *  1. What this mount did is in every cache before the operation that did it answers.
  *  2. That of metadata-cache.ts: entries and listings agree.
  *  3. That of coalesced-requests.ts: nothing is in flight that nobody waits for.
- *  4. An answer is as old as its request: `fetchedAt` is when that was sent, never when it came.
+ *  4. An answer is as old as its request: `fetchedAt` is when that was sent, never when it came; of a
+ *     listing's requests the last counts.
  *
  * Callers: `record*`, `forget` and `distrust` need the lock of the name, and S3's answer or the failure
  * to get one; everything else may be called at any time.

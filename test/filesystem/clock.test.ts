@@ -4,7 +4,9 @@ import { TempSpace } from '../../lib/temp-space.js';
 import { timeOfMs } from '../../lib/file-time.js';
 import { parsePath } from '../../lib/path.js';
 import { RefreshedCredentials } from '../../lib/s3/connection/refreshed-credentials.js';
+import { inParallel } from '../support/bucket.js';
 import { defaultSettings, Program, useCore, type Core } from '../support/core.js';
+import { rewriteLists } from '../support/list-answers.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 const hourMs = 3_600_000;
@@ -122,4 +124,37 @@ void t.test('credentials are renewed before their end', async (t) => {
       t.equal((await credentials.get()).accessKeyId, 'key2');
     });
   }
+});
+
+void t.test('a listing whose pages take longer than the TTL is valid from its end', async (t) => {
+  const { bucket, clock, program, proxy, fs } = await useClocked(t);
+  const names = Array.from({ length: 2100 }, (_, index) => `f${10_000 + index}`);
+  await inParallel(16, names, (name) => bucket.put(`alice/big/${name}`, ''));
+  rewriteLists(proxy, (list) => {
+    clock.pass(ttlMs - 1);
+    return list;
+  });
+  const handle = await fs.opendir(parsePath('/big'), {});
+  const [first] = fs.readdirNow(handle, 0, 1) ?? [];
+  t.equal(first?.attributes.validForMs, 1, 'as old as its last page');
+  fs.releasedir(handle);
+  proxy.reset();
+  t.equal((await program.stat('/big/f10000')).size, 0);
+  t.same(proxy.counts(), {});
+});
+
+void t.test('what was looked up while a listing came is not undone by it', async (t) => {
+  const { bucket, clock, program, proxy } = await useClocked(t);
+  const names = Array.from({ length: 1100 }, (_, index) => `f${10_000 + index}`);
+  await inParallel(16, names, (name) => bucket.put(`alice/big/${name}`, ''));
+  const gate = proxy.gate({ action: 'ListObjectsV2', ordinal: 2, at: 'answer' });
+  const listing = program.list('/big');
+  await gate.arrived;
+  clock.pass(10);
+  await bucket.put('alice/big/f10000', 'longer');
+  t.equal((await program.stat('/big/f10000')).size, 6);
+  gate.open();
+  await listing;
+  t.equal((await program.stat('/big/f10000')).size, 6);
+  t.match(await program.list('/big'), names);
 });

@@ -27,7 +27,12 @@ export function vastSize(index: number): number {
   return index * 3;
 }
 
-export async function startVastDirectory(t: Test, entries: number): Promise<VastDirectory> {
+/** @param pageMs how long a page takes */
+export async function startVastDirectory(
+  t: Test,
+  entries: number,
+  pageMs = 0,
+): Promise<VastDirectory> {
   const counts = { pages: 0, heads: 0 };
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
@@ -42,7 +47,11 @@ export async function startVastDirectory(t: Test, entries: number): Promise<Vast
     if (isDirectory && !isProbe) counts.pages++;
     const from = Number(searchParams.get('continuation-token') ?? 0);
     const count = isProbe ? 1 : pageSize;
-    response.end(isDirectory ? page(from, Math.min(entries, from + count), entries) : top());
+    const end = (): void => {
+      response.end(isDirectory ? page(from, Math.min(entries, from + count), entries) : top());
+    };
+    if (pageMs === 0) end();
+    else setTimeout(end, pageMs);
   };
   return {
     url: await listen(t, createServer(answer)),
@@ -69,13 +78,13 @@ function page(from: number, to: number, entries: number): string {
     );
   }
   const isCut = to < entries;
-  const head = { Name: 'bucket', IsTruncated: isCut };
+  const head = { Name: 'bucket', KeyCount: to - from, IsTruncated: isCut };
   const next = isCut ? { NextContinuationToken: String(to) } : {};
   return document('ListBucketResult', join(children({ ...head, ...next }), ...files));
 }
 
 function top(): string {
-  const head = children({ Name: 'bucket', IsTruncated: false });
+  const head = children({ Name: 'bucket', KeyCount: 1, IsTruncated: false });
   const prefix = record('CommonPrefixes', { Prefix: 'vast/' });
   return document('ListBucketResult', join(head, prefix));
 }
