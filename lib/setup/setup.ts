@@ -153,7 +153,7 @@ function checkOnDemand({ user, onDemand, idleTime }: SetupRequest, { init }: Use
   }
   if (idleTime === undefined) return isWanted;
   if (!isWanted) throw new UsageError(['--idle-time is for mounts that are made --on-demand']);
-  if (!/^(\d+ *(s|sec|m|min|h|hr|d)? *)+$/.test(idleTime)) {
+  if (!/^(\d+(s|sec|m|min|h|hr|d) ?)+$/.test(idleTime)) {
     throw new UsageError([
       `--idle-time ${JSON.stringify(idleTime)} is no time such as 10min or 1h`,
     ]);

@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { bareEnvironment } from '../host/bare-environment.js';
 import { Failure, messageOf } from '../host/failure.js';
 import { withVariables } from './config-files.js';
+import { variableOf } from '../options/options.js';
 import { isSameOption } from './mount-words.js';
 import { startUnit } from './start-unit.js';
 import { refuseIfStopped, succeeds, unlessAbsent } from './steps.js';
@@ -17,9 +18,9 @@ import { refuseIfStopped, succeeds, unlessAbsent } from './steps.js';
 const helper = fileURLToPath(new URL('../../bin/mount.s3jail.cjs', import.meta.url));
 const units = '/run/systemd/system';
 const unitMode = 0o644;
-/** What the mount that is in use has open, or what would not reach the terminal. */
-const outputs = ['metrics', 'log-file', 'audit-log'];
-const silenced = { S3JAIL_METRICS: '', S3JAIL_LOG_FILE: '', S3JAIL_AUDIT_LOG: '' };
+/** What the mount that is in use has open, or what would not reach the terminal, or fill it. */
+const outputs = ['metrics', 'log-file', 'audit-log', 'log-level', 'log-format'];
+const silenced = Object.fromEntries(outputs.map((name) => [variableOf(name), '']));
 
 /** Directory of one trial, closed to all but root, with `mount` in it. */
 async function withPlace(work: (place: string) => Promise<void>): Promise<void> {
