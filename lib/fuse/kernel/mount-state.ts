@@ -20,8 +20,10 @@ export interface KernelDirectory {
   readonly node: Node;
   /** number of the last change when its listing was begun */
   readonly changesSeen: number;
-  /** when the whole listing had come, as Clock.nowMs: its attributes may be kept from then on */
+  /** when the whole listing had come, as Clock.nowMs */
   readonly listedAtMs: number;
+  /** its attributes may be kept from then on */
+  freshAtMs: number;
 }
 
 export interface MountStateSettings {
@@ -34,6 +36,8 @@ export interface MountStateSettings {
   readonly clock?: Clock;
 }
 
+/** A listing counts as new no longer than this after it came. */
+const longestReadingMs = 60_000;
 /** How many callers told to look again are remembered; each comes back within microseconds. */
 const sentBackMax = 256;
 
@@ -112,6 +116,16 @@ export class MountState {
   /** Whether a request is changing this name just now. */
   isChanging(path: Path): boolean {
     return this.#changing.has(path);
+  }
+
+  /**
+   * A page of an open directory is asked for. As long as they follow each other the listing counts as new:
+   * reading a long one outlasts the TTL (see metadata-cache.ts, which answers from it as long).
+   */
+  noteReading(directory: KernelDirectory): void {
+    const nowMs = this.clock.nowMs();
+    const isGoingOn = nowMs - directory.freshAtMs < this.#ttlMs;
+    if (isGoingOn && nowMs - directory.listedAtMs < longestReadingMs) directory.freshAtMs = nowMs;
   }
 
   /** Whether the kernel may keep these attributes for some time, as entries of `parent`. */

@@ -39,7 +39,8 @@ export async function opendir(state: MountState, call: Call): Promise<Reply> {
   const begun = { node, changesSeen: state.changes };
   try {
     const handle = await state.operations.opendir(path, call.context);
-    state.directories.set(handle, { ...begun, listedAtMs: state.clock.nowMs() });
+    const nowMs = state.clock.nowMs();
+    state.directories.set(handle, { ...begun, listedAtMs: nowMs, freshAtMs: nowMs });
     const view = { handle, flags: 0 };
     return { pieces: [openReply(view)], undo: () => closeDirectory(state, handle) };
   } catch (error) {
@@ -66,7 +67,7 @@ function plusView(
 ): { node: Node; view: EntryView } | undefined {
   const { node: parent } = directory;
   if ((parent.changes?.get(entry.name) ?? 0) > directory.changesSeen) return undefined;
-  const ageMs = state.clock.nowMs() - directory.listedAtMs;
+  const ageMs = state.clock.nowMs() - directory.freshAtMs;
   if (!state.mayKeep(parent, entry.attributes, ageMs)) return undefined;
   const node = state.nodes.see(parent, entry.name, entry.attributes);
   return { node, view: state.entry(node, entry.attributes, ageMs) };
@@ -129,6 +130,7 @@ function pageReply(
   options: { directory: KernelDirectory; offset: number; entries: readonly DirectoryEntry[] },
 ): Reply {
   const { directory, offset, entries } = options;
+  state.noteReading(directory);
   addDots(listing, directory, offset);
   addEntries(state, listing, { directory, entries });
   const undo = (): void => {
