@@ -96,16 +96,16 @@ export class UserDatabase {
 
   /** What is known of a name without asking; undefined where `find` has to be waited for. */
   peek(name: string): Remembered | undefined {
-    const answer = isPossible(name) ? this.#answers.get(name) : nobody;
+    if (!isPossible(name)) return { owner: undefined, forMs: absenceMs };
+    const answer = this.#answers.get(name);
     if (answer === undefined) return undefined;
-    const ageMs = this.#clock.nowMs() - answer.askedMs;
-    const forMs = (answer.owner === undefined ? absenceMs : rememberedMs) - ageMs;
-    if (answer === nobody) return { owner: undefined, forMs: absenceMs };
-    if (ageMs >= renewedFromMs && answer.owner !== undefined) this.#renew(name);
-    if (forMs > 0) return { owner: answer.owner, forMs };
-    return this.#failedMs !== undefined && answer.owner !== undefined
-      ? { owner: answer.owner, forMs: 0 }
-      : undefined;
+    const { owner, askedMs } = answer;
+    const ageMs = this.#clock.nowMs() - askedMs;
+    if (owner !== undefined && ageMs >= renewedFromMs) this.#renew(name);
+    const forMs = (owner === undefined ? absenceMs : rememberedMs) - ageMs;
+    if (forMs > 0) return { owner, forMs };
+    const stillHolds = owner !== undefined && this.#failedMs !== undefined;
+    return stillHolds ? { owner, forMs: 0 } : undefined;
   }
 
   /** Whose home a name is, or undefined. @throws FsError EIO where the database does not say */
@@ -187,8 +187,6 @@ export class UserDatabase {
     return isAdmitted ? { uid: user.uid, gid: user.gid } : undefined;
   }
 }
-
-const nobody: Answer = { owner: undefined, askedMs: 0 };
 
 function isSame(one: HomeOwner, other: HomeOwner | undefined): boolean {
   return one.uid === other?.uid && one.gid === other.gid;
