@@ -15,6 +15,7 @@ import { lftp } from '../support/lftp.js';
 import { writeRandomFile } from '../support/local-files.js';
 import { mountForTest } from '../support/mounted.js';
 import { startRelay, type Relay } from '../support/relay.js';
+import { serverNames } from '../support/servers.js';
 import { mebibyte } from '../support/sizes.js';
 import { until } from '../support/until.js';
 
@@ -141,6 +142,21 @@ for (const [client, goOn] of Object.entries(clients)) {
       },
     );
   }
+}
+
+for (const server of serverNames().filter((name) => name !== 'embedded')) {
+  void t.test(`an upload is gone on with by the next mount, on ${server}`, async (t) => {
+    const jail = await startResumingJail(t, { server });
+    const whole = await writeRandomFile(join(jail.local, 'large'), 64 * mebibyte);
+    await cutWhilePutting(t, jail, 20 * mebibyte, 'reset');
+    await seesNothing(t, jail);
+    await mountAgain(t, jail, resume);
+    succeeded(t, await jail.sftp('reput large'), 'reput');
+    t.equal(await jail.bucket.sha256('large'), whole);
+    t.strictSame(await jail.bucket.uploads(), []);
+    const parts = partsSent(jail).sort((one, other) => one - other);
+    t.strictSame(parts, [1, 2, 3, 4, 5, 6, 7, 8], 'each part is sent once');
+  });
 }
 
 void t.test('a client that falls silent is ended by ClientAlive, and goes on', async (t) => {
