@@ -13,6 +13,8 @@ const usualRestMs = 4000;
 const collections = 2;
 /** Less garbage than this is not worth a collection of all. */
 const worthBytes = 8 * 1024 * 1024;
+/** As much is: the last collection may have come in a pause of a transfer, and found all of it in use. */
+const muchBytes = 64 * 1024 * 1024;
 
 export class MemoryAtRest {
   readonly #restMs: number;
@@ -43,7 +45,7 @@ export class MemoryAtRest {
 
   #rest(): void {
     const isFirst = this.#collectionsLeft === collections;
-    if (isFirst && heldBytes() < this.#keptBytes + worthBytes) {
+    if (isFirst && heldBytes() < Math.min(this.#keptBytes + worthBytes, muchBytes)) {
       this.#collectionsLeft = 0;
       return;
     }

@@ -32,3 +32,18 @@ void t.test('garbage is collected at rest, twice and no more', async (t) => {
   await until(() => performance.now() > restedMs);
   t.equal(forced, 2, 'work that leaves hardly anything behind is not worth it');
 });
+
+void t.test('what a collection in a pause found in use is collected afterwards', async (t) => {
+  const memory = new MemoryAtRest(5);
+  const use = { buffer: new Uint8Array(100 * 1024 * 1024) as Uint8Array | undefined };
+  const left = new WeakRef(use.buffer as Uint8Array);
+  const before = forced;
+  memory.note();
+  await until(() => forced >= before + 2);
+  t.not(left.deref(), undefined, 'in use');
+  await turn();
+  use.buffer = undefined;
+  memory.note();
+  await until(() => forced >= before + 4);
+  t.equal(left.deref(), undefined);
+});
