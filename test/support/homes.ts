@@ -10,7 +10,7 @@ import { startSshd, type Sshd } from '../../lib/demo/sshd.js';
 import { endingOf } from './command.js';
 import { mountForTest, type Mounted } from './mounted.js';
 import { makeDirectory, makePlace } from './place.js';
-import { useServer, type TestServer } from './servers.js';
+import { useServer, type ServerName, type TestServer } from './servers.js';
 
 /** useradd(8), without its checks and its pace. */
 export function addUser(name: string, uid: number, gid = uid): void {
@@ -36,6 +36,8 @@ export interface HomesMount {
 
 export interface HomesSettings {
   readonly isClosed: boolean;
+  /** absent: the embedded endpoint */
+  readonly on?: ServerName;
   /** where requests are sent, if not straight to the server */
   readonly url?: (server: TestServer) => Promise<string>;
   readonly options?: readonly string[];
@@ -45,7 +47,7 @@ export interface HomesSettings {
 export async function mountHomes(t: Test, settings: HomesSettings): Promise<HomesMount> {
   const { isClosed, url, options = [] } = settings;
   const place = await makePlace(t);
-  const server = await useServer(t, 'embedded');
+  const server = await useServer(t, settings.on ?? 'embedded');
   const outer = await makeDirectory(place, 'sftp');
   chmodSync(outer, isClosed ? 0o700 : 0o755);
   const mountPoint = await makeDirectory(outer, 'homes');
