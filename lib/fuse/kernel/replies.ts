@@ -189,26 +189,31 @@ export function initReply(view: InitView): Buffer {
   return bytes;
 }
 
+/** Room for some 20 entries with their attributes. */
+const firstPageBytes = 4000;
+
 /** One page of a READDIR or READDIRPLUS, filled entry by entry up to the size the kernel asked. */
 export class DirectoryPage {
-  readonly #bytes: Buffer;
+  /** grows: the kernel offers up to 1 MiB, and most directories fill little of it */
+  #bytes = reply(firstPageBytes);
+  readonly #limit: number;
   readonly #plus: boolean;
   #used = replyHeaderBytes;
 
   constructor(size: number, options: { plus: boolean }) {
-    this.#bytes = reply(size);
+    this.#limit = replyHeaderBytes + size;
     this.#plus = options.plus;
   }
 
   /** How many entries can still come, at most; for asking the core for no more than that. */
   get roomFor(): number {
     const least = direntBytes + 8 + (this.#plus ? entryOutBytes : 0);
-    return Math.floor((this.#bytes.length - this.#used) / least);
+    return Math.floor((this.#limit - this.#used) / least);
   }
 
   /** Whether an entry of this name still fits. */
   fits(name: string): boolean {
-    return this.#used + this.#sizeOf(Buffer.byteLength(name)) <= this.#bytes.length;
+    return this.#used + this.#sizeOf(Buffer.byteLength(name)) <= this.#limit;
   }
 
   /**
@@ -222,6 +227,7 @@ export class DirectoryPage {
     view?: EntryView,
   ): void {
     const length = Buffer.byteLength(entry.name);
+    this.#makeRoom(this.#used + this.#sizeOf(length));
     let at = this.#used;
     if (this.#plus) {
       if (view !== undefined) writeEntry(this.#bytes, view, at);
@@ -238,6 +244,13 @@ export class DirectoryPage {
   /** The page as a reply. */
   finish(): Buffer {
     return this.#bytes.subarray(0, this.#used);
+  }
+
+  #makeRoom(bytes: number): void {
+    if (bytes <= this.#bytes.length) return;
+    const larger = Buffer.alloc(Math.min(this.#limit, Math.max(bytes, 2 * this.#bytes.length)));
+    this.#bytes.copy(larger, 0, 0, this.#used);
+    this.#bytes = larger;
   }
 
   #sizeOf(nameBytes: number): number {
