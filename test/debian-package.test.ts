@@ -75,9 +75,9 @@ void t.test('a mount works from the Debian package alone', async (t): Promise<vo
   t.match(planned, { status: 0 }, planned.stderr);
 
   const client = useClient(t, endpoint.url);
-  const place = await mkdtemp('/var/tmp/s3jail-deb-mount-');
-  t.teardown(() => rm(place, { recursive: true, force: true }));
   for (const driver of ['kernel', 'fuse-native']) {
+    const place = await mkdtemp('/var/tmp/s3jail-deb-mount-');
+    t.teardown(() => rm(place, { recursive: true, force: true }));
     const options = ['--endpoint-url', endpoint.url, '--region', 'us-east-1', '--driver', driver];
     const source = `s3://${testBucket}/${driver}/`;
     const checked = await s3jail('check', source, ...options);
