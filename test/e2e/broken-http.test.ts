@@ -124,7 +124,10 @@ void t.test('programs on a mount are told the truth or EIO', async (t) => {
   };
   for (const { form, operation, came, tookMs } of await perform(1)) {
     const at = `${operation}: ${formOf(form)}`;
-    const isLie = operation === 'stat' && /^a length too/.test(formOf(form));
+    // The length that a HEAD tells is all there is to know: the kernel ends the file by it.
+    const isLie =
+      /^a length too/.test(formOf(form)) &&
+      (operation === 'stat' || truths[operation]?.startsWith(came) === true);
     const isTrue = came === truths[operation];
     t.ok(isTrue || isLie || came === 'EIO', at, { came: came.slice(0, 80) });
     t.ok(tookMs < 10 * timeoutMs, `${at}: in time`, { tookMs });
