@@ -228,7 +228,7 @@ void t.test('a machine that an operator sets up', async (t) => {
     await machine.reboot();
     t.equal(await active(), count);
     t.equal(await machine.must('systemctl', '--failed', '--no-legend'), '');
-    t.strictSame(await machine.list('user1'), ['key.pub']);
+    t.strictSame(await machine.list('user0'), ['key.pub']);
     await each(t, '--remove');
     await machine.must('rm', '-r', '/etc/s3jail', '/etc/credstore');
     t.equal(await look(), clean, 'nothing of it is left');
