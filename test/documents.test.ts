@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import t from 'tap';
-import { optionGroups } from '../lib/options/table.js';
+import { optionGroups } from '../lib/options/option-spec.js';
 import { metricsTable, optionsTable, serversTable } from './support/document-tables.js';
 
 const top = join(import.meta.dirname, '../..');

@@ -7,7 +7,7 @@ import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf, type ExitCode } from '../host/failure.js';
 import { createLog, type LogSettings } from '../observability/process-log.js';
 import { UsageError } from '../options/options.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { hasParent, reportToParent } from '../mount/parent-channel.js';
 import { printable, printableLines } from '../host/printable.js';
 

@@ -2,7 +2,8 @@
  * The manual page s3jail(8), in the man(7) language, from the commands and the option table: what
  * `--help` says, and how it belongs together.
  */
-import { optionGroups, optionRows } from '../options/table.js';
+import { optionGroups } from '../options/option-spec.js';
+import { optionRows } from '../options/table.js';
 import { variableOf } from '../options/options.js';
 
 /** A command as the command line knows it. */

@@ -9,7 +9,9 @@ import {
   type MountPlan,
   type MountRequest,
 } from '../options/mount-plan.js';
-import { optionGroups, optionRows, type Ambient } from '../options/table.js';
+import type { Ambient } from '../options/mount-options.js';
+import { optionGroups } from '../options/option-spec.js';
+import { optionRows } from '../options/table.js';
 import { isSwitch, oppositeName, type WrittenOption } from '../options/options.js';
 import { baseCommand, separate, withOperands, type Done } from './command-words.js';
 import { useUnitCredentials } from '../host/kept-credentials.js';

@@ -29,7 +29,7 @@ import { findMount, isOurs } from '../host/mount-table.js';
 import { cutOff, viewsOf } from '../host/mount-views.js';
 import { Observation } from '../observability/observation.js';
 import type { Operations } from '../operations.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { hasParent, reportToParent } from './parent-channel.js';
 import { ProgressBar } from '../host/terminal.js';
 import { RuntimeRecord } from '../host/runtime-record.js';

@@ -9,7 +9,7 @@ import type { Homes } from '../homes/homes.js';
 import type { HomeUse } from '../homes/homes-in-use.js';
 import type { Mounted } from '../fuse/driver.js';
 import type { Figures, Metrics } from './metrics.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import type { Problem } from './recent-problems.js';
 import type { S3Store } from '../s3/s3-store.js';
 

@@ -1,5 +1,5 @@
 /** Who may use a mount, in words for `status` and `check`. */
-import type { MountOptions } from './table.js';
+import type { MountOptions } from './mount-options.js';
 
 /**
  * @param closedAncestor a directory above the mount point that lets only root through

@@ -4,12 +4,12 @@
 import { nearest } from './nearest.js';
 import {
   awsStorageClasses,
-  optionTable,
   type Ambient,
   type MountOptions,
   type OptionKey,
   type Origins,
-} from './table.js';
+} from './mount-options.js';
+import { optionTable } from './table.js';
 import { showSize } from './values.js';
 
 /** One sentence for each contradiction. */

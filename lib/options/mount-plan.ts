@@ -3,7 +3,7 @@
  * places SOURCE may come from together, so that all faults are told at once.
  */
 import { resolve } from 'node:path';
-import type { MountOptions } from './table.js';
+import type { MountOptions } from './mount-options.js';
 import { OptionValueError } from './values.js';
 import {
   isOptionName,

@@ -7,16 +7,12 @@
  */
 import { nearest } from './nearest.js';
 import { contradictions } from './contradictions.js';
-import {
-  optionTable,
-  type Ambient,
-  type MountOptions,
-  type OptionKey,
-  type OptionSpec,
-} from './table.js';
+import type { Ambient, MountOptions, OptionKey } from './mount-options.js';
+import type { OptionSpec } from './option-spec.js';
+import { optionTable } from './table.js';
 import { OptionValueError, parseFlag } from './values.js';
 
-export type { Ambient, MountOptions } from './table.js';
+export type { Ambient, MountOptions } from './mount-options.js';
 
 /** The program was called wrongly: exit code 1. */
 export class UsageError extends Error {

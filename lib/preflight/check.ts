@@ -7,7 +7,7 @@ import { messageOf, type ExitCode } from '../host/failure.js';
 import { silentLog, type Log } from '../log.js';
 import { createLog } from '../observability/process-log.js';
 import { journalScopeOf, storeOptionsOf, type ServicePlan } from '../options/mount-plan.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { giveUpRoot } from '../host/run-as.js';
 import { isArchiveClass } from '../s3/object-info.js';
 import { openStore, type S3Store } from '../s3/s3-store.js';

@@ -5,7 +5,7 @@ import { findClosedAncestor } from '../host/closed-ancestor.js';
 import { accessOf } from '../options/access.js';
 import { Failure } from '../host/failure.js';
 import { inspectMountPoint, realMountPoint } from '../host/mount-point.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import type { Findings } from './findings.js';
 
 /**

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { keepFree } from '../temp-space.js';
 import { messageOf } from '../host/failure.js';
 import { driverReadiness } from '../fuse/choose.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { showSize } from '../options/values.js';
 import type { Findings } from './findings.js';
 

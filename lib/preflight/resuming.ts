@@ -1,6 +1,6 @@
 /** What `--interrupted resume` wants beside the rest: that what is held may be looked at, and lives. */
 import { isStoreError } from '../errors.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { showTime } from '../options/values.js';
 import type { Key } from '../path.js';
 import type { S3Store } from '../s3/s3-store.js';

@@ -5,7 +5,7 @@ import { findChrootFaults } from '../host/chroot-path.js';
 import { Failure } from '../host/failure.js';
 import { inspectMountPoint, realMountPoint } from '../host/mount-point.js';
 import { findMount, isAutomount, isOurs } from '../host/mount-table.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { Findings } from '../preflight/findings.js';
 import { checkOutputs, checkTempDirectory } from '../preflight/machine.js';
 

@@ -10,7 +10,7 @@ import { findAccount } from '../host/accounts.js';
 import { defaultsFile, type Variables } from '../host/environment-file.js';
 import { Failure, messageOf } from '../host/failure.js';
 import { keptCredentialFile, ownCredentialPath } from '../host/kept-credentials.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { environmentFile, fstab } from './existing-mounts.js';
 import {
   directoryRemovalStep,

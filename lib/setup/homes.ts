@@ -10,7 +10,7 @@ import type { Variables } from '../host/environment-file.js';
 import { Failure, type ExitCode } from '../host/failure.js';
 import { findMount } from '../host/mount-table.js';
 import { splitOptionList, UsageError } from '../options/options.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { checkBeforehand } from './beforehand.js';
 import {
   credentialPlace,

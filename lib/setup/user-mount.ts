@@ -6,7 +6,7 @@ import { Failure } from '../host/failure.js';
 import { planMount } from '../options/mount-plan.js';
 import { splitOptionList, UsageError, variableOf } from '../options/options.js';
 import { showSource, type Source } from '../options/source.js';
-import type { MountOptions } from '../options/table.js';
+import type { MountOptions } from '../options/mount-options.js';
 import { fstabLines } from './config-files.js';
 import { environmentFile, endpointOf, fstab, type ExistingMount } from './existing-mounts.js';
 import { isSameOption, valueOf, variablesOf } from './mount-words.js';

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { editDistance, nearest } from '../../lib/options/nearest.js';
-import { optionRows, optionTable, type MountOptions } from '../../lib/options/table.js';
+import type { MountOptions } from '../../lib/options/mount-options.js';
+import { optionRows, optionTable } from '../../lib/options/table.js';
 import {
   OptionValueError,
   parseEndpointUrl,

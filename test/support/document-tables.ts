@@ -1,6 +1,7 @@
 /** Tables of the documents that are made from the program, or from what the tests assert of S3 servers. */
 import { Metrics, type Figures } from '../../lib/observability/metrics.js';
-import { optionRows, type OptionGroup } from '../../lib/options/table.js';
+import type { OptionGroup } from '../../lib/options/option-spec.js';
+import { optionRows } from '../../lib/options/table.js';
 import { deviationsOf, type Deviations, type KeptConditions } from '../suites/store-deviations.js';
 import { realServers } from './servers.js';
 
