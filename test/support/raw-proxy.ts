@@ -45,6 +45,8 @@ export interface RawProxy {
   script: RawScript;
   /** whether the client keeps a connection */
   isOpen(connection: number): boolean;
+  /** ends all connections, as the restart of a server does */
+  cut(): void;
 }
 
 /** Starts one on 127.0.0.1 that ends with the test. */
@@ -60,6 +62,9 @@ export async function useRawProxy(
     log,
     script: () => undefined,
     isOpen: (connection: number) => sockets[connection]?.closed === false,
+    cut: () => {
+      for (const socket of sockets) close(socket, 'reset');
+    },
   };
   const serve = (socket: Socket): void => {
     // Whoever breaks off is heard of by the reading.
