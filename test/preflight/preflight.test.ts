@@ -336,7 +336,9 @@ void t.test('a mount point is looked at as sshd does', async (t) => {
   const found = await check([...args, folder]);
   t.match(found, { status: 32, verdicts: { 'mount point': 'ok', chroot: 'FAIL' } });
   t.match(found.text, /FAIL {2}chroot: sshd refuses it: \/tmp .*chmod/);
-  const good = await check([...args, '/srv']);
+  const own = await mkdtemp('/var/lib/s3jail-chroot-');
+  t.teardown(() => rm(own, { recursive: true, force: true }));
+  const good = await check([...args, own]);
   t.match(good, { status: 0, verdicts: { 'mount point': 'ok', chroot: 'ok' } });
   const absent = await check([...args, join(folder, 'absent'), '--no-chroot']);
   t.match(absent, { status: 32, verdicts: { 'mount point': 'FAIL' } });
