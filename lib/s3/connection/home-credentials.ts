@@ -69,11 +69,6 @@ export class HomeCredentials {
     this.#clock = clock;
   }
 
-  /** How many homes have credentials. */
-  get size(): number {
-    return this.#homes.size;
-  }
-
   /** The credentials that sign requests about `input`; undefined for those of the mount. */
   of(input: object): CredentialSource | undefined {
     return this.#homeOf(input)?.source;
