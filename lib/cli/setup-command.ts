@@ -67,17 +67,14 @@ async function setupHomes([source, ...rest]: Operands, options: SetupFlags): Pro
     throw new UsageError([`--${kebab(name)} is for the mount of one user, not for --homes`]);
   }
   const { runHomesSetup } = await import('../setup/homes.js');
-  const request = {
-    source,
-    group: options.homesGroup ?? 'sftp',
-    mountPoint: options.mountPoint,
-    init: options.init,
-    credentials: options.credentials,
-    lists: options.o ?? [],
-    overlap: options.overlap === true,
-    dryRun: options.dryRun === true,
-  };
-  return runHomesSetup(request, print);
+  const group = options.homesGroup ?? 'sftp';
+  return runHomesSetup({ ...requestOf(source, options), group }, print);
+}
+
+/** What is asked of every mount. */
+function requestOf(source: string | undefined, options: SetupFlags) {
+  const { o = [], mountPoint, init, credentials, overlap = false, dryRun = false } = options;
+  return { source, mountPoint, init, credentials, lists: o, overlap, dryRun };
 }
 
 function kebab(name: string): string {
@@ -91,18 +88,7 @@ async function setup([user, source]: Operands, options: SetupFlags): Promise<num
     throw new UsageError(['setup takes USER SOURCE, or USER --remove; see s3jail setup --help']);
   }
   const { runSetup } = await import('../setup/setup.js');
-  const request = {
-    user,
-    source,
-    mountPoint: options.mountPoint,
-    init: options.init,
-    authorizedKeys: options.authorizedKeys,
-    credentials: options.credentials,
-    onDemand: options.onDemand,
-    idleTime: options.idleTime,
-    lists: options.o ?? [],
-    overlap: options.overlap === true,
-    dryRun: options.dryRun === true,
-  };
-  return runSetup(request, print);
+  const { authorizedKeys, onDemand, idleTime } = options;
+  const own = { user, authorizedKeys, onDemand, idleTime };
+  return runSetup({ ...requestOf(source, options), ...own }, print);
 }

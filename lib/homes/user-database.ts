@@ -7,6 +7,7 @@
  * nothing of nothing is known.
  */
 import { LRUCache } from 'lru-cache';
+import { unlessAborted } from '../abort.js';
 import { systemClock, type Clock } from '../clock.js';
 import { FsError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -155,7 +156,7 @@ export class UserDatabase {
         signal.throwIfAborted();
         return await this.#ask(names, { withGroups, signal });
       });
-      const users = await Promise.race([asking, rejectionOf(signal)]);
+      const users = await unlessAborted(asking, signal, new Error('no answer in time'));
       this.#failedMs = undefined;
       for (const name of names) this.#note(name, { owner: this.#ownerOf(name, users), askedMs });
     } catch (error) {
@@ -190,12 +191,6 @@ export class UserDatabase {
 
 function isSame(one: HomeOwner, other: HomeOwner | undefined): boolean {
   return one.uid === other?.uid && one.gid === other.gid;
-}
-
-async function rejectionOf(signal: AbortSignal): Promise<never> {
-  return await new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(new Error('no answer in time')), { once: true });
-  });
 }
 
 /**

@@ -3,49 +3,39 @@
  * user is then made by useradd(8) or a directory service, and needs nothing of this program.
  */
 import { chmod, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { findGroup } from '../host/accounts.js';
-import { defaultLogFile } from '../host/default-log-file.js';
-import type { Variables } from '../host/environment-file.js';
 import { Failure, type ExitCode } from '../host/failure.js';
-import { findMount } from '../host/mount-table.js';
 import { splitOptionList, UsageError } from '../options/options.js';
 import type { MountOptions } from '../options/mount-options.js';
 import { checkBeforehand } from './beforehand.js';
-import {
-  credentialPlace,
-  keepCredentials,
-  readCredentials,
-  removeCredentials,
-} from './credentials.js';
-import {
-  endpointOf,
-  environmentFile,
-  findExistingMounts,
-  refuseOverlap,
-  type ExistingMount,
-} from './existing-mounts.js';
-import { lineOf, makeFstab, removeFstab } from './fstab.js';
-import { makeHelperLinks } from './helper-links.js';
+import { credentialPlace, keepCredentials, readCredentials } from './credentials.js';
+import { findExistingMounts, refuseOverlap, type ExistingMount } from './existing-mounts.js';
+import { lineOf, makeFstab } from './fstab.js';
 import { homesBlockPath, homesBlockStep, homesKeysDirectory } from './homes-sshd.js';
-import { valueOf, variablesOf } from './mount-words.js';
-import { removeLog, removeShared } from './remove.js';
-import { undoable } from './setup.js';
+import { removeMount, removeShared } from './remove.js';
+import { makePlaces, undoable } from './setup.js';
 import { reloadSshd, requireSshd } from './sshd.js';
 import {
   directoryRemovalStep,
   directoryStep,
   isSystemdRunning,
   perform,
-  removalStep,
   unlessAbsent,
   type RunMode,
   type Step,
 } from './steps.js';
-import { tryLine, tryUnit } from './trial.js';
-import { environmentOf, makeUnit, removeUnit, templateText } from './unit.js';
-import { keepUpdatedbOut } from './updatedb.js';
-import { planOf, readBefore, type SetupRequest, type UserMount } from './user-mount.js';
+import { tryBeforehand, tryLine, tryUnit } from './trial.js';
+import { environmentOf, makeUnit, templateText } from './unit.js';
+import {
+  chrootPlace,
+  endpointUrlOf,
+  initOf,
+  planOf,
+  readBefore,
+  type SetupRequest,
+  type UserMount,
+} from './user-mount.js';
 
 /** Of the unit's instance and its environment file. */
 const name = 'homes';
@@ -111,11 +101,7 @@ async function make(request: HomesRequest, runMode: RunMode): Promise<ExitCode> 
 
 function placeOf(request: HomesRequest, all: readonly ExistingMount[]): string {
   const known = all.find((mount) => mount.name === name && mount.init === 'systemd')?.mountPoint;
-  const mountPoint = resolve(request.mountPoint ?? known ?? usualPlace);
-  if (/^\/[\w@%+=:,./-]+$/.test(mountPoint) && dirname(mountPoint) !== '/') return mountPoint;
-  throw new UsageError([
-    '--mount-point: sshd takes letters, digits and @%+=:,./- here, and a directory above it',
-  ]);
+  return chrootPlace(request.mountPoint ?? known ?? usualPlace);
 }
 
 function homesAmong(all: readonly ExistingMount[], mountPoint: string): ExistingMount | undefined {
@@ -143,13 +129,11 @@ function checkHomes(
   const asked = request.lists.flatMap((list) => splitOptionList(list) ?? [list]);
   const fixed = asked.find((word) => /^homes\b/.test(word));
   if (fixed !== undefined) throw new UsageError([`-o ${fixed}: setup --homes says that itself`]);
-  const init = request.init ?? existing?.init ?? (isSystemdRunning() ? 'systemd' : 'fstab');
+  const init = initOf(request, existing);
   const words = [...own, ...asked];
   const source = request.source ?? '';
   const planned = planOf({ source, mountPoint, words, before, user: 'root' });
-  const endpointUrl =
-    valueOf([...before.words, ...words], 'endpoint-url') ??
-    endpointOf({ ...before.variables, ...variablesOf(words) } as Variables);
+  const endpointUrl = endpointUrlOf(before, words);
   const mount = { name, source: planned.source, mountPoint, options: asked, init, endpointUrl };
   return { mount, options: planned.options };
 }
@@ -165,9 +149,9 @@ async function makeUnitMount(
   if (isSystemdRunning() && (environment.isChanged || kept !== undefined)) {
     const template = await templateText();
     const trial = { name, template, environment: environment.text, credentials: kept };
-    await tryFirst(runMode, () => tryUnit(trial, runMode.stop));
+    await tryBeforehand(runMode, () => tryUnit(trial, runMode.stop));
   }
-  await makePlaces(mount.mountPoint, runMode);
+  await makeHomesPlaces(mount.mountPoint, runMode);
   const areKeysOther = kept !== undefined && (await keepCredentials(name, kept, runMode));
   await makeUnit(unit, environment.text, environment.isChanged || areKeysOther, runMode);
 }
@@ -181,27 +165,18 @@ async function makeLineMount(
   const { words, line } = planned;
   if (planned.isChanged || kept !== undefined) {
     const trial = { name, source: line.source, options: words, credentials: kept };
-    await tryFirst(runMode, () => tryLine(trial, runMode.stop));
+    await tryBeforehand(runMode, () => tryLine(trial, runMode.stop));
   }
-  await makePlaces(mount.mountPoint, runMode);
+  await makeHomesPlaces(mount.mountPoint, runMode);
   const areKeysOther = kept !== undefined && (await keepCredentials(name, kept, runMode));
   await makeFstab(planned, planned.isChanged || areKeysOther, runMode);
 }
 
-async function tryFirst({ dryRun, print }: RunMode, attempt: () => Promise<void>): Promise<void> {
-  const what = 'try the mount with what it will have at boot';
-  print(dryRun ? `would ${what}` : what);
-  if (!dryRun) await attempt();
-}
-
-async function makePlaces(mountPoint: string, runMode: RunMode): Promise<void> {
+async function makeHomesPlaces(mountPoint: string, runMode: RunMode): Promise<void> {
+  await makePlaces(mountPoint, runMode);
   const parent = dirname(mountPoint);
-  await perform(directoryStep(parent, 0o700), runMode);
   if (parent === dirname(usualPlace)) await perform(closingStep(parent), runMode);
   else runMode.print(`chmod 0700 ${parent} makes homes faster, if nobody else needs it`);
-  if (findMount(mountPoint) === undefined) await perform(directoryStep(mountPoint, 0o755), runMode);
-  await makeHelperLinks(runMode);
-  await keepUpdatedbOut(runMode);
 }
 
 /** Nobody but root, who sshd is when it changes its root, passes: the kernel may keep what it was told. */
@@ -220,14 +195,8 @@ function closingStep(path: string): Step {
 
 async function remove(request: HomesRequest, runMode: RunMode): Promise<ExitCode> {
   const mountPoint = placeOf(request, await findExistingMounts());
-  const hasBlock = await perform(removalStep(homesBlockPath), runMode);
-  if (hasBlock && !runMode.dryRun) await reloadSshd(isSystemdRunning());
-  await removeUnit(name, mountPoint, runMode);
-  await removeFstab(mountPoint, runMode);
-  await perform(removalStep(environmentFile(name)), runMode);
-  await removeCredentials(name, runMode);
-  await perform(directoryRemovalStep(mountPoint), runMode);
-  await removeLog(defaultLogFile(mountPoint), runMode);
+  const mount = { name, mountPoint, init: undefined };
+  await removeMount(mount, homesBlockPath, runMode);
   await perform(directoryRemovalStep(homesKeysDirectory), runMode);
   await removeShared({ name, mountPoint }, runMode);
   runMode.print(`users, their keys in ${join(homesKeysDirectory, 'USER')} and objects stay`);

@@ -19,7 +19,8 @@ import {
   type RunMode,
 } from './steps.js';
 
-const units = '/etc/systemd/system';
+/** Units of this machine's administrator (systemd.unit(5)). */
+export const units = '/etc/systemd/system';
 const usualIdleTime = '10min';
 
 /** Where the service mounts: beside the place, so that the same directories close it to others. */

@@ -17,7 +17,7 @@ import {
 } from './steps.js';
 import { removeTemplates, removeUnit } from './unit.js';
 import { letUpdatedbIn } from './updatedb.js';
-import { usualMountPoint, type SetupRequest } from './user-mount.js';
+import { usualMountPoint, type SetupRequest, type UserMount } from './user-mount.js';
 
 /** Told to stop, it stops between two steps; done again, it goes on. */
 export async function removeUser(request: SetupRequest, runMode: RunMode): Promise<ExitCode> {
@@ -25,18 +25,32 @@ export async function removeUser(request: SetupRequest, runMode: RunMode): Promi
   const existing = (await findExistingMounts()).find(({ name }) => name === user);
   const known = existing?.mountPoint ?? usualMountPoint(user);
   const mountPoint = resolve(request.mountPoint ?? known);
-  const hasBlock = await perform(removalStep(blockPath(user)), runMode);
-  if (hasBlock && !runMode.dryRun) await reloadSshd(isSystemdRunning());
-  if (existing?.init !== 'fstab') await removeUnit(user, mountPoint, runMode);
-  await removeFstab(mountPoint, runMode);
-  await perform(removalStep(environmentFile(user)), runMode);
-  await removeCredentials(user, runMode);
-  await perform(directoryRemovalStep(mountPoint), runMode);
-  await removeLog(defaultLogFile(mountPoint), runMode);
+  const mount = { name: user, mountPoint, init: existing?.init };
+  await removeMount(mount, blockPath(user), runMode);
   await perform(removalStep(join(keysDirectory, user)), runMode);
   await perform(userRemovalStep(user), runMode);
   await removeShared({ name: user, mountPoint }, runMode);
   return 0;
+}
+
+/**
+ * One mount, with all that is its own and no user's.
+ * @param block what sshd was told
+ */
+export async function removeMount(
+  mount: { name: string; mountPoint: string; init: UserMount['init'] | undefined },
+  block: string,
+  runMode: RunMode,
+): Promise<void> {
+  const { name, mountPoint, init } = mount;
+  const hasBlock = await perform(removalStep(block), runMode);
+  if (hasBlock && !runMode.dryRun) await reloadSshd(isSystemdRunning());
+  if (init !== 'fstab') await removeUnit(name, mountPoint, runMode);
+  await removeFstab(mountPoint, runMode);
+  await perform(removalStep(environmentFile(name)), runMode);
+  await removeCredentials(name, runMode);
+  await perform(directoryRemovalStep(mountPoint), runMode);
+  await removeLog(defaultLogFile(mountPoint), runMode);
 }
 
 /** What all mounts had in common, where none is left but the one that goes. */
@@ -58,7 +72,7 @@ export async function removeShared(
 }
 
 /** That of a mount in the background; one that the administrator named stays. */
-export async function removeLog(path: string, runMode: RunMode): Promise<void> {
+async function removeLog(path: string, runMode: RunMode): Promise<void> {
   await perform(removalStep(path), runMode);
   await perform(directoryRemovalStep(dirname(path)), runMode);
 }

@@ -40,7 +40,7 @@ import {
   takeBack,
   type RunMode,
 } from './steps.js';
-import { tryLine, tryUnit } from './trial.js';
+import { tryBeforehand, tryLine, tryUnit } from './trial.js';
 import {
   environmentOf,
   hasOtherKeys,
@@ -161,7 +161,8 @@ function checkOnDemand({ user, onDemand, idleTime }: SetupRequest, { init }: Use
   return isWanted;
 }
 
-async function makePlaces(mountPoint: string, runMode: RunMode): Promise<void> {
+/** The mount point and the directory above it, what mount(8) asks for, and no updatedb(8) in it. */
+export async function makePlaces(mountPoint: string, runMode: RunMode): Promise<void> {
   // Closed to all but root, who sshd is when it changes its root, it makes the mount's answers cheap.
   await perform(directoryStep(dirname(mountPoint), 0o700), runMode);
   if (findMount(mountPoint) === undefined) await perform(directoryStep(mountPoint, 0o755), runMode);
@@ -213,14 +214,11 @@ async function makeFstabMount(plan: Plan, runMode: RunMode): Promise<void> {
 /** @throws Failure with what the mount said, and where its keys belong */
 async function tryMount(
   { mount, credentials }: Plan,
-  { dryRun, print }: RunMode,
+  runMode: RunMode,
   attempt: () => Promise<void>,
 ): Promise<void> {
-  const what = 'try the mount with what it will have at boot';
-  print(dryRun ? `would ${what}` : what);
-  if (dryRun) return;
   try {
-    await attempt();
+    await tryBeforehand(runMode, attempt);
   } catch (error) {
     if (!(error instanceof Failure) || error.exitCode !== 32) throw error;
     const isOfKeys = credentials === undefined && /\b(credentials|keys?)\b/.test(error.message);

@@ -34,6 +34,9 @@ export interface SshdUser {
   readonly hasOwnKeys: boolean;
 }
 
+/** What is left to those who are chrooted. */
+export const filesAlone = ['    DisableForwarding yes', '    PermitTTY no', '    PermitUserRC no'];
+
 /** A Match block of an included file ends with that file (sshd_config(5), Include). */
 export function blockText({ name, mountPoint, hasOwnKeys }: SshdUser): string {
   return [
@@ -42,9 +45,7 @@ export function blockText({ name, mountPoint, hasOwnKeys }: SshdUser): string {
     `    ChrootDirectory ${mountPoint.replaceAll('%', '%%')}`,
     '    ForceCommand internal-sftp',
     ...(hasOwnKeys ? [`    AuthorizedKeysFile ${keysDirectory}/${name}`] : []),
-    '    DisableForwarding yes',
-    '    PermitTTY no',
-    '    PermitUserRC no',
+    ...filesAlone,
     '',
   ].join('\n');
 }
@@ -67,16 +68,31 @@ function withUser(text: string, user: SshdUser): string {
   return text;
 }
 
-/** Writes the block; one that sshd does not take is taken away again, as with all that fails. */
 export async function blockStep(user: SshdUser): Promise<Step> {
-  const path = blockPath(user.name);
+  const { name, mountPoint } = user;
+  const path = blockPath(name);
   const present = await readIfThere(path);
   const content = present === undefined ? blockText(user) : withUser(present, user);
-  const step = fileStep(`tell sshd of ${user.name}, in ${path}`, { path, content, mode: 0o644 });
+  return checkedBlockStep(name, { path, content }, () =>
+    validate(name, mountPoint.replaceAll('%', '%%')),
+  );
+}
+
+/**
+ * Writes a block; one that sshd does not take is taken away again, as with all that fails.
+ * @param whom it is for, as the operator reads it
+ * @param check rejects where sshd does not take it
+ */
+export function checkedBlockStep(
+  whom: string,
+  { path, content }: { path: string; content: string },
+  check: () => Promise<void>,
+): Step {
+  const step = fileStep(`tell sshd of ${whom}, in ${path}`, { path, content, mode: 0o644 });
   const run = async (): Promise<void> => {
     await step.run();
     try {
-      await validate(user.name, user.mountPoint.replaceAll('%', '%%'));
+      await check();
     } catch (error) {
       throw new Failure(2, `sshd does not take ${path}: ${messageOf(error)}`, { cause: error });
     }
@@ -88,14 +104,19 @@ export async function blockStep(user: SshdUser): Promise<Step> {
   return { ...step, run, undo };
 }
 
+/** sshd's own word for it: the configuration is valid. */
+export async function validateSyntax(): Promise<void> {
+  await mustRun(sshd, ['-t']);
+}
+
 /**
- * sshd's own word for it: the configuration is valid, and says this of this user.
+ * The same, and that it says this of this user.
  * @param chroot as the configuration has it
  */
 export async function validate(name: string, chroot: string): Promise<void> {
   // sshd checks nothing without it; where its service has never run, nobody has made it yet.
   await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
-  await mustRun(sshd, ['-t']);
+  await validateSyntax();
   const client = `user=${name},host=localhost,addr=127.0.0.1`;
   const effective = await outputOf(sshd, ['-T', '-C', client]);
   if (effective.split('\n').includes(`chrootdirectory ${chroot}`)) return;

@@ -13,7 +13,7 @@ import { withVariables } from './config-files.js';
 import { variableOf } from '../options/options.js';
 import { isSameOption } from './mount-words.js';
 import { startUnit } from './start-unit.js';
-import { refuseIfStopped, succeeds, unlessAbsent } from './steps.js';
+import { refuseIfStopped, succeeds, unlessAbsent, type RunMode } from './steps.js';
 
 const helper = fileURLToPath(new URL('../../bin/mount.s3jail.cjs', import.meta.url));
 const units = '/run/systemd/system';
@@ -21,6 +21,16 @@ const unitMode = 0o644;
 /** What the mount that is in use has open, or what would not reach the terminal, or fill it. */
 const outputs = ['metrics', 'log-file', 'audit-log', 'log-level', 'log-format'];
 const silenced = Object.fromEntries(outputs.map((name) => [variableOf(name), '']));
+
+/** Says that the mount is tried, and tries it, but for a dry run. @throws what `attempt` rejects with */
+export async function tryBeforehand(
+  { dryRun, print }: RunMode,
+  attempt: () => Promise<void>,
+): Promise<void> {
+  const what = 'try the mount with what it will have at boot';
+  print(dryRun ? `would ${what}` : what);
+  if (!dryRun) await attempt();
+}
 
 /** Directory of one trial, closed to all but root, with `mount` in it. */
 async function withPlace(work: (place: string) => Promise<void>): Promise<void> {

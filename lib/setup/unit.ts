@@ -16,6 +16,7 @@ import {
   isOnDemand,
   placeBeside,
   removeOnDemand,
+  units,
   writeOnDemand,
 } from './on-demand.js';
 import { startUnit } from './start-unit.js';
@@ -33,7 +34,6 @@ import {
 } from './steps.js';
 import { sourceText, type UserMount } from './user-mount.js';
 
-const units = '/etc/systemd/system';
 /** What a package of the distribution installs; setup has nothing to add to it. */
 const packaged = '/usr/lib/systemd/system';
 const shipped = fileURLToPath(new URL('../../../lib/systemd/', import.meta.url));

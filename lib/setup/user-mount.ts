@@ -87,20 +87,38 @@ export function checkRequest(
   if (fixed !== undefined) {
     throw new UsageError([`-o ${fixed}: setup makes a chroot for ${user}; leave it out`]);
   }
-  const mountPoint = resolve(request.mountPoint ?? existing?.mountPoint ?? usualMountPoint(user));
-  if (!/^\/[\w@%+=:,./-]+$/.test(mountPoint) || dirname(mountPoint) === '/') {
-    throw new UsageError([
-      '--mount-point: sshd takes letters, digits and @%+=:,./- here, and a directory above it',
-    ]);
-  }
-  const init = request.init ?? existing?.init ?? (isSystemdRunning() ? 'systemd' : 'fstab');
+  const known = request.mountPoint ?? existing?.mountPoint ?? usualMountPoint(user);
+  const mountPoint = chrootPlace(known);
+  const init = initOf(request, existing);
   refuseMove(user, existing, init);
   const planned = planOf({ source: request.source ?? '', mountPoint, words, before, user });
-  const endpointUrl =
-    valueOf([...before.words, ...words], 'endpoint-url') ??
-    endpointOf({ ...before.variables, ...variablesOf(words) } as Variables);
+  const endpointUrl = endpointUrlOf(before, words);
   const mount = { name: user, source: planned.source, mountPoint, options: words, init };
   return { mount: { ...mount, endpointUrl }, options: planned.options };
+}
+
+/** The absolute path of a mount point that sshd can chroot into. @throws UsageError */
+export function chrootPlace(path: string): string {
+  const mountPoint = resolve(path);
+  if (/^\/[\w@%+=:,./-]+$/.test(mountPoint) && dirname(mountPoint) !== '/') return mountPoint;
+  throw new UsageError([
+    '--mount-point: sshd takes letters, digits and @%+=:,./- here, and a directory above it',
+  ]);
+}
+
+export function initOf(
+  request: Pick<SetupRequest, 'init'>,
+  existing: ExistingMount | undefined,
+): UserMount['init'] {
+  return request.init ?? existing?.init ?? (isSystemdRunning() ? 'systemd' : 'fstab');
+}
+
+/** @param words of `-o` that are asked for */
+export function endpointUrlOf(before: Before, words: readonly string[]): string | undefined {
+  return (
+    valueOf([...before.words, ...words], 'endpoint-url') ??
+    endpointOf({ ...before.variables, ...variablesOf(words) } as Variables)
+  );
 }
 
 function refuseMove(
