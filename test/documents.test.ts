@@ -98,11 +98,12 @@ void t.test('the alerts ask for metrics that are there', async (t) => {
   t.ok(named.size > 4);
   const served = await metricsTable();
   for (const name of named) t.ok(served.includes(`\`${name}\``), name);
-  await t.test('promtool takes the rules', { skip: promtool === undefined }, (t) => {
-    const checked = spawnSync(promtool ?? '', ['check', 'rules', rules], { encoding: 'utf8' });
-    t.match(checked, { status: 0, stdout: /SUCCESS/ }, checked.stderr);
-    t.end();
-  });
+  if (promtool === undefined) {
+    t.pass('promtool takes the rules: not run, promtool is not installed', { skip: 'no promtool' });
+    return;
+  }
+  const checked = spawnSync(promtool, ['check', 'rules', rules], { encoding: 'utf8' });
+  t.match(checked, { status: 0, stdout: /SUCCESS/ }, checked.stderr);
 });
 
 void t.test('links lead to files and headings that are there', (t) => {

@@ -25,7 +25,7 @@ export interface Use {
   requests: number;
 }
 
-/** One open file or directory. */
+/** A home as somebody uses it, and as a file or directory in it was opened. */
 export interface Opened {
   readonly use: Use;
   /** when it was opened: it is shown as its home's, also once that is nobody's */

@@ -23,7 +23,7 @@ import type {
   RequestContext,
 } from '../operations.js';
 import { isTop, rootPath, topOf, type Path } from '../path.js';
-import { HomesInUse, type HomeUse, type Opened, type Use } from './homes-in-use.js';
+import { HomesInUse, type HomeUse, type Opened } from './homes-in-use.js';
 import { rememberedMs, type HomeOwner, type UserDatabase } from './user-database.js';
 
 /** Entries taken from the core at a time. */
@@ -58,8 +58,7 @@ export class Homes implements Operations {
   async getattr(path: Path, context: RequestContext, handle?: HandleId): Promise<Attributes> {
     const opened = handle === undefined ? undefined : this.#inUse.get(handle);
     if (opened !== undefined) {
-      const owner = this.#users.peek(opened.use.name)?.owner ?? opened.owner;
-      return shown(await this.#core.getattr(path, context, handle), owner);
+      return shown(await this.#core.getattr(path, context, handle), this.#ownerOf(opened));
     }
     if (path === rootPath) return await this.#core.getattr(path, context, handle);
     const { owner } = await this.#enter(path);
@@ -70,8 +69,7 @@ export class Homes implements Operations {
   getattrNow(path: Path, handle?: HandleId): Attributes | 'absent' | undefined {
     const opened = handle === undefined ? undefined : this.#inUse.get(handle);
     if (opened !== undefined) {
-      const owner = this.#users.peek(opened.use.name)?.owner ?? opened.owner;
-      return shownNow(this.#core.getattrNow(path, handle), owner);
+      return shownNow(this.#core.getattrNow(path, handle), this.#ownerOf(opened));
     }
     if (path === rootPath) return this.#core.getattrNow(path, handle);
     const home = this.#enterNow(path);
@@ -278,8 +276,12 @@ export class Homes implements Operations {
     this.#users.onChanged((name) => listener({ path: `/${name}` as Path, what: 'owner' }));
   }
 
+  #ownerOf({ use, owner }: Opened): HomeOwner {
+    return this.#users.peek(use.name)?.owner ?? owner;
+  }
+
   /** @throws FsError ENOENT where the home is nobody's, EIO where the user database does not say */
-  async #enter(path: Path): Promise<{ readonly use: Use; readonly owner: HomeOwner }> {
+  async #enter(path: Path): Promise<Opened> {
     const name = topOf(path) ?? '';
     const owner = await this.#users.find(name);
     if (owner === undefined) throw new FsError('ENOENT', `nobody has a home ${name}`);
@@ -287,7 +289,7 @@ export class Homes implements Operations {
   }
 
   /** As #enter, where the user database need not be asked. */
-  #enterNow(path: Path): { readonly use: Use; readonly owner: HomeOwner } | 'absent' | undefined {
+  #enterNow(path: Path): Opened | 'absent' | undefined {
     const name = topOf(path) ?? '';
     const known = this.#users.peek(name);
     if (known === undefined) return undefined;

@@ -55,6 +55,24 @@ export class ListsInFlight<T> {
     return this.#latest.has(directory);
   }
 
+  /**
+   * The answer of a LIST in flight that covers `child`, or where there is none what `otherwise` gives. One
+   * that fails was sent earlier, and its failure is no answer to a later caller: S3 may be back by now.
+   */
+  async join(
+    directory: Path,
+    child: Path,
+    otherwise: () => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    const earlier = this.covering(directory, child);
+    try {
+      if (earlier !== undefined) return await earlier;
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+    }
+    return await (this.covering(directory, child) ?? otherwise());
+  }
+
   /** The answer of a LIST in flight that began at `child` or before it, and after its last change. */
   covering(directory: Path, child: Path): Promise<T | undefined> | undefined {
     const list = this.#latest.get(directory);

@@ -7,7 +7,6 @@
  * a page is a negative cache for as long as a listing is valid: what it does not show is not there.
  */
 import { LRUCache } from 'lru-cache';
-import { isStoreError } from '../errors.js';
 import type { DirectoryLister } from './directory-lister.js';
 import type { DirectoryPage } from './page-range.js';
 import type { Entry, Listing } from './listing.js';
@@ -172,20 +171,13 @@ export class PageLookups {
   }
 
   async #page(directory: Path, child: Path): Promise<DirectoryPage | undefined> {
-    const covering = this.#lists.covering(directory, child);
-    try {
-      if (covering !== undefined) return await covering;
-    } catch (error) {
-      if (!isStoreError(error)) throw error;
-      // It was sent earlier: S3 may be back by now, and says so to whoever asks now.
-      const later = this.#lists.covering(directory, child);
-      if (later !== undefined) return await later;
-    }
-    // Many look at once, in whatever order: one that begins at the beginning serves all who come now.
-    const from = this.#lists.has(directory) ? directory : child;
-    return await this.#lists.fetch(directory, from, (changes) =>
-      this.#fetch(directory, { child, fromStart: from === directory }, changes),
-    );
+    return await this.#lists.join(directory, child, () => {
+      // Many look at once, in whatever order: one that begins at the beginning serves all who come now.
+      const from = this.#lists.has(directory) ? directory : child;
+      return this.#lists.fetch(directory, from, (changes) =>
+        this.#fetch(directory, { child, fromStart: from === directory }, changes),
+      );
+    });
   }
 
   async #fetch(

@@ -2,7 +2,6 @@
  * Listings of directories one after another, as by find(1), answered by a page of all keys from the
  * directory on: one LIST tells what is in it, and in the small directories that will be listed next.
  */
-import { isStoreError } from '../errors.js';
 import { markerOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectStore } from '../store.js';
@@ -52,16 +51,6 @@ export class SubtreeWalks {
     this.#lists.forget(path);
   }
 
-  /** What others who walk here have asked for; that it failed is no answer to a later caller. */
-  async #shared(parent: Path, path: Path): Promise<Subtree | undefined> {
-    try {
-      return await this.#lists.covering(parent, path);
-    } catch (error) {
-      if (isStoreError(error)) return undefined;
-      throw error;
-    }
-  }
-
   /**
    * All of `path` where other directories beside it were listed just before. Never dearer than listing
    * each by itself, but for the one request that finds out that a directory is too large for it.
@@ -72,7 +61,9 @@ export class SubtreeWalks {
     const { isRoot, now } = this.#parts;
     const parent = parentOf(path);
     if (isRoot(path) || this.#access.note(parent, path, now()) !== 'next') return undefined;
-    const shared = listingIn(await this.#shared(parent, path), path, this.#parts.lister);
+    // Others may walk here too: theirs may have it.
+    const theirs = await this.#lists.join(parent, path, () => Promise.resolve(undefined));
+    const shared = listingIn(theirs, path, this.#parts.lister);
     if (shared !== undefined) return shared;
     const own = await this.#lists.fetch(parent, path, async (changes) => {
       const subtree = await this.#fetch(parent, path);

@@ -6,10 +6,9 @@
 import { chmod } from 'node:fs/promises';
 import t from 'tap';
 import { runCommand } from '../../lib/demo/child.js';
-import { startMount } from '../../lib/demo/mount-process.js';
 import { run, s3jail } from '../support/command.js';
 import { makeDirectory, makePlace } from '../support/place.js';
-import { startVastDirectory } from '../support/vast-directory.js';
+import { mountVast, startVastDirectory } from '../support/vast-directory.js';
 
 const entries = Number(process.env['S3JAIL_LISTING_ENTRIES'] ?? 20_000);
 /** Together more than the TTL of 5 seconds, which the reading itself must not take. */
@@ -44,22 +43,8 @@ void t.test(`a listing of ${entries} costs no kernel request a line`, async (t) 
   const outer = await makeDirectory(place, 'sftp');
   await chmod(outer, 0o700);
   const mountPoint = await makeDirectory(outer, 'mnt');
-  const mount = await startMount({
-    source: 's3://bucket/',
-    mountPoint,
-    endpointUrl: vast.url,
-    credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
-    options: [
-      '--read-only',
-      '--no-check-bucket',
-      '--uid',
-      'daemon',
-      '--temp-dir',
-      await makeDirectory(place, 'temp'),
-    ],
-    output: 'keep',
-  });
-  t.teardown(() => mount.stop());
+  const temp = await makeDirectory(place, 'temp');
+  await mountVast(t, vast, { mountPoint, temp, options: ['--uid', 'daemon'] });
   t.match(await runCommand('perl', ['-e', lister, mountPoint]), {
     status: 0,
     stdout: String(entries),

@@ -3,14 +3,13 @@
  * mount, through an sshd that reads what setup wrote. Everything is as before when the test ends.
  */
 import { existsSync, statSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { mustRun, runCommand } from '../../lib/demo/child.js';
 import { findMount } from '../../lib/host/mount-table.js';
 import { homesBlockText } from '../../lib/setup/homes-sshd.js';
-import { useServer } from '../support/servers.js';
-import { readSystem, setup, stage } from '../support/setup-command.js';
+import { readSystem, setup, stage, stageWithBucket } from '../support/setup-command.js';
 import { startSshd } from '../support/system-sshd.js';
 
 t.setTimeout(300_000);
@@ -18,19 +17,13 @@ t.setTimeout(300_000);
 const keys = '/etc/ssh/authorized_keys';
 
 void t.test('users of a group log in to homes of one mount', async (t) => {
-  const { place: base, users } = await stage(t);
+  const { place: base, users, server, keyFile, options } = await stageWithBucket(t);
   const mountPoint = join(base, 'sftp', 'homes');
   const group = `${users[0]}-g`;
   await mustRun('groupadd', ['--system', group]);
   t.teardown(() => mustRun('groupdel', [group]));
   const before = await readSystem();
-  const server = await useServer(t, 'embedded');
   const { bucket } = server;
-  const keyFile = join(base, 'key');
-  await mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile]);
-  const temp = join(base, 'temp');
-  await mkdir(temp);
-  const options = `endpoint-url=${server.url},region=us-east-1,temp-dir=${temp},log-file=${base}/log`;
   const args = [
     ...['--homes', `s3://${bucket.name}/users/`, '--homes-group', group],
     ...['--mount-point', mountPoint, '--init', 'fstab', '-o', options],

@@ -3,28 +3,27 @@
  * sshd of the test on top of it. Everything is as before when the test ends.
  */
 import { existsSync, statSync } from 'node:fs';
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { mustRun, runCommand } from '../../lib/demo/child.js';
 import { findMount } from '../../lib/host/mount-table.js';
 import { unitText } from '../../lib/setup/unit.js';
 import { useMachine } from '../support/machine.js';
-import { useServer } from '../support/servers.js';
-import { program, readSystem, remove, setup, stage } from '../support/setup-command.js';
+import {
+  program,
+  readSystem,
+  remove,
+  setup,
+  stage,
+  stageWithBucket,
+} from '../support/setup-command.js';
 import { startSshd } from '../support/system-sshd.js';
 
 void t.test('two users of one bucket see their own files alone', async (t) => {
-  const { place: base, users } = await stage(t);
+  const { place: base, users, before, server, keyFile, options } = await stageWithBucket(t);
   const place = join(base, 'sftp');
-  const before = await readSystem();
-  const server = await useServer(t, 'embedded');
   const { bucket } = server;
-  const keyFile = join(base, 'key');
-  await mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile]);
-  const temp = join(base, 'temp');
-  await mkdir(temp);
-  const options = `endpoint-url=${server.url},region=us-east-1,temp-dir=${temp},log-file=${base}/log`;
   const argsOf = (user: string) => [
     ...[user, `s3://${bucket.name}/${user}/`, '--mount-point', join(place, user)],
     ...['--init', 'fstab', '--authorized-keys', `${keyFile}.pub`, '-o', options],
@@ -114,7 +113,8 @@ void t.test('the unit that a Debian package brought is left to the package', asy
   await useMachine(t);
   const packaged = '/usr/lib/systemd/system/s3jail@.service';
   if (existsSync(packaged) || existsSync('/etc/systemd/system/s3jail@.service')) {
-    t.pass('not here', { skip: 'this machine has a unit already' });
+    const reason = 'this machine has a unit already';
+    t.pass(`a unit of the package: not run, ${reason}`, { skip: reason });
     return;
   }
   const plan = ['s3jail-x', 'bucket/x', '--init', 'systemd', '--dry-run'];

@@ -1,13 +1,13 @@
 /** `s3jail setup` as an operator calls it, on this machine, which is as before when the test ends. */
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
-import { runCommand, type Ending } from '../../lib/demo/child.js';
+import { mustRun, runCommand, type Ending } from '../../lib/demo/child.js';
 import { useMachine } from './machine.js';
 import { makePlace } from './place.js';
-import type { TestServer } from './servers.js';
+import { useServer, type TestServer } from './servers.js';
 
 export const program = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
 
@@ -24,6 +24,20 @@ export async function stage(t: Test): Promise<{ place: string; users: readonly [
   const users = [`s3jail-a${id}`, `s3jail-b${id}`] as const;
   for (const user of users) t.teardown(() => remove(user, join(place, user)));
   return { place, users };
+}
+
+/** The same with a bucket to mount, and a key pair to log in with; nothing of it outside of `place`. */
+export async function stageWithBucket(t: Test) {
+  const staged = await stage(t);
+  const { place } = staged;
+  const before = await readSystem();
+  const server = await useServer(t, 'embedded');
+  const keyFile = join(place, 'key');
+  await mustRun('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyFile]);
+  const temp = join(place, 'temp');
+  await mkdir(temp);
+  const options = `endpoint-url=${server.url},region=us-east-1,temp-dir=${temp},log-file=${place}/log`;
+  return { ...staged, before, server, keyFile, options };
 }
 
 export function remove(user: string, mountPoint: string): Promise<Ending> {

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Test } from 'tap';
 import { children, document, join, record, type Markup } from '../../lib/endpoint/wire/xml.js';
+import { startMount, type MountProcess } from '../../lib/demo/mount-process.js';
 import { listen } from './listen.js';
 
 export interface VastDirectory {
@@ -87,4 +88,23 @@ function top(): string {
   const head = children({ Name: 'bucket', KeyCount: 1, IsTruncated: false });
   const prefix = record('CommonPrefixes', { Prefix: 'vast/' });
   return document('ListBucketResult', join(head, prefix));
+}
+
+/** A mount of it, without looking at the bucket first; gone with the test. */
+export async function mountVast(
+  t: Test,
+  vast: VastDirectory,
+  where: { mountPoint: string; temp: string; options?: readonly string[] },
+): Promise<MountProcess> {
+  const { mountPoint, temp, options = [] } = where;
+  const mount = await startMount({
+    source: 's3://bucket/',
+    mountPoint,
+    endpointUrl: vast.url,
+    credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
+    options: ['--read-only', '--no-check-bucket', '--temp-dir', temp, ...options],
+    output: 'keep',
+  });
+  t.teardown(() => mount.stop());
+  return mount;
 }

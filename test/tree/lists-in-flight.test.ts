@@ -68,3 +68,20 @@ void t.test('who may not list has no page; any other failure is the caller’s',
   t.equal(await lists.fetch(directory, a, fail('denied')), undefined);
   await t.rejects(lists.fetch(directory, a, fail('unavailable')), { message: 'no' });
 });
+
+void t.test('a page that fails is no answer to who came later: they share another', async (t) => {
+  const lists = new ListsInFlight<string>();
+  let fail: (error: Error) => void = () => undefined;
+  const failing = lists.fetch(directory, b, () => new Promise((_, reject) => (fail = reject)));
+  let sent = 0;
+  const join = (): Promise<string | undefined> =>
+    lists.join(directory, c, () => {
+      sent++;
+      return lists.fetch(directory, b, () => Promise.resolve('another'));
+    });
+  const later = [join(), join()];
+  fail(new StoreError('unavailable', 'no', { action: 'ListObjectsV2' }));
+  await t.rejects(failing, { message: 'no' });
+  t.same(await Promise.all(later), ['another', 'another']);
+  t.equal(sent, 1);
+});

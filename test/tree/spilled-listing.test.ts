@@ -9,11 +9,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import { startMount } from '../../lib/demo/mount-process.js';
 import { peakMemory } from '../support/peak-memory.js';
 import { makeDirectory, makePlace } from '../support/place.js';
 import { mebibyte } from '../support/sizes.js';
-import { startVastDirectory, vastName, vastSize } from '../support/vast-directory.js';
+import { mountVast, startVastDirectory, vastName, vastSize } from '../support/vast-directory.js';
 
 const entries = Number(process.env['S3JAIL_LISTING_ENTRIES'] ?? 20_000);
 /** Node.js itself, the SDK, what a listing may take before it goes to disk, what is kept of names that
@@ -41,15 +40,8 @@ void t.test(`a directory of ${entries} entries`, async (t) => {
   const vast = await startVastDirectory(t, entries);
   const place = await makePlace(t);
   const mountPoint = await makeDirectory(place, 'mnt');
-  const mount = await startMount({
-    source: 's3://bucket/',
-    mountPoint,
-    endpointUrl: vast.url,
-    credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
-    options: ['--read-only', '--no-check-bucket', '--temp-dir', await makeDirectory(place, 'temp')],
-    output: 'keep',
-  });
-  t.teardown(() => mount.stop());
+  const temp = await makeDirectory(place, 'temp');
+  const mount = await mountVast(t, vast, { mountPoint, temp });
   const before = await peakMemory(mount.child.pid);
   const listing = spawn('perl', ['-e', lister, join(mountPoint, 'vast')], {
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -4,8 +4,8 @@
  * Two kinds, for two reasons. The attributes of a node are dropped without waiting for any lock, so
  * that one may be sent at once, also before the reply to a request. An entry is dropped under the lock
  * of its directory, which a LOOKUP of that directory holds until it is answered, and content once no page
- * of it is being read: such a notice goes through the pool, one after the other so that they never take more than one of its threads, and
- * nobody waits for it. It also holds up new lookups of that directory meanwhile, so it is sent only
+ * of it is being read: such a notice goes through the pool, one after the other so that they never take
+ * more than one of its threads, and nobody waits for it. It also holds up new lookups of that directory meanwhile, so it is sent only
  * where nothing else would do; a stale name is otherwise noticed by the ESTALE that its node answers,
  * on which the kernel looks again by itself.
  */

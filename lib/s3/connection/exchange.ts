@@ -1,7 +1,7 @@
 /**
  * One request and its answer by Node's HTTP client: sent, timed, given up, and its connection watched.
  *
- * Silence is the server's only while it is listened to: whoever has no room for what came may take his
+ * Silence is the server's only while it is listened to: a reader without room for what came may take its
  * time. A body that is offered first (`Expect: 100-continue`, RFC 9110 section 10.1.1) is sent when the
  * server wants it, or says nothing to that. What a server says beyond its answer ends the connection,
  * or the next request that goes by it would take that for its own.
