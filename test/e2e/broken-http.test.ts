@@ -5,8 +5,10 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
+import { mustRun } from '../../lib/demo/child.js';
 import { brokenAnswers } from '../support/broken-answers.js';
 import { inParallel } from '../support/bucket.js';
 import { environment } from '../support/command.js';
@@ -14,6 +16,7 @@ import { mountForTest } from '../support/mounted.js';
 import { makePlace } from '../support/place.js';
 import { useRawProxy } from '../support/raw-proxy.js';
 import { useServer } from '../support/servers.js';
+import { until } from '../support/until.js';
 
 const timeoutMs = 3000;
 /** Some of each kind; test/s3/broken-http.test.ts has all. */
@@ -125,6 +128,13 @@ void t.test('programs on a mount are told the truth or EIO', async (t) => {
     return all;
   };
   const formOf = (name: string): string => forms[Number(name.slice('form'.length))] ?? '';
+
+  // By itself: among others it may be taken for the answer to the next request, and be told as no answer.
+  await bucket.put('late', small);
+  const late = brokenAnswers['another answer some time later'];
+  proxy.script = (exchange) => (/late/.test(exchange.target) ? late?.write(exchange) : undefined);
+  await mustRun('stat', [join(mounted.mountPoint, 'late')]);
+  await until(() => mounted.log().includes('an answer nobody asked for'));
 
   proxy.script = (exchange) => {
     const [name] = /form\d+(?=-)/.exec(exchange.target) ?? [];
