@@ -43,6 +43,7 @@ export function ownMetadata(
  * @returns undefined where there is none
  */
 export function entityTag(text: string | undefined): ETag | undefined {
+  if (text !== undefined && /^"[^"]+"$/.test(text)) return text as ETag;
   const bare = text?.replace(/^(?:W\/)?"|"$/g, '');
   return bare === undefined || bare === '' ? undefined : (`"${bare}"` as ETag);
 }

@@ -2,6 +2,7 @@
  * A page of a listing out of its XML (S3 API reference, ListObjectsV2 and ListObjects), read once from
  * front to back. The document has to be well-formed to its last byte: what was cut short would look
  * like the end of the listing. Document types are refused, and so is every entity but XML's own five.
+ * Most are plain enough for plain-xml.ts; saxes reads the others, and says what is wrong with them.
  *
  * Text is kept as it is, white space included, because it may be a key. XML 1.0 has no control
  * characters, keys do, and servers that do not encode names write them all the same: those, as they
@@ -9,6 +10,9 @@
  */
 import type { ListObjectsV2CommandOutput, _Object } from '@aws-sdk/client-s3';
 import { SaxesParser } from 'saxes';
+
+import { readPlain } from './plain-xml.js';
+import type { Elements } from './plain-xml.js';
 
 type Listing = Omit<ListObjectsV2CommandOutput, '$metadata'> & { NextMarker?: string };
 
@@ -20,50 +24,59 @@ const most = { depth: 8, attributes: 100 };
 
 /** @throws Error where it is no such document */
 export function listDocument(document: Buffer): Listing {
-  const reader = new Reader();
   const text = document.toString();
-  for (let at = 0; at < text.length; at += pieceChars) {
-    reader.write(text.slice(at, at + pieceChars));
-  }
-  return reader.end();
+  const plain = new Page();
+  return readPlain(text, plain) ? plain.end() : parsed(text).end();
 }
 
-class Reader {
-  readonly #parser = new SaxesParser({ position: false });
+/** By a parser of whatever is XML. */
+function parsed(document: string): Page {
+  const parser = new SaxesParser({ position: false });
+  const page = new Page();
+  let attributes = 0;
+  let text = '';
+  /** the text has references that the parser left alone */
+  let hasReferences = false;
+  const take = (): string => {
+    const taken = hasReferences ? resolved(text) : text;
+    text = '';
+    hasReferences = false;
+    return taken;
+  };
+  parser.on('error', (error) => {
+    if (error.message.endsWith('malformed character entity.')) hasReferences = true;
+    else if (!error.message.endsWith('disallowed character.')) throw error;
+  });
+  parser.on('doctype', () => {
+    throw new Error('a listing with a document type');
+  });
+  parser.on('attribute', () => {
+    if (++attributes > most.attributes) throw new Error('a listing full of attributes');
+  });
+  parser.on('opentag', ({ name }) => {
+    page.open(name);
+    take();
+  });
+  parser.on('text', (piece) => (text += piece));
+  parser.on('cdata', (piece) => (text += piece));
+  parser.on('closetag', ({ name }) => page.close(name, take()));
+  for (let at = 0; at < document.length; at += pieceChars) {
+    parser.write(document.slice(at, at + pieceChars));
+  }
+  parser.close();
+  return page;
+}
+
+/** What the elements of a document say. */
+class Page implements Elements {
   readonly #page: Record<string, unknown> = {};
   readonly #contents: _Object[] = [];
   readonly #prefixes: { Prefix?: string }[] = [];
+  /** names of the elements that are open */
   readonly #path: string[] = [];
   #entry: Record<string, string> = {};
-  #attributes = 0;
-  #text = '';
-  /** the text has references that the parser left alone */
-  #hasReferences = false;
-
-  constructor() {
-    const parser = this.#parser;
-    parser.on('error', (error) => {
-      if (error.message.endsWith('malformed character entity.')) this.#hasReferences = true;
-      else if (!error.message.endsWith('disallowed character.')) throw error;
-    });
-    parser.on('doctype', () => {
-      throw new Error('a listing with a document type');
-    });
-    parser.on('attribute', () => {
-      if (++this.#attributes > most.attributes) throw new Error('a listing full of attributes');
-    });
-    parser.on('opentag', ({ name }) => this.#open(name));
-    parser.on('text', (text) => (this.#text += text));
-    parser.on('cdata', (text) => (this.#text += text));
-    parser.on('closetag', () => this.#close());
-  }
-
-  write(text: string): void {
-    this.#parser.write(text);
-  }
 
   end(): Listing {
-    this.#parser.close();
     const { IsTruncated, KeyCount, ...texts } = this.#page;
     return {
       ...texts,
@@ -74,25 +87,16 @@ class Reader {
     };
   }
 
-  #open(name: string): void {
+  open(name: string): void {
     if (this.#path.length === 0 && name !== root) throw new Error(`the answer is no ${root}`);
     if (this.#path.push(name) > most.depth) throw new Error('a listing too deep to be one');
     if (this.#path.length === 2) this.#entry = {};
-    this.#take();
   }
 
-  #take(): string {
-    const text = this.#hasReferences ? resolved(this.#text) : this.#text;
-    this.#text = '';
-    this.#hasReferences = false;
-    return text;
-  }
-
-  #close(): void {
-    const name = this.#path.pop() ?? '';
+  close(name: string, text: string): void {
+    this.#path.pop();
     const [, parent] = this.#path;
     const depth = this.#path.length;
-    const text = this.#take();
     if (depth === 1 && name === 'Contents') this.#contents.push(objectOf(this.#entry));
     else if (depth === 1 && name === 'CommonPrefixes') this.#prefixes.push(this.#entry);
     else if (depth === 1) this.#page[name] = text;
