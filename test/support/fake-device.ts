@@ -4,6 +4,7 @@
  * own encoders, so that both can be compared.
  */
 import type { Device } from '../../lib/fuse/kernel/device.js';
+import type { Receiver } from '../../lib/fuse/kernel/polled-reads.js';
 
 /** A Node system error with this code. */
 export function systemError(code: string): Error {
@@ -23,17 +24,21 @@ export class FakeDevice implements Device {
   readonly writeFailures: Error[] = [];
   closed = false;
   readonly #requests: Buffer[] = [];
-  readonly #readers: {
-    buffer: Buffer;
-    take: (length: number) => void;
-    fail: (e: Error) => void;
-  }[] = [];
+  #receiver: Receiver | undefined;
+  #isOver: ((error: Error) => void) | undefined;
   readonly #watchers: (() => void)[] = [];
   #gone = false;
 
+  /** The first request was handed in before. */
   read(buffer: Buffer): Promise<number> {
-    return new Promise((take, fail) => {
-      this.#readers.push({ buffer, take, fail });
+    const request = this.#requests.shift() ?? Buffer.alloc(0);
+    return Promise.resolve(request.copy(buffer));
+  }
+
+  receive(receiver: Receiver): Promise<void> {
+    this.#receiver = receiver;
+    return new Promise((_, reject) => {
+      this.#isOver = reject;
       this.#feed();
     });
   }
@@ -85,15 +90,13 @@ export class FakeDevice implements Device {
   }
 
   #feed(): void {
-    while (this.#readers.length > 0) {
-      const request = this.#requests.shift();
+    for (;;) {
+      const request = this.#receiver && this.#requests.shift();
       if (request === undefined) break;
-      const reader = this.#readers.shift();
-      request.copy(reader?.buffer ?? Buffer.alloc(0));
-      reader?.take(request.length);
+      const buffer = this.#receiver?.room() ?? Buffer.alloc(0);
+      this.#receiver?.take(buffer, request.copy(buffer));
     }
-    if (!this.#gone) return;
-    for (const reader of this.#readers.splice(0)) reader.fail(systemError('ENODEV'));
+    if (this.#gone) this.#isOver?.(systemError('ENODEV'));
   }
 }
 

@@ -63,7 +63,7 @@ export class Rig {
     });
     this.state = state;
     const { device } = this;
-    this.session = new Session({ device, state, log, readers: 3, nodesMax: 100 });
+    this.session = new Session({ device, state, log, nodesMax: 100 });
   }
 
   /** Negotiates and serves until the test ends. */

@@ -2,8 +2,9 @@
  * The kernel driver: /dev/fuse spoken in TypeScript, without native code.
  *
  * Needs the right to mount (root, in practice). Owns the device, the session on it and the mount; the
- * file system itself is the core's. Reading a request blocks a thread of libuv's pool, so a process
- * that mounts should start with a larger UV_THREADPOOL_SIZE (16 or more) than the default 4.
+ * file system itself is the core's. Large replies and notices go through libuv's pool, and where a
+ * request cannot be read otherwise each of several reads blocks a thread of it: a process that mounts
+ * should start with a larger UV_THREADPOOL_SIZE (16 or more) than the default 4.
  */
 import { accessSync, constants, openSync, readFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
@@ -58,7 +59,7 @@ export function mayMount(): { able: boolean; reason: string } {
   return { able: true, reason: `${devicePath} is there and this process may mount` };
 }
 
-/** How many pool threads may wait in reads of the device: a quarter, the rest has work to do. */
+/** How many pool threads may wait in reads of the device, if any: a quarter, the rest has work to do. */
 function readersFor(threads: number): number {
   return Math.max(1, Math.min(readersMax, Math.floor(threads / 4)));
 }
@@ -70,7 +71,7 @@ function poolSize(): number {
 
 function sessionFor(operations: Operations, settings: MountSettings, descriptor: number): Session {
   const { log } = settings;
-  const device = deviceOn(descriptor);
+  const device = deviceOn(descriptor, readersFor(poolSize()));
   // Without allow_other the kernel itself refuses everybody but the owner.
   const allowUids = settings.allowOther ? settings.allowUids : undefined;
   const { owners, closedAncestor } = settings;
@@ -88,7 +89,7 @@ function sessionFor(operations: Operations, settings: MountSettings, descriptor:
     metadataTtlMs: settings.metadataTtlMs,
   });
   closedAncestor?.onOpened(() => state.forgetFirstSteps());
-  return new Session({ device, state, log, readers: readersFor(poolSize()) });
+  return new Session({ device, state, log });
 }
 
 /** Answers INIT as soon as mount(8) has made the connection, while it may still be running. */

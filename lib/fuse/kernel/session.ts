@@ -1,8 +1,7 @@
 /**
  * One connection to the kernel: reads requests, has them served at the same time, answers each once.
  *
- * Several reads are outstanding, so that the kernel finds a reader for the next request while one is
- * being handed over; all serving happens on the main thread. A request is answered exactly once: by
+ * All serving happens on the main thread. A request is answered exactly once: by
  * its handler, or with EINTR when it was interrupted and its work does not end; what a late or
  * undeliverable answer handed out (an open handle, a lookup) is taken back. Bytes that make no sense
  * are answered EIO where the request can be told, logged, and change nothing.
@@ -29,12 +28,13 @@ import { batchForget, forget } from './serve-names.js';
 const spareBuffersMax = 8;
 /** With more buffers than this lent to writes under way, a write's data moves to a place of its size. */
 const lentBuffersMax = 16;
+/** Of a read: the mount is gone, taken away or cut; what was being read then was taken back. */
+const over: readonly unknown[] = ['ENODEV', 'ECONNABORTED', 'ENOENT'];
+
 export interface SessionSettings {
   readonly device: Device;
   readonly state: MountState;
   readonly log: Log;
-  /** reads outstanding at a time */
-  readonly readers: number;
   /** nodes known before the kernel is asked to forget those that nobody uses; 131,072 */
   readonly nodesMax?: number;
 }
@@ -43,7 +43,6 @@ export class Session {
   readonly #device: Device;
   readonly #state: MountState;
   readonly #log: Log;
-  readonly #readers: number;
   readonly #answers: Answers;
   readonly #nodeLimit: NodeLimit;
   readonly #buffers = new RequestBuffers(spareBuffersMax);
@@ -57,7 +56,6 @@ export class Session {
     this.#device = settings.device;
     this.#state = settings.state;
     this.#log = settings.log;
-    this.#readers = settings.readers;
     this.#answers = new Answers(settings.device, settings.log);
     this.#nodeLimit = new NodeLimit(settings.state, settings.nodesMax);
     this.#inFlight = new InFlight({
@@ -114,7 +112,7 @@ export class Session {
 
   /** Serves until the kernel lets the mount go; then every open handle has been released. */
   async serve(): Promise<void> {
-    await Promise.all(Array.from({ length: this.#readers }, () => this.#readLoop()));
+    await this.#receiveAll();
     this.#inFlight.abortAll();
     const state = this.#state;
     for (const [handle, file] of [...state.files]) {
@@ -135,35 +133,17 @@ export class Session {
     return this.#device.close();
   }
 
-  async #readLoop(): Promise<void> {
-    let buffer = this.#buffers.take();
-    let next = this.#device.read(buffer);
-    for (;;) {
-      let length: number;
-      try {
-        length = await next;
-      } catch (error) {
-        if (this.#isOver(error)) break;
-        next = this.#device.read(buffer);
-        continue;
-      }
-      // The next read is under way before this request is looked at.
-      const filled = buffer;
-      buffer = this.#buffers.take();
-      next = this.#device.read(buffer);
-      this.#receive(filled, length);
-    }
-    this.#buffers.give(buffer);
-  }
-
-  #isOver(error: unknown): boolean {
-    const code = systemErrorCode(error);
-    // ENOENT: the request was taken back before it was read; EIO: it was too large to be one.
-    if (code === 'ENOENT' || code === 'EINTR' || code === 'EAGAIN' || code === 'EIO') return false;
-    if (code !== 'ENODEV' && code !== 'ECONNABORTED') {
+  /** Until no request can come any more. */
+  async #receiveAll(): Promise<void> {
+    try {
+      await this.#device.receive({
+        room: () => this.#buffers.take(),
+        take: (buffer, length) => this.#receive(buffer, length),
+      });
+    } catch (error) {
+      if (over.includes(systemErrorCode(error))) return;
       this.#log.error({ err: error }, 'reading from /dev/fuse failed');
     }
-    return true;
   }
 
   #init(bytes: Buffer): void {
