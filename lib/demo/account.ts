@@ -1,14 +1,16 @@
 /**
  * A system user for one demo, or one test, made and removed by us.
  *
- * Whose it is stands in its comment field, as the pid and start time of the process that made it and a
- * number of its own, for a name that is given again: a user left over from a killed process is taken over, one in use by a live process is never touched.
+ * Whose it is stands in its comment field, as the pid and start time of the process that made it, a
+ * number of its own, for a name that is given again, and the PID namespace: a user left over from a killed
+ * process is taken over, one in use by a live process is never touched, nor one of whose process nothing can
+ * be known from here.
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.js';
 import { findLocalUser, type LocalUser } from '../host/accounts.js';
-import { isAlive, ownIdentity } from '../host/process-identity.js';
+import { isAlive, ownIdentity, ownPidNamespace } from '../host/process-identity.js';
 import { runCommand } from './child.js';
 
 export interface Account {
@@ -56,7 +58,7 @@ async function addUser(name: string): Promise<boolean> {
     '--password',
     '*',
     '--comment',
-    `${mark}${pid} ${startTime} ${++made}`,
+    `${mark}${pid} ${startTime} ${++made} ${ownPidNamespace()}`,
     name,
   );
   const ending = await retryWhileLocked('useradd', args);
@@ -112,6 +114,6 @@ async function retryWhileLocked(
 
 function isAbandoned(comment: string): boolean {
   if (!comment.startsWith(mark)) return false;
-  const [pid, startTime = ''] = comment.slice(mark.length).split(' ');
-  return !isAlive({ pid: Number(pid), startTime });
+  const [pid, startTime = '', , namespace] = comment.slice(mark.length).split(' ');
+  return namespace === ownPidNamespace() && !isAlive({ pid: Number(pid), startTime });
 }

@@ -1,8 +1,10 @@
 /**
- * Which process: its id and the instant it started. An id alone is given to another process soon.
+ * Which process: its id and the instant it started. An id alone is given to another process soon, and
+ * outside its PID namespace it means another process or none: what containers may share has to say whose
+ * namespace it speaks of.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { bareEnvironment } from './bare-environment.js';
 import { systemErrorCode } from '../errors.js';
 import type { UserIds } from './run-as.js';
@@ -18,7 +20,12 @@ export function ownIdentity(): ProcessIdentity {
   return { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
 }
 
-/** Whether the process still runs; a zombie does not. */
+/** Number of the namespace that ids of this process belong to. */
+export function ownPidNamespace(): string {
+  return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+}
+
+/** Whether the process, of this PID namespace, still runs; a zombie does not. */
 export function isAlive({ pid, startTime }: ProcessIdentity): boolean {
   return startTimeOf(pid) === startTime;
 }

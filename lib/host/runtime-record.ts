@@ -9,6 +9,9 @@
  * /run/s3jail-UID/mounts, which is believed for the rest alone. A process that ended well removes its
  * record; one that could not store everything leaves it behind with what was lost.
  *
+ * Containers may share the directory. Whether a process of another PID namespace lives cannot be known, so
+ * each namespace has records of its own: their names say whose they are, but those of the host's.
+ *
  * What other users wrote is hostile until shown otherwise: see `foreignRecord`.
  */
 import {
@@ -32,7 +35,13 @@ import {
   ownDirectoryIn,
   privateDirectoriesIn,
 } from './private-directory.js';
-import { isAlive, ownIdentity, userOf, type ProcessIdentity } from './process-identity.js';
+import {
+  isAlive,
+  ownIdentity,
+  ownPidNamespace,
+  userOf,
+  type ProcessIdentity,
+} from './process-identity.js';
 import { asUser, type UserIds } from './run-as.js';
 import { fittingList, readState, type RuntimeState } from './runtime-state.js';
 
@@ -125,7 +134,7 @@ function claimIn(directory: string, state: RuntimeState): RuntimeRecord {
  * may need.
  */
 function socketPath(recordPath: string, { pid, startTime }: ProcessIdentity): string {
-  return join(dirname(recordPath), `${pid}.${startTime}.sock`);
+  return join(dirname(recordPath), `${pid}.${startTime}${ofNamespace()}.sock`);
 }
 
 function removeFiles(recordPath: string, state: ProcessIdentity | undefined): void {
@@ -184,7 +193,7 @@ export interface FoundRecord {
 export function ownRecords(): FoundRecord[] {
   return ownDirectories(process.geteuid?.() ?? 0).flatMap((directory) =>
     namesIn(directory)
-      .filter((name) => name.endsWith('.json'))
+      .filter(isOfOwnNamespace)
       .flatMap((name) => ownRecord(join(directory, name)) ?? []),
   );
 }
@@ -287,7 +296,21 @@ function namesIn(directory: string): string[] {
 }
 
 function recordPath(directory: string, mountPoint: string): string {
-  return join(directory, `${mountName(mountPoint)}.json`);
+  return join(directory, `${mountName(mountPoint)}${ofNamespace()}.json`);
+}
+
+function isOfOwnNamespace(name: string): boolean {
+  // The name of a mount point has no `@`.
+  const [, namespace = ''] = /^[^@]*(@\d+)?\.json$/.exec(name) ?? [undefined, 'none'];
+  return namespace === ofNamespace();
+}
+
+/** That the kernel begins with (PROC_PID_INIT_INO of linux/proc_ns.h). */
+const initialPidNamespace = '4026531836';
+
+function ofNamespace(): string {
+  const namespace = ownPidNamespace();
+  return namespace === initialPidNamespace ? '' : `@${namespace}`;
 }
 
 /** For new records of this user. */

@@ -7,6 +7,11 @@
  * place; a mount that gives up root also takes over what one of root's left. What mounts of other users
  * left is theirs. While it is empty, cleaners of temporary files (tmpfiles.d(5)) take it away; then it is
  * made anew.
+ *
+ * Containers may share it, each with the same mount point: names say of which PID namespace they are. A
+ * container that is started again has another one. What those before it left, uploads that wait above all,
+ * is told from what others use by a lock (life-lock.ts), and taken over by the next mount of the same
+ * SOURCE on the same mount point.
  */
 import {
   appendFileSync,
@@ -14,20 +19,23 @@ import {
   constants,
   existsSync,
   fstatSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
+  renameSync,
   rmSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode } from '../errors.js';
 import { Failure, messageOf } from './failure.js';
+import { lockOfGone, takeLifeLock, type LifeLock } from './life-lock.js';
 import { mountName } from './mount-name.js';
 import type { UserAccount } from './accounts.js';
 import { makePrivateDirectory, ownDirectoryIn, privateDirectoriesIn } from './private-directory.js';
-import { isAlive, ownIdentity } from './process-identity.js';
+import { isAlive, ownIdentity, ownPidNamespace, type ProcessIdentity } from './process-identity.js';
 import { asUser } from './run-as.js';
 import type { TempPlace } from '../temp-space.js';
 
@@ -44,6 +52,13 @@ export interface TempDirectory {
   remove(): void;
 }
 
+/** Whose the files are. */
+export interface TempOwner {
+  readonly mountPoint: string;
+  /** endpoint, bucket and prefix: what waits to be uploaded means nothing elsewhere */
+  readonly scope: string;
+}
+
 /**
  * @param base `--temp-dir`; made if only its last component is missing
  * @param user who this process, now root, is going to be
@@ -51,13 +66,13 @@ export interface TempDirectory {
  */
 export function makeTempDirectory(
   base: string,
-  mountPoint: string,
+  owner: TempOwner,
   user?: UserAccount,
 ): TempDirectory {
-  if (user === undefined) return makeOwn(base, mountPoint);
+  if (user === undefined) return makeOwn(base, owner);
   try {
-    const made = asUser(user, () => makeOwn(base, mountPoint));
-    takeOver(base, mountPoint, (uploads) =>
+    const made = asUser(user, () => makeOwn(base, owner));
+    takeOver(base, owner, (uploads) =>
       asUser(user, () => appendFileSync(made.journalPath, uploads, { mode: 0o600 })),
     );
     return made;
@@ -71,19 +86,22 @@ export function makeTempDirectory(
  * What a process of root's left on this place: files go, those of uploads that waited too, which the
  * journal of uploads, which goes on, has the mount abort.
  */
-function takeOver(base: string, mountPoint: string, journal: (uploads: string) => void): void {
+function takeOver(base: string, owner: TempOwner, journal: (uploads: string) => void): void {
   for (const path of privateDirectoriesIn(base, nameOf(0), 0)) {
     const directory = openIfRoots(path);
     if (directory === undefined) continue;
     try {
       // The user may own BASE, and put a link there now; but not into what is open.
       const roots = `/proc/self/fd/${directory}`;
-      removeLeftovers(roots, mountPoint);
-      rmSync(join(roots, heldNameOf(mountPoint)), { recursive: true, force: true });
-      const uploads = join(roots, `${stemOf(mountPoint)}.uploads`);
-      if (!existsSync(uploads)) continue;
-      journal(readFileSync(uploads, 'utf8'));
-      rmSync(uploads);
+      const take = (stem: string): void => {
+        rmSync(join(roots, `${stem}${heldEnding}`), { recursive: true, force: true });
+        moveJournal(join(roots, `${stem}${journalEnding}`), journal);
+      };
+      const own = stemOf(owner.mountPoint);
+      removeLeftovers(roots, own);
+      take(own);
+      rmSync(join(roots, `${own}${lockEnding}`), { force: true });
+      eachGone(roots, owner, take);
     } finally {
       closeSync(directory);
     }
@@ -106,14 +124,16 @@ function openIfRoots(path: string): number | undefined {
   return undefined;
 }
 
-function makeOwn(base: string, mountPoint: string): TempDirectory {
+function makeOwn(base: string, owner: TempOwner): TempDirectory {
   try {
     if (!existsSync(base)) mkdirSync(base, { mode: 0o700 });
-    const own = process.geteuid?.() ?? 0;
-    for (const each of privateDirectoriesIn(base, nameOf(own), own)) {
-      removeLeftovers(each, mountPoint);
+    const made = new OwnDirectory(base, owner);
+    const uid = process.geteuid?.() ?? 0;
+    for (const each of privateDirectoriesIn(base, nameOf(uid), uid)) {
+      removeLeftovers(each, stemOf(owner.mountPoint));
+      eachGone(each, owner, (stem) => made.adopt(join(each, stem)));
     }
-    return new OwnDirectory(base, mountPoint);
+    return made;
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(
@@ -128,19 +148,21 @@ function makeOwn(base: string, mountPoint: string): TempDirectory {
 
 class OwnDirectory implements TempDirectory {
   readonly #base: string;
-  readonly #owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  readonly #owner: TempOwner;
+  readonly #user = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
   readonly #stem: string;
   readonly #name: string;
-  readonly #heldName: string;
   #outer: string;
+  #lock: LifeLock | undefined;
 
-  constructor(base: string, mountPoint: string) {
+  constructor(base: string, owner: TempOwner) {
     const { pid, startTime } = ownIdentity();
     this.#base = base;
-    this.#stem = stemOf(mountPoint);
+    this.#owner = owner;
+    this.#stem = stemOf(owner.mountPoint);
     this.#name = `${this.#stem}.${pid}.${startTime}`;
-    this.#heldName = heldNameOf(mountPoint);
-    this.#outer = ownDirectoryIn(base, nameOf(this.#owner.uid));
+    this.#outer = ownDirectoryIn(base, nameOf(this.#user.uid));
+    this.#takeLock();
     makePrivateDirectory(this.path);
   }
 
@@ -149,61 +171,153 @@ class OwnDirectory implements TempDirectory {
   }
 
   get journalPath(): string {
-    return join(this.#outer, `${this.#stem}.uploads`);
+    return this.#at(journalEnding);
   }
 
   get held(): TempPlace {
-    const outer = (): string => this.#outer;
-    const name = this.#heldName;
+    const path = (): string => this.#at(heldEnding);
     return {
       get path() {
-        return join(outer(), name);
+        return path();
       },
       renew: () => {
-        this.#outer = ownDirectoryIn(this.#base, nameOf(this.#owner.uid));
-        makePrivateDirectory(join(outer(), name));
+        this.#renewOuter();
+        makePrivateDirectory(path());
       },
     };
   }
 
   renew(): void {
-    this.#outer = ownDirectoryIn(this.#base, nameOf(this.#owner.uid));
+    this.#renewOuter();
     makePrivateDirectory(this.path);
+  }
+
+  /**
+   * Takes what a process that is gone left; what waits is in its directory before the journal speaks of it.
+   * @param left path without ending
+   */
+  adopt(left: string): void {
+    moveHeld(`${left}${heldEnding}`, this.#at(heldEnding));
+    moveJournal(`${left}${journalEnding}`, (uploads) =>
+      appendFileSync(this.journalPath, uploads, { mode: 0o600 }),
+    );
   }
 
   /** As its user, also where this process is root yet. */
   remove(): void {
-    asUser(this.#owner, () => rmSync(this.path, { recursive: true, force: true }));
+    asUser(this.#user, () => {
+      rmSync(this.path, { recursive: true, force: true });
+      const held = this.#at(heldEnding);
+      const isHeld = namesIn(held).length > 0;
+      if (!isHeld) rmSync(held, { recursive: true, force: true });
+      // What waits is found by the lock.
+      const waits = isHeld || existsSync(this.journalPath);
+      if (!waits) rmSync(this.#at(lockEnding), { force: true });
+      this.#lock?.close();
+    });
+  }
+
+  #at(ending: string): string {
+    return join(this.#outer, `${this.#stem}${ending}`);
+  }
+
+  #renewOuter(): void {
+    this.#outer = ownDirectoryIn(this.#base, nameOf(this.#user.uid));
+    if (this.#lock !== undefined && !existsSync(this.#at(lockEnding))) {
+      this.#lock.close();
+      this.#takeLock();
+    }
+  }
+
+  /** @throws Failure with exit code 2 */
+  #takeLock(): void {
+    const lock = takeLifeLock(this.#at(lockEnding));
+    const { mountPoint, scope } = this.#owner;
+    if (lock === 'taken') {
+      throw new Failure(
+        2,
+        `another mount on ${mountPoint} uses ${this.#outer}; give one of them another --temp-dir`,
+      );
+    }
+    this.#lock = lock;
+    if (lock === undefined) return;
+    ftruncateSync(lock.file);
+    writeSync(lock.file, scope);
   }
 }
 
 const heldEnding = '.held';
-
-function heldNameOf(mountPoint: string): string {
-  return `${stemOf(mountPoint)}${heldEnding}`;
-}
+const journalEnding = '.uploads';
+const lockEnding = '.lock';
 
 function nameOf(uid: number): string {
   return `s3jail-${uid}`;
 }
 
-/**
- * Names begin with mount point and process id space: in another container, which may share the
- * directory, a process that lives looks as if it were gone.
- */
+/** What all names of this mount point and PID namespace begin with. */
 function stemOf(mountPoint: string): string {
-  const space = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
-  return `${mountName(mountPoint)}.${space}`;
+  return `${mountName(mountPoint)}.${ownPidNamespace()}`;
 }
 
-function removeLeftovers(directory: string, mountPoint: string): void {
-  const stem = stemOf(mountPoint);
+function removeLeftovers(
+  directory: string,
+  stem: string,
+  isGone = (process: ProcessIdentity): boolean => !isAlive(process),
+): void {
   for (const name of readdirSync(directory)) {
     if (!name.startsWith(`${stem}.`)) continue;
     const match = /^(\d+)\.(\d+)$/.exec(name.slice(stem.length + 1));
     const [, pid, startTime] = match ?? [];
     if (pid === undefined || startTime === undefined) continue;
-    if (isAlive({ pid: Number(pid), startTime })) continue;
+    if (!isGone({ pid: Number(pid), startTime })) continue;
     rmSync(join(directory, name), { recursive: true, force: true });
   }
+}
+
+/** Hands out the stems of other PID namespaces whose process is gone; nobody else has them meanwhile. */
+function eachGone(directory: string, owner: TempOwner, take: (stem: string) => void): void {
+  const own = stemOf(owner.mountPoint);
+  const start = `${mountName(owner.mountPoint)}.`;
+  for (const name of readdirSync(directory)) {
+    const stem = name.slice(0, -lockEnding.length);
+    const isStem = name === `${stem}${lockEnding}` && name.startsWith(start) && stem !== own;
+    if (!isStem || !/^\d+$/.test(stem.slice(start.length))) continue;
+    const lock = lockOfGone(join(directory, name));
+    if (lock === undefined) continue;
+    try {
+      if (readFileSync(lock.file, 'utf8') !== owner.scope) continue;
+      removeLeftovers(directory, stem, () => true);
+      take(stem);
+      rmSync(join(directory, name));
+    } finally {
+      lock.close();
+    }
+  }
+}
+
+/** Of a key that waits in both, ours stays. */
+function moveHeld(from: string, to: string): void {
+  const keyOf = (name: string): string => name.replace(/\.(json|publishing)$/, '');
+  const known = new Set(namesIn(to).map(keyOf));
+  // A record appears after its bytes.
+  const names = namesIn(from).sort((one, other) => rank(one) - rank(other));
+  if (names.length > 0) makePrivateDirectory(to);
+  for (const name of names) {
+    if (!known.has(keyOf(name))) renameSync(join(from, name), join(to, name));
+  }
+  rmSync(from, { recursive: true, force: true });
+}
+
+function rank(name: string): number {
+  return /\.(json|publishing)$/.test(name) ? 1 : 0;
+}
+
+function moveJournal(from: string, journal: (uploads: string) => void): void {
+  if (!existsSync(from)) return;
+  journal(readFileSync(from, 'utf8'));
+  rmSync(from);
+}
+
+function namesIn(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory) : [];
 }

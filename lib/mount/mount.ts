@@ -120,7 +120,8 @@ async function bringUp(
     if (!record.tellsOfLoss) record.remove();
   });
   await prepareMountPoint(mountPoint, { isPrivate: options.private, log });
-  const temp = makeTempDirectory(options.tempDir, mountPoint, options.runAs);
+  const owner = { mountPoint, scope: journalScopeOf(plan) };
+  const temp = makeTempDirectory(options.tempDir, owner, options.runAs);
   undo.push(() => temp.remove());
   // Every path of the options is absolute by now, and a busy directory could not be unmounted.
   process.chdir('/');

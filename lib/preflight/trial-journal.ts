@@ -3,10 +3,10 @@
  * was killed leaves it to the next one of the same user. Each check has a file of its own beside the
  * temporary files, because several may run at a time.
  */
-import { existsSync, mkdirSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownDirectoryIn } from '../host/private-directory.js';
-import { isAlive, ownIdentity } from '../host/process-identity.js';
+import { isAlive, ownIdentity, ownPidNamespace } from '../host/process-identity.js';
 import type { S3Store } from '../s3/s3-store.js';
 import { UploadJournal } from '../s3/upload-journal.js';
 
@@ -25,8 +25,7 @@ export class TrialJournal {
     if (!existsSync(tempDir)) mkdirSync(tempDir, { mode: 0o700 });
     const directory = ownDirectoryIn(tempDir, `s3jail-${process.geteuid?.() ?? 0}`);
     // In another container, which may share the directory, a living process looks as if it were gone.
-    const space = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
-    const stem = `.check.${space}.`;
+    const stem = `.check.${ownPidNamespace()}.`;
     this.#left = readdirSync(directory)
       .filter((name) => name.startsWith(stem) && !isOfLiving(name.slice(stem.length)))
       .map((name) => new UploadJournal(join(directory, name), scope));

@@ -161,7 +161,7 @@ void t.test('a directory of another user with our name hinders nobody', async (t
   await place.mount(t);
   const [name = ''] = readdirSync(base).filter((each) => each.startsWith('s3jail-0.'));
   t.equal(name, own[0], 'the next start uses it too');
-  const left = readdirSync(join(base, name)).filter((each) => !each.endsWith('.uploads'));
+  const left = readdirSync(join(base, name)).filter((each) => /\.\d+\.\d+$/.test(each));
   t.equal(left.length, 1, 'and has removed what the killed one left');
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
   t.same(readdirSync(squat), []);
@@ -175,6 +175,7 @@ void t.test('--run-as in a place of the user reads nothing of root through a lin
   await chown(base, account.uid, account.gid);
   const secretPlace = join(place.base, 'secret');
   const mountPoint = '/srv/none';
+  const owner = { mountPoint, scope: 'aws s3://bucket/none/' };
   mkdirSync(secretPlace, { mode: 0o700 });
   const { stdout } = await promisify(execFile)('readlink', ['/proc/self/ns/pid']);
   const stem = `${mountName(mountPoint)}.${/\d+/.exec(stdout)?.[0] ?? ''}`;
@@ -184,7 +185,7 @@ void t.test('--run-as in a place of the user reads nothing of root through a lin
   const user = { name: account.name, uid: account.uid, gid: account.gid, home: '/' };
   // A link to what is root's.
   symlinkSync(secretPlace, trap);
-  const first = makeTempDirectory(base, mountPoint, user);
+  const first = makeTempDirectory(base, owner, user);
   first.remove();
   rmSync(trap);
   // A directory of root's, in which a file of root's is; swapped with a link while root is at it.
@@ -211,7 +212,7 @@ void t.test('--run-as in a place of the user reads nothing of root through a lin
   );
   t.teardown(() => swapping.kill('SIGKILL'));
   await new Promise((ready) => swapping.stdout.once('data', ready));
-  for (let round = 0; round < 300; round++) makeTempDirectory(base, mountPoint, user).remove();
+  for (let round = 0; round < 300; round++) makeTempDirectory(base, owner, user).remove();
   swapping.kill('SIGKILL');
   t.same(readdirSync(secretPlace).sort(), [`${stem}.4194304.1`, `${stem}.uploads`]);
   const theirs = readdirSync(join(base, `s3jail-${account.uid}`));

@@ -5,12 +5,13 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   rmSync,
   statSync,
   symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { mountName } from '../../lib/host/mount-name.js';
@@ -94,20 +95,23 @@ void t.test(
   'a temp directory goes with its mount, or with the next mount on the same place',
   (t) => {
     const base = join(makeBase(t), 'made');
-    const first = makeTempDirectory(base, '/srv/a');
+    const owner = { mountPoint: '/srv/a', scope: 'aws s3://bucket/a/' };
+    const first = makeTempDirectory(base, owner);
     t.equal(statSync(first.path).mode & 0o777, 0o700);
     // A process that is gone: no process has the largest id.
     const dead = first.path.replace(/\.\d+\.\d+$/, '.4194304.1');
     const others = dead.replace('srv-a.', 'srv-b.');
     mkdirSync(join(dead, 'file'), { recursive: true });
     mkdirSync(others);
-    const second = makeTempDirectory(base, '/srv/a');
+    t.throws(() => makeTempDirectory(base, owner), { exitCode: 2, message: /another mount on/ });
+    t.ok(existsSync(first.path), 'that of a living process stays');
+    first.remove();
+    const second = makeTempDirectory(base, owner);
     t.notOk(existsSync(dead), 'leftovers are removed');
     t.ok(existsSync(others), 'those of another mount are not');
-    t.ok(existsSync(first.path), 'those of a living process are not');
     second.remove();
-    t.notOk(existsSync(second.path));
-    t.throws(() => makeTempDirectory('/proc/none/deeper', '/srv/a'), {
+    t.same(readdirSync(dirname(second.path)), [basename(others)]);
+    t.throws(() => makeTempDirectory('/proc/none/deeper', owner), {
       exitCode: 2,
       message: /--temp-dir/,
     });

@@ -52,7 +52,7 @@ function statusOf(pid: number, field: string): string | undefined {
 function tempOf(place: Place, { uid }: Pick<Account, 'uid'>): string[] {
   const own = join(place.base, 'temp', `s3jail-${uid}`);
   const names = existsSync(own) ? readdirSync(own) : [];
-  return names.filter((name) => !name.endsWith('.uploads')).map((name) => join(own, name));
+  return names.filter((name) => /\.\d+\.\d+$/.test(name)).map((name) => join(own, name));
 }
 
 function checkGone(t: Test, place: Place): void {

@@ -86,8 +86,8 @@ export class Place {
   get tempDirectories(): string[] {
     const own = join(this.base, 'temp', 's3jail-0');
     const names = existsSync(own) ? readdirSync(own) : [];
-    // The journal of uploads outlives the process on purpose.
-    return names.filter((name) => !name.endsWith('.uploads'));
+    // Journal and lock are beside them.
+    return names.filter((name) => /\.\d+\.\d+$/.test(name));
   }
 
   async mount(t: Test, ...more: string[]): Promise<Ending> {
