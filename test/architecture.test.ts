@@ -75,6 +75,7 @@ const ground = [
   'budget.ts',
   'clock.ts',
   'crc32.ts',
+  'earlier-answer.ts',
   'errors.ts',
   'file-time.ts',
   'in-parallel.ts',

@@ -7,6 +7,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { unlessAborted } from '../abort.js';
+import { joined } from '../earlier-answer.js';
 import { isStoreError } from '../errors.js';
 import { filesFrom } from '../tree/listing.js';
 import type { Entry } from '../tree/listing.js';
@@ -55,7 +56,8 @@ export class GivenTimes {
     const known = this.#parts.known(path);
     const { givenTime } = known?.kind === 'file' && known.info.etag === info.etag ? known.info : {};
     if (givenTime !== undefined) return { ...info, givenTime };
-    const asking = this.#ask(path, info);
+    const pending = this.#pending.get(path);
+    const asking = joined(pending, () => this.#ask(path, info));
     for (const next of this.#following(path)) this.#ask(...next).catch(() => undefined);
     const told = await unlessAborted(asking, signal);
     return told?.etag === info.etag ? told : info;

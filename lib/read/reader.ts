@@ -6,6 +6,7 @@
  * on the same version. A file that was read from its beginning to its end is compared with the checksum
  * S3 keeps of it, and its last read fails where they differ.
  */
+import { mayBeOver } from '../earlier-answer.js';
 import { FsError, isStoreError, toFsError } from '../errors.js';
 import type { Chunk, ReadOptions } from './chunk.js';
 import { freshRun, planRead } from './read-plan.js';
@@ -67,6 +68,7 @@ export class Reader implements Retention, MemoryUser {
     const wanted = { start: offset, end };
     const { info } = this;
     const object = this.#join();
+    const earlier = new Set<ByteRange>(object.present);
     const chunks = this.#fetch(object, wanted);
     try {
       const pieces = await Promise.all(
@@ -80,6 +82,9 @@ export class Reader implements Retention, MemoryUser {
       return pieces.flat();
     } catch (error) {
       object.sweep();
+      // A GET that was sent ahead, or for another reader.
+      const isEarlier = chunks.some((chunk) => chunk.hasFailed && earlier.has(chunk));
+      if (isEarlier && mayBeOver(error)) return await this.read(offset, length, options);
       if (isStoreError(error, 'changed') && (await this.#renewed(info))) {
         return await this.read(offset, length, options);
       }

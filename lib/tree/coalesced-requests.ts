@@ -1,10 +1,11 @@
 /**
  * Coalescing: one request to S3 for each path, however many callers wait for its answer. When the last
- * of them has given up it is aborted, and whoever comes then asks anew.
+ * of them has given up it is aborted, and whoever comes then asks anew, as do those who joined one that fails.
  *
  * Invariant: no request is in flight that nobody waits for.
  */
 import { unlessAborted } from '../abort.js';
+import { joined } from '../earlier-answer.js';
 import type { Path } from '../path.js';
 import { isWithin } from '../path.js';
 
@@ -31,15 +32,10 @@ export class CoalescedRequests<T, N> {
 
   /** @throws as `send`; FsError EINTR by `signal` */
   async request(path: Path, signal: AbortSignal | undefined): Promise<T> {
-    const request = this.#inFlight.get(path) ?? this.#begin(path);
-    request.waiters += 1;
-    try {
-      return await unlessAborted(request.answer, signal);
-    } finally {
-      request.waiters -= 1;
-      // Nothing happens where the answer has come.
-      if (request.waiters === 0) request.abort.abort();
-    }
+    const earlier = this.#inFlight.get(path);
+    return await joined(earlier && this.#await(earlier, signal), () =>
+      this.#await(this.#inFlight.get(path) ?? this.#begin(path), signal),
+    );
   }
 
   has(path: Path): boolean {
@@ -62,6 +58,17 @@ export class CoalescedRequests<T, N> {
   check(): void {
     for (const [path, { waiters }] of this.#inFlight) {
       if (waiters === 0) throw new Error(`nobody waits for ${path}`);
+    }
+  }
+
+  async #await(request: InFlight<T, N>, signal: AbortSignal | undefined): Promise<T> {
+    request.waiters += 1;
+    try {
+      return await unlessAborted(request.answer, signal);
+    } finally {
+      request.waiters -= 1;
+      // Nothing happens where the answer has come.
+      if (request.waiters === 0) request.abort.abort();
     }
   }
 

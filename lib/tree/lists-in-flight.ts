@@ -6,6 +6,7 @@
  * its start. What this mount changes meanwhile is logged for each: of that the page may be remembered
  * for nothing.
  */
+import { joined } from '../earlier-answer.js';
 import { isStoreError } from '../errors.js';
 import { isWithin, parentOf, sortsAfter } from '../path.js';
 import type { Path } from '../path.js';
@@ -56,21 +57,16 @@ export class ListsInFlight<T> {
   }
 
   /**
-   * The answer of a LIST in flight that covers `child`, or where there is none what `otherwise` gives. One
-   * that fails was sent earlier, and its failure is no answer to a later caller: S3 may be back by now.
+   * The answer of a LIST in flight that covers `child`, or where there is none or it fails, that of a later
+   * one, or what `otherwise` gives.
    */
   async join(
     directory: Path,
     child: Path,
     otherwise: () => Promise<T | undefined>,
   ): Promise<T | undefined> {
-    const earlier = this.covering(directory, child);
-    try {
-      if (earlier !== undefined) return await earlier;
-    } catch (error) {
-      if (!isStoreError(error)) throw error;
-    }
-    return await (this.covering(directory, child) ?? otherwise());
+    const find = (): Promise<T | undefined> | undefined => this.covering(directory, child);
+    return await joined(find(), () => find() ?? otherwise());
   }
 
   /** The answer of a LIST in flight that began at `child` or before it, and after its last change. */

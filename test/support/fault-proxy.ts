@@ -205,7 +205,7 @@ class Interceptor implements FaultProxy {
     };
     this.#log.push(entry);
     const patience = this.#patience.signal;
-    const gate = this.#gates.find((each) => each.isFor(action));
+    const gate = this.#gates.find((each) => each.isFor(action, key));
     const exchange = { request, response, faults, entry, expectsContinue, patience, gate };
     this.#busy += 1;
     response.once('close', () => (this.#busy -= 1));

@@ -8,6 +8,8 @@ import type { ProxyAction } from './faults.js';
 export interface GateOptions {
   /** any if absent */
   readonly action?: ProxyAction;
+  /** any if absent */
+  readonly key?: string;
   /** the first matching request to stop, counted from 1 as of now; 1 if absent */
   readonly ordinal?: number;
   /** before the server has seen it, or when it has done all and only its answer is missing */
@@ -29,19 +31,22 @@ export class ClosedGate implements Gate {
   arrive: () => void = () => undefined;
   open: () => void = () => undefined;
   readonly #action: ProxyAction | undefined;
+  readonly #key: string | undefined;
   #ahead: number;
 
-  constructor({ action, ordinal = 1, at }: GateOptions) {
+  constructor({ action, key, ordinal = 1, at }: GateOptions) {
     this.at = at;
     this.#action = action;
+    this.#key = key;
     this.#ahead = ordinal;
     this.arrived = new Promise((resolve) => (this.arrive = resolve));
     this.opened = new Promise((resolve) => (this.open = resolve));
   }
 
   /** Whether the request that came now is the one. */
-  isFor(action: ProxyAction): boolean {
+  isFor(action: ProxyAction, key: string): boolean {
     if (this.#action !== undefined && this.#action !== action) return false;
+    if (this.#key !== undefined && this.#key !== key) return false;
     this.#ahead -= 1;
     return this.#ahead === 0;
   }
