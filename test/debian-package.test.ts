@@ -44,6 +44,7 @@ void t.test('a mount works from the Debian package alone', async (t): Promise<vo
 
   for (const path of [
     'usr/bin/s3jail',
+    'usr/lib/systemd/system/s3jail-metrics.service',
     'usr/sbin/mount.s3jail',
     'usr/sbin/mount.fuse.s3jail',
     'usr/share/man/man8/s3jail.8.gz',

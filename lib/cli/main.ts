@@ -13,6 +13,7 @@ import { setupCommand } from './setup-command.js';
 import type { CommandFacts } from './manual.js';
 import { nearest } from '../options/nearest.js';
 import { UsageError } from '../options/options.js';
+import { OptionValueError, parseAddress, type Address } from '../options/values.js';
 import { readVersion } from '../host/version.js';
 
 export type Program = 's3jail' | 'mount.s3jail';
@@ -49,6 +50,7 @@ Examples:
   s3jail mount s3://bucket/alice/ /srv/sftp/alice --uid alice
   s3jail setup alice s3://bucket/alice/            user, mount at boot, sshd
   s3jail status
+  s3jail metrics --listen 9465                     all mounts for one scrape of Prometheus
   s3jail unmount /srv/sftp/alice
 `;
 
@@ -75,6 +77,7 @@ async function runCommand(args: readonly string[]): Promise<number> {
     serviceCommand('check', done),
     serviceCommand('policy', done),
     statusCommand(done),
+    metricsCommand(done),
     demoCommand(done),
     manualCommand(program),
     completionCommand(program),
@@ -130,6 +133,29 @@ function statusCommand(done: Done): Command {
       const { json = false, discardHeld } = options;
       done(await runStatus({ mountPoint, json, discardHeld }));
     });
+}
+
+function metricsCommand(done: Done): Command {
+  return baseCommand('metrics')
+    .description('the metrics of all mounts here, for Prometheus')
+    .usage('[--listen ADDRESS]')
+    .option('--listen <ADDRESS>', 'serve them on PORT of this machine alone, or on HOST:PORT')
+    .action(async ({ listen }: { listen?: string }) => {
+      const address = listen === undefined ? undefined : addressOf(listen);
+      const { runMetrics } = await import('../status/host-metrics.js');
+      done(await runMetrics(address));
+    });
+}
+
+/** @throws UsageError */
+function addressOf(listen: string): Address {
+  try {
+    return parseAddress(listen);
+  } catch (error) {
+    throw error instanceof OptionValueError
+      ? new UsageError([`--listen: ${error.message}`])
+      : error;
+  }
 }
 
 function demoCommand(done: Done): Command {

@@ -10,6 +10,8 @@ import type { RequestObserver } from '../s3/connection/request-observer.js';
 
 /** Figures of the moment; sizes in bytes, counts since the start of the mount. */
 export interface Figures {
+  /** who opened a file or directory of late; undefined where the driver does not know its callers */
+  readonly users: number | undefined;
   readonly handles: number;
   /** files written and not yet stored */
   readonly uploads: number;
@@ -35,6 +37,13 @@ export interface BuildInfo {
   readonly version: string;
   readonly node: string;
   readonly driver: string;
+}
+
+/** What all mounts have in common of a metric. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
 }
 
 /** One series of a metric. */
@@ -128,6 +137,17 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
     this.#addFigures(figures);
   }
 
+  /** Every metric that mounts of this version have. */
+  static get families(): readonly MetricFamily[] {
+    const metrics = new Metrics();
+    metrics.watch({ version: '', node: '', driver: '' }, () => {
+      throw new Error('nobody reads the figures of no mount');
+    });
+    return metrics.#registry
+      .getMetricsAsArray()
+      .map(({ name, help, type }) => ({ name, help, type: `${type}` as MetricFamily['type'] }));
+  }
+
   /** Media type of `text`. */
   get contentType(): string {
     return this.#registry.contentType;
@@ -154,7 +174,9 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
         help,
         registers,
         collect() {
-          this.set(read(figures()));
+          const value = read(figures());
+          if (value === undefined) this.remove();
+          else this.set(value);
         },
       });
     }
@@ -198,10 +220,20 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
 interface Figure {
   readonly name: string;
   readonly help: string;
+  /** undefined where it is not known */
+  readonly read: (figures: Figures) => number | undefined;
+}
+
+interface Total extends Figure {
   readonly read: (figures: Figures) => number;
 }
 
 const gauges: readonly Figure[] = [
+  {
+    name: 's3jail_users',
+    help: 'Users who opened a file or directory in the last five minutes; unknown to fuse-native.',
+    read: (f) => f.users,
+  },
   { name: 's3jail_open_handles', help: 'Open files and directories.', read: (f) => f.handles },
   {
     name: 's3jail_open_uploads',
@@ -225,7 +257,12 @@ const gauges: readonly Figure[] = [
   },
 ];
 
-const totals: readonly Figure[] = [
+const totals: readonly Total[] = [
+  {
+    name: 's3jail_cpu_seconds_total',
+    help: "Processor time that the process took, its own and the kernel's for it.",
+    read: () => cpuSeconds(),
+  },
   {
     name: 's3jail_cache_hits_total',
     help: 'Lookups and listings answered without asking S3.',
@@ -248,6 +285,11 @@ const totals: readonly Figure[] = [
     read: (f) => f.bytesReceived,
   },
 ];
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
 
 function definedLabels(
   labels: Partial<Record<string, string | number>>,

@@ -5,20 +5,20 @@
  * A mount works without being watched: a status socket that cannot be made is a line in the log. What
  * was asked for by option and cannot be had is a failure.
  */
-import { fstatSync } from 'node:fs';
 import { AuditLog } from './audit-log.js';
 import { noAudit, type AuditTrail } from '../filesystem/audit.js';
 import { defaultLogFile } from '../host/default-log-file.js';
 import { Failure, messageOf } from '../host/failure.js';
 import { type Log } from '../log.js';
 import { MemoryAtRest } from '../host/memory-at-rest.js';
-import { createLog, type ProcessLog } from './process-log.js';
+import { createLog, isJournal, type ProcessLog } from './process-log.js';
 import { UnrepeatedLog } from './log-repeats.js';
 import { Metrics } from './metrics.js';
 import { withDeadlines } from './operation-deadlines.js';
 import type { Operations } from '../operations.js';
 import type { MountPlan } from '../options/mount-plan.js';
 import { RecentProblems } from './recent-problems.js';
+import { RecentUsers } from './recent-users.js';
 import { homeNamed } from '../s3/connection/home-credentials.js';
 import type { RequestObserver } from '../s3/connection/request-observer.js';
 import { figuresOf, makeReport, type Subject } from './status-report.js';
@@ -47,6 +47,7 @@ export class Observation {
   readonly #auditLog: AuditLog | undefined;
   readonly #options: MountPlan['options'];
   readonly #since = new Date();
+  readonly #users = new RecentUsers();
   #homes: Watched['homes'];
   readonly #closing: (() => Promise<void>)[] = [];
   readonly #onDebugSignal = (): void => this.#toggleDebug();
@@ -88,6 +89,7 @@ export class Observation {
     return withDeadlines(operations, {
       metrics: this.metrics,
       activity: new MemoryAtRest(),
+      users: this.#users,
       // A request that S3 left unanswered gets one more chance.
       deadlineMs: 2 * this.#options.timeoutMs,
       log: this.log,
@@ -120,6 +122,7 @@ export class Observation {
       options: this.#options,
       metrics: this.metrics,
       problems: () => this.#problems.problems,
+      users: () => this.#users.count,
     };
     const build = { version, node: process.versions.node, driver: watched.driver.name };
     this.metrics.watch(build, () => figuresOf(subject));
@@ -164,19 +167,12 @@ function openLog({ options, source, mountPoint }: MountPlan, isBackground: boole
     env['AWS_CONTAINER_AUTHORIZATION_TOKEN'],
   ].flatMap((secret) => secret ?? []);
   try {
-    return createLog({ level, format, file, secrets, isJournal: isJournal(env['JOURNAL_STREAM']) });
+    return createLog({ level, format, file, secrets, isJournal: isJournal(env) });
   } catch (error) {
     throw new Failure(2, `cannot open the log file ${file ?? ''}: ${messageOf(error)}`, {
       cause: error,
     });
   }
-}
-
-/** Whether stderr is the stream to the journal that systemd names by device and inode (systemd.exec(5)). */
-function isJournal(named: string | undefined): boolean {
-  if (named === undefined) return false;
-  const { dev, ino } = fstatSync(2);
-  return named === `${dev}:${ino}`;
 }
 
 function openAudit({ options, source }: MountPlan, log: Log): AuditLog | undefined {

@@ -15,6 +15,8 @@ export interface ObservationSettings {
   readonly metrics: Pick<Metrics, 'operation'>;
   /** told of every operation */
   readonly activity: { note(): void };
+  /** told of everybody who opens something; undefined for who is not known */
+  readonly users: { see(uid: number | undefined): void };
   readonly deadlineMs: number;
   readonly log: Log;
 }
@@ -29,19 +31,21 @@ interface Policy {
   readonly contextAt?: number;
   /** it answers a handle, to be released where the answer comes after the deadline */
   readonly opens?: boolean;
+  /** which argument is the context of somebody who opens something */
+  readonly openerAt?: number;
 }
 
 const policies: Readonly<Record<Observed, Policy>> = {
   getattr: { contextAt: 1 },
-  open: { contextAt: 2, opens: true },
-  create: { contextAt: 2, opens: true },
+  open: { contextAt: 2, opens: true, openerAt: 2 },
+  create: { contextAt: 2, opens: true, openerAt: 2 },
   read: { contextAt: 3 },
   unlink: { contextAt: 1 },
   mkdir: { contextAt: 1 },
   rmdir: { contextAt: 1 },
   chmod: { contextAt: 2 },
   chown: { contextAt: 3 },
-  opendir: {},
+  opendir: { openerAt: 1 },
   write: {},
   flush: {},
   fsync: {},
@@ -67,9 +71,9 @@ export function withDeadlines(inner: Operations, settings: ObservationSettings):
     kept: (handle) => inner.kept?.(handle),
     getattrNow: (path, handle) => observer.now('getattr', () => inner.getattrNow(path, handle)),
     openNow: (path, flags, context) =>
-      observer.now('open', () => inner.openNow(path, flags, context)),
+      observer.now('open', () => inner.openNow(path, flags, context), context),
     createNow: (path, flags, context) =>
-      observer.now('create', () => inner.createNow(path, flags, context)),
+      observer.now('create', () => inner.createNow(path, flags, context), context),
     readNow: (handle, offset, length, context) =>
       observer.now('read', () => inner.readNow(handle, offset, length, context)),
     writeNow: (handle, data, offset) =>
@@ -95,19 +99,21 @@ class Observer {
   }
 
   /** What answers at once counts where it has answered. */
-  now<T>(operation: Observed, work: () => T): T {
+  now<T>(operation: Observed, work: () => T, opener?: RequestContext): T {
     const { metrics, activity } = this.#settings;
     const startMs = performance.now();
     const answer = work();
     if (answer === undefined || answer === false) return answer;
     activity.note();
+    if (opener !== undefined) this.#noteOpener(opener);
     const result = answer === 'absent' ? 'ENOENT' : 'ok';
     metrics.operation(operation, result, (performance.now() - startMs) / 1000);
     return answer;
   }
 
   run(operation: Observed, args: unknown[], call: Call): Promise<unknown> {
-    const { contextAt, opens } = policies[operation];
+    const { contextAt, opens, openerAt } = policies[operation];
+    if (openerAt !== undefined) this.#noteOpener(args[openerAt] as RequestContext);
     if (contextAt === undefined) return this.#timed(operation, () => call(...args));
     const [first] = args;
     return this.#limited(
@@ -117,6 +123,10 @@ class Observer {
       (limited) => call(...args.with(contextAt, limited)),
       opens === true ? (handle) => void this.#inner.release(handle as HandleId) : undefined,
     );
+  }
+
+  #noteOpener({ caller }: RequestContext): void {
+    this.#settings.users.see(caller?.uid);
   }
 
   async #timed<T>(operation: string, work: () => Promise<T>): Promise<T> {

@@ -6,7 +6,7 @@
  * line (sd-daemon(3)) instead of the time, which the journal knows. A log that cannot be written, on a
  * full disk for one, loses lines and nothing else.
  */
-import { closeSync, fchmodSync, openSync } from 'node:fs';
+import { closeSync, fchmodSync, fstatSync, openSync } from 'node:fs';
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
 import { systemErrorCode } from '../errors.js';
@@ -110,6 +110,13 @@ export function createLog(settings: LogSettings): ProcessLog {
       return next;
     },
   });
+}
+
+/** Whether stderr is the stream to the journal that systemd names by device and inode (systemd.exec(5)). */
+export function isJournal({ JOURNAL_STREAM: named }: NodeJS.ProcessEnv): boolean {
+  if (named === undefined) return false;
+  const { dev, ino } = fstatSync(2);
+  return named === `${dev}:${ino}`;
 }
 
 /** syslog(3) priorities by pino's level numbers. */

@@ -82,17 +82,19 @@ export interface Subject {
   readonly mounted: Pick<Mounted, 'limits' | 'counters' | 'kernelRequests'>;
   readonly metrics: Metrics;
   readonly problems: () => readonly Problem[];
+  readonly users: () => number | undefined;
 }
 
 /** The figures that metrics show. */
 export function figuresOf(
-  subject: Pick<Subject, 'filesystem' | 'store' | 'options' | 'mounted'>,
+  subject: Pick<Subject, 'filesystem' | 'store' | 'options' | 'mounted' | 'users'>,
 ): Figures {
   const { status } = subject.filesystem;
   const { retries, bytesSent, bytesReceived } = subject.store.counters;
   return {
     ...status,
     ...subject.options,
+    users: subject.users(),
     uploads: status.uploads.length,
     dirtyBytes: status.uploads.reduce((sum, { size }) => sum + size, 0),
     retries,

@@ -31,17 +31,25 @@ const requestTimeoutMs = 10_000;
 /** For each a descriptor is taken, which files and S3 need too; an answer is given in milliseconds. */
 const connectionsMax = 32;
 
-/** The metrics for whoever may connect to `address`. @throws Error (system error) EADDRINUSE … */
+/** What Prometheus gets. */
+type MetricsSource = Pick<Metrics, 'contentType' | 'text'>;
+
+/**
+ * The metrics for whoever may connect to `address`.
+ * @returns `ref` for a process that has nothing else to do
+ * @throws Error (system error) EADDRINUSE …
+ */
 export async function serveMetrics(
   address: { readonly host: string; readonly port: number },
-  metrics: Metrics,
+  metrics: MetricsSource,
   log: Log,
-): Promise<{ url: string; close: () => Promise<void> }> {
+): Promise<{ url: string; ref: () => void; close: () => Promise<void> }> {
   const server = serverOf({ '/metrics': () => metricsPage(metrics) }, {}, log);
   await listening(server, { host: address.host, port: address.port });
   const { address: host, port } = server.address() as AddressInfo;
   const shown = isIPv6(host) ? `[${host}]` : host;
-  return { url: `http://${shown}:${port}/metrics`, close: () => closed(server) };
+  const url = `http://${shown}:${port}/metrics`;
+  return { url, ref: () => server.ref(), close: () => closed(server) };
 }
 
 /**
@@ -52,7 +60,7 @@ export async function serveMetrics(
 export async function serveStatus(
   path: string,
   sources: {
-    readonly metrics: Metrics;
+    readonly metrics: MetricsSource;
     readonly report: () => Promise<StatusReport>;
     /** @returns whether anything was held there */
     readonly discardHeld: (path: string) => Promise<boolean>;
@@ -82,7 +90,7 @@ export async function serveStatus(
   return { close: () => closed(server) };
 }
 
-async function metricsPage(metrics: Metrics): Promise<Page> {
+async function metricsPage(metrics: MetricsSource): Promise<Page> {
   return { type: metrics.contentType, text: await metrics.text() };
 }
 
@@ -111,7 +119,9 @@ function serverOf(pages: Pages, deeds: Deeds, log: Log): Server {
   };
   const server = createServer({ requestTimeout: requestTimeoutMs, keepAlive: false }, answer);
   dropIdleOnes(server);
-  server.on('error', (error) => log.error({ cause: messageOf(error) }, 'a status server failed'));
+  server.once('listening', () => {
+    server.on('error', (error) => log.error({ cause: messageOf(error) }, 'a status server failed'));
+  });
   return server.unref();
 }
 

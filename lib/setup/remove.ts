@@ -15,7 +15,7 @@ import {
   removalStep,
   type RunMode,
 } from './steps.js';
-import { removeTemplates, removeUnit } from './unit.js';
+import { removeSharedUnits, removeUnit } from './unit.js';
 import { letUpdatedbIn } from './updatedb.js';
 import { usualMountPoint, type SetupRequest, type UserMount } from './user-mount.js';
 
@@ -63,7 +63,7 @@ export async function removeShared(
   const shared = dirname(mountPoint);
   if (shared === dirname(usualMountPoint(name)))
     await perform(directoryRemovalStep(shared), runMode);
-  await removeTemplates(runMode);
+  await removeSharedUnits(runMode);
   await perform(directoryRemovalStep(keysDirectory), runMode);
   await removeCredentialStore(runMode);
   await removeHelperLinks(runMode);

@@ -39,23 +39,24 @@ const packaged = '/usr/lib/systemd/system';
 const shipped = fileURLToPath(new URL('../../../lib/systemd/', import.meta.url));
 const program = fileURLToPath(new URL('../../bin/s3jail.cjs', import.meta.url));
 
-const templates = ['s3jail@.service', 's3jail-retry@.service'] as const;
+const template = 's3jail@.service';
+/** The metrics of all mounts, for the operator to enable. */
+const metricsUnit = 's3jail-metrics.service';
+const shared = [template, 's3jail-retry@.service', metricsUnit] as const;
 
 /**
- * A template as it is installed: the one of the package, with the program named by its path. Where
+ * A unit as it is installed: the one of the package, with the program named by its path. Where
  * npm put it need not be in the service manager's PATH.
  */
-export async function unitText(
-  template: (typeof templates)[number] = templates[0],
-): Promise<string> {
+export async function unitText(unit: (typeof shared)[number] = template): Promise<string> {
   const call = `${process.execPath} ${program}`;
-  const text = await readFile(join(shipped, template), 'utf8');
+  const text = await readFile(join(shipped, unit), 'utf8');
   return text.replace(/^(Exec\w+=-?)s3jail /gm, (_all, key: string) => `${key}${call} `);
 }
 
 /** The template that the unit will be made of. */
 export async function templateText(): Promise<string> {
-  return (await readIfThere(join(packaged, templates[0]))) ?? (await unitText());
+  return (await readIfThere(join(packaged, template))) ?? (await unitText());
 }
 
 /** What is asked of a unit. */
@@ -127,7 +128,7 @@ export async function makeUnit(
   await perform(directoryStep(environmentDirectory, 0o700), runMode);
   const path = environmentFile(name);
   await perform(fileStep(`write ${path}`, { path, content: environment, mode: 0o600 }), runMode);
-  const written = [await writeTemplates(runMode), await writeDropIn(request, runMode)];
+  const written = [await writeShared(runMode), await writeDropIn(request, runMode)];
   const automount = onDemand ? await writeOnDemand({ ...mount, ...request }, runMode) : undefined;
   if (automount?.isChanged === true) written.push(true);
   const wanted = automount?.automount ?? unit;
@@ -184,12 +185,12 @@ async function enable(unit: string, runMode: RunMode): Promise<void> {
 }
 
 /** @returns whether systemd has to read them again; mounts that run go on with what they have */
-async function writeTemplates(runMode: RunMode): Promise<boolean> {
+async function writeShared(runMode: RunMode): Promise<boolean> {
   let isChanged = false;
-  for (const template of templates) {
-    if (existsSync(join(packaged, template))) continue;
-    const path = join(units, template);
-    const content = await unitText(template);
+  for (const unit of shared) {
+    if (existsSync(join(packaged, unit))) continue;
+    const path = join(units, unit);
+    const content = await unitText(unit);
     const step = fileStep(`write ${path}`, { path, content, mode: 0o644 });
     if (await perform(step, runMode)) isChanged = true;
   }
@@ -255,8 +256,13 @@ export async function removeUnit(
 }
 
 /** What all instances share. */
-export async function removeTemplates(runMode: RunMode): Promise<void> {
-  for (const template of templates) await perform(removalStep(join(units, template)), runMode);
+export async function removeSharedUnits(runMode: RunMode): Promise<void> {
+  if (existsSync(join(units, metricsUnit))) {
+    await disable(metricsUnit, runMode);
+    // One that was started and not enabled.
+    if (isSystemdRunning() && !runMode.dryRun) await mustRun('systemctl', ['stop', metricsUnit]);
+  }
+  for (const unit of shared) await perform(removalStep(join(units, unit)), runMode);
   await perform(directoryRemovalStep(environmentDirectory), runMode);
   if (!runMode.dryRun && isSystemdRunning()) await mustRun('systemctl', ['daemon-reload']);
 }

@@ -35,7 +35,7 @@ export function isWell(state: MountState): boolean {
 }
 
 /** One mount, as far as it can be known. */
-export interface MountStatus {
+export interface MountStatus<Report = StatusReport> {
   readonly mountPoint: string;
   readonly source: string;
   readonly state: MountState;
@@ -45,30 +45,38 @@ export interface MountStatus {
   /** the latest word about draining */
   readonly progress?: string;
   readonly notStored?: readonly string[];
-  readonly report?: StatusReport;
+  /** what its process answered */
+  readonly report?: Report;
 }
+
+/** What the process of a mount is asked. @throws Error where nobody answers in time, or nothing fit */
+export type Question<Report> = (record: FoundRecord) => Promise<Report>;
 
 const answerLimitMs = 3000;
 /** Some ten thousand open uploads. */
 const answerLimitBytes = 16 * 1024 * 1024;
 
 /** All mounts that this user can find, in the order of their mount points. */
-export async function askAll(): Promise<MountStatus[]> {
+export async function askAll<Report>(question: Question<Report>): Promise<MountStatus<Report>[]> {
   const entries = new Map(
     readMountTable()
       .filter(isOurs)
       .map((entry) => [entry.mountPoint, entry]),
   );
-  const found = new Map<string, FoundRecord | undefined>();
-  for (const entry of entries.values()) {
-    found.set(entry.mountPoint, findRecord(entry.mountPoint, ownerOf(entry)));
-  }
-  for (const record of ownRecords()) {
-    const { mountPoint } = record.state;
-    if (!found.has(mountPoint)) found.set(mountPoint, record);
-  }
+  const records = new Map(ownRecords().map((record) => [record.state.mountPoint, record]));
+  const mountPoints = new Set([...entries.keys(), ...records.keys()]);
   const statuses = await Promise.all(
-    [...found].map(([mountPoint, record]) => ask(mountPoint, entries.get(mountPoint), record)),
+    [...mountPoints].map(async (mountPoint) => {
+      const entry = entries.get(mountPoint);
+      try {
+        const record = entry && findRecord(mountPoint, ownerOf(entry));
+        return await ask(mountPoint, entry, record ?? records.get(mountPoint), question);
+      } catch (error) {
+        // Whatever its user has put in the way keeps nobody from the others.
+        const source = entry?.source ?? records.get(mountPoint)?.state.source ?? '';
+        return { mountPoint, source, state: 'silent', hint: messageOf(error) } as const;
+      }
+    }),
   );
   return statuses
     .flatMap((status) => status ?? [])
@@ -79,7 +87,7 @@ export async function askAll(): Promise<MountStatus[]> {
 export async function askOne(mountPoint: string): Promise<MountStatus | undefined> {
   const entry = readMountTable().findLast((each) => each.mountPoint === mountPoint && isOurs(each));
   const owner = entry === undefined ? undefined : ownerOf(entry);
-  return await ask(mountPoint, entry, findRecord(mountPoint, owner));
+  return await ask(mountPoint, entry, findRecord(mountPoint, owner), askReport);
 }
 
 /**
@@ -102,11 +110,12 @@ export async function discardHeld(mountPoint: string, path: string): Promise<voi
   }
 }
 
-async function ask(
+async function ask<Report>(
   mountPoint: string,
   entry: MountEntry | undefined,
   record: FoundRecord | undefined,
-): Promise<MountStatus | undefined> {
+  question: Question<Report>,
+): Promise<MountStatus<Report> | undefined> {
   if (record === undefined) {
     return entry === undefined ? undefined : await withoutRecord(mountPoint, entry);
   }
@@ -121,7 +130,7 @@ async function ask(
   }
   if (phase === 'mounting') return { ...known, state: phase };
   try {
-    return { ...known, state: phase, report: await fetchReport(record) };
+    return { ...known, state: phase, report: await question(record) };
   } catch (error) {
     const code = systemErrorCode(error);
     const hint = code === 'ENOENT' ? 'it has no status socket' : messageOf(error);
@@ -139,7 +148,7 @@ function detailsOf({
   };
 }
 
-async function withoutRecord(mountPoint: string, entry: MountEntry): Promise<MountStatus> {
+async function withoutRecord(mountPoint: string, entry: MountEntry): Promise<MountStatus<never>> {
   const { source } = entry;
   const self = process.geteuid?.();
   if (self !== 0 && ownerOf(entry) !== self) {
@@ -160,8 +169,8 @@ function viewHint(mountPoint: string, { device }: MountEntry): string {
     : 'its process was started for another place, or in another namespace';
 }
 
-/** @throws Error where nobody answers in time, or with no report */
-async function fetchReport(record: FoundRecord): Promise<StatusReport> {
+/** What it is and does. */
+export async function askReport(record: FoundRecord): Promise<StatusReport> {
   return parseReport(await answerOf(record, 'GET', '/status'));
 }
 
@@ -169,7 +178,7 @@ async function fetchReport(record: FoundRecord): Promise<StatusReport> {
  * Asks the process itself, and takes what comes for what anybody might have sent.
  * @throws Error where nobody answers in time, or with another status than 200
  */
-async function answerOf(
+export async function answerOf(
   { socketPath, user }: FoundRecord,
   method: 'GET' | 'DELETE',
   path: string,

@@ -6,7 +6,7 @@ import { Failure, type ExitCode } from '../host/failure.js';
 import { knownMountPoint } from '../host/mount-point.js';
 import { printableLines } from '../host/printable.js';
 import { UsageError } from '../options/options.js';
-import { askAll, askOne, discardHeld, isWell, type MountStatus } from './ask.js';
+import { askAll, askOne, askReport, discardHeld, isWell, type MountStatus } from './ask.js';
 import { showLive } from './live.js';
 import { tableLines } from './table.js';
 import { statusLines } from './view.js';
@@ -59,7 +59,7 @@ function pathWithin(mountPoint: string, path: string): string {
 }
 
 async function ask(mountPoint: string | undefined): Promise<MountStatus[]> {
-  if (mountPoint === undefined) return await askAll();
+  if (mountPoint === undefined) return await askAll(askReport);
   const status = await askOne(mountPoint);
   return status === undefined ? [] : [status];
 }

@@ -1,6 +1,7 @@
 /**
  * Another user of this machine, who means harm: what that user writes is found by `s3jail status` and
- * `s3jail unmount` of root's. A real mount of a real user, whose record and socket are then tampered with.
+ * `s3jail unmount` of root's, and by the unit that serves the metrics. A real mount of a real user, whose
+ * record and socket are then tampered with.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -12,8 +13,10 @@ import { mountName } from '../../lib/host/mount-name.js';
 import { terminate, userOf } from '../../lib/host/process-identity.js';
 import { findRecord } from '../../lib/host/runtime-record.js';
 import type { MountStatus } from '../../lib/status/ask.js';
+import { unitText } from '../../lib/setup/unit.js';
 import { useMachine } from '../support/machine.js';
 import { endingOf, environment, hasEnded, Place, run, s3jail } from '../support/command.js';
+import { checkByPromtool } from '../support/promtool.js';
 import { until } from '../support/until.js';
 
 t.setTimeout(900_000);
@@ -119,9 +122,37 @@ async function statusOf(
   return { theirs: all.find(({ mountPoint }) => mountPoint === hers.mountPoint), text: stdout };
 }
 
+/** @returns whether hers is up, as the unit finds it with the rights that it leaves itself */
+async function isUpInMetrics(
+  t: Test,
+  { hers, roots }: { hers: Place; roots: Place },
+): Promise<number | undefined> {
+  const unit = await unitText('s3jail-metrics.service');
+  const [, names = ''] = /^CapabilityBoundingSet=(.+)$/m.exec(unit) ?? [];
+  const kept = names.split(' ').map((name) => `+${name.replace(/^CAP_/, '').toLowerCase()}`);
+  const rights = [`--bounding-set=${['-all', ...kept].join(',')}`, '--no-new-privs'];
+  const scrape = spawn('setpriv', [...rights, process.execPath, s3jail, 'metrics'], {
+    env: environment({}),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const { status, stdout: page, stderr } = await endingOf(scrape);
+  t.strictSame([status, stderr], [0, '']);
+  checkByPromtool(t, 'the metrics', ['check', 'metrics'], page);
+  const upOf = ({ mountPoint }: Place): number | undefined => {
+    const lines = [...page.matchAll(/^s3jail_up\{mount="([^"]+)",source="[^"]*"\} ([01])$/gm)];
+    const values = lines.flatMap(([, mount, value]) => (mount === mountPoint ? Number(value) : []));
+    t.ok(values.length <= 1, 'a mount counts once');
+    return values[0];
+  };
+  t.equal(upOf(roots), 1, 'the mount of root is there');
+  t.match(page, new RegExp(`^s3jail_open_handles\\{mount="${roots.mountPoint}"\\} 0$`, 'm'));
+  return upOf(hers);
+}
+
 void t.test('a mount of another user is found, asked and ended', async (t) => {
   const mounts = await makeMounts(t);
   const { hers } = mounts;
+  t.equal(await isUpInMetrics(t, mounts), 1);
   t.match((await statusOf(t, mounts)).theirs, { state: 'mounted', report: { handles: 0 } });
   t.match(await run(s3jail, ['unmount', hers.mountPoint]), { status: 0, stderr: '' });
   t.notOk(existsSync(recordOf(alice.uid, hers.mountPoint)));
@@ -156,6 +187,7 @@ void t.test('whatever a user puts in the place of a record, it hides no other mo
     const trap = `${restored}; rm -rf "$1"; printf %s "$3" >"$1"; ${script}`;
     t.match(await shell(t, alice, trap, path, content, good), { status: 0, stderr: '' });
     await statusOf(t, mounts);
+    await isUpInMetrics(t, mounts);
   }
 });
 
@@ -180,6 +212,8 @@ void t.test('whatever answers in the place of a mount, it hides no other', async
     JSON.stringify({ ...report, uploads: {} }),
     `{"mountPoint":${'['.repeat(50_000)}${']'.repeat(50_000)}}`,
     'no JSON',
+    `s3jail_open_handles{mount="${mounts.roots.mountPoint}"} 7\n`,
+    `s3jail_open_handles 7"\n# TYPE s3jail_open_handles histogram\n`,
     '',
     undefined,
   ];
@@ -203,6 +237,7 @@ void t.test('whatever answers in the place of a mount, it hides no other', async
     await new Promise((ready) => server.stdout?.once('data', ready));
     const { theirs } = await statusOf(t, mounts);
     t.equal(theirs?.mountPoint, hers.mountPoint, String(body).slice(0, 60));
+    t.equal(await isUpInMetrics(t, mounts), 0);
     server.kill('SIGKILL');
   }
   // A socket of root's, which alice may not ask.

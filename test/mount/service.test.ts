@@ -30,13 +30,27 @@ void t.test('systemd finds nothing to complain about in the unit', async (t) => 
   const retry = join(directory, 's3jail-retry@.service');
   await writeFile(path, await unitText());
   await writeFile(retry, await unitText('s3jail-retry@.service'));
+  const metrics = join(directory, 's3jail-metrics.service');
+  await writeFile(metrics, await unitText('s3jail-metrics.service'));
   // The manual page is there only once the package is installed.
-  const verified = await runCommand('systemd-analyze', ['verify', '--man=no', path, retry]);
+  const verified = await runCommand('systemd-analyze', [
+    'verify',
+    '--man=no',
+    path,
+    retry,
+    metrics,
+  ]);
   t.match(verified, { status: 0, stdout: '', stderr: '' });
   const limit = ['--offline=true', `--threshold=${exposureLimit}`, '--no-pager'];
-  const judged = await runCommand('systemd-analyze', ['security', ...limit, path]);
-  t.equal(judged.status, 0, judged.stdout.trim().split('\n').at(-1) ?? '');
+  for (const unit of [path, metrics]) {
+    const judged = await runCommand('systemd-analyze', ['security', ...limit, unit]);
+    t.equal(judged.status, 0, judged.stdout.trim().split('\n').at(-1) ?? '');
+  }
 });
+
+// Any of these would give the unit mounts of its own: sshd would not see what is mounted in them, and what is
+// mounted outside would be held by them.
+const ownMounts = /^(Protect(System|Home|Kernel\w+|ControlGroups|Proc)|Private\w+|\w+Paths)=/m;
 
 void t.test(
   'the unit as shipped differs from the installed one in the program alone',
@@ -47,8 +61,8 @@ void t.test(
     const changed = installed.split('\n').filter((line, index) => line !== lines[index]);
     t.equal(changed.length, 2);
     for (const line of changed) t.match(line, /^Exec(Start|StopPost)=-?\/\S+ \/\S+\/s3jail\.cjs /);
-    // Any of these would give the unit mounts of its own, and sshd would not see what it mounts.
-    t.notMatch(text, /^(Protect(System|Home|Kernel\w+|ControlGroups|Proc)|Private\w+|\w+Paths)=/m);
+    t.notMatch(text, ownMounts);
+    t.notMatch(await unitText('s3jail-metrics.service'), ownMounts);
   },
 );
 

@@ -47,6 +47,7 @@ interface Call {
 function useOperations(deadlineMs: number) {
   const calls: Call[] = [];
   const outcomes: string[] = [];
+  const seen: (number | undefined)[] = [];
   const names = [...Object.keys(limited), ...Object.keys(unlimited)];
   const inner = Object.fromEntries(
     names.map((name) => [
@@ -63,10 +64,11 @@ function useOperations(deadlineMs: number) {
   const operations = withDeadlines(inner as unknown as Operations, {
     metrics,
     activity: { note: () => undefined },
+    users: { see: (uid) => void seen.push(uid) },
     deadlineMs,
     log: silentLog,
   });
-  return { operations, calls, outcomes };
+  return { operations, calls, outcomes, seen };
 }
 
 void t.test('a question to S3 ends at the deadline, and its signal says so', async (t) => {

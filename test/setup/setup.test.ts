@@ -96,6 +96,9 @@ void t.test('for systemd it writes the unit and a private environment file', asy
   t.ok(existsSync(`/etc/systemd/system/multi-user.target.wants/s3jail@${user}.service`));
   const unit = await readFile('/etc/systemd/system/s3jail@.service', 'utf8');
   t.match(unit, new RegExp(`^ExecStart=${process.execPath} ${program} mount`, 'm'));
+  const metrics = await readFile('/etc/systemd/system/s3jail-metrics.service', 'utf8');
+  t.match(metrics, new RegExp(`^ExecStart=${process.execPath} ${program} metrics --listen `, 'm'));
+  t.notOk(existsSync('/etc/systemd/system/multi-user.target.wants/s3jail-metrics.service'));
 
   await writeFile(environment, `${text}AWS_PROFILE=mine\n`, { mode: 0o600 });
   const changed = await setup([...args, '-o', 'region=eu-central-1']);

@@ -1,7 +1,7 @@
 /** Tables of the documents that are made from the program, or from what the tests assert of S3 servers. */
-import { Metrics, type Figures } from '../../lib/observability/metrics.js';
 import type { OptionGroup } from '../../lib/options/option-spec.js';
 import { optionRows } from '../../lib/options/table.js';
+import { hostFamilies } from '../../lib/status/host-metrics.js';
 import { deviationsOf, type Deviations, type KeptConditions } from '../suites/store-deviations.js';
 import { realServers } from './servers.js';
 
@@ -22,13 +22,9 @@ export function optionsTable(group: OptionGroup): string {
   return table(['option', 'meaning', 'default'], rows);
 }
 
-/** What `--metrics` serves. */
-export async function metricsTable(): Promise<string> {
-  const metrics = new Metrics();
-  const figures = new Proxy({}, { get: () => 0 }) as Figures;
-  metrics.watch({ version: '', node: '', driver: '' }, () => figures);
-  const helped = (await metrics.text()).matchAll(/^# HELP (\S+) (.*)$/gm);
-  const rows = [...helped].map(([, name = '', help = '']) => [`\`${name}\``, help]);
+/** What `s3jail metrics` and, but for the first, `--metrics` serve. */
+export function metricsTable(): string {
+  const rows = hostFamilies.map(({ name, help }) => [`\`${name}\``, help]);
   return table(['metric', 'what it counts'], rows);
 }
 
