@@ -94,7 +94,9 @@ function knownHashes({ etag, parts, encryption, checksum }: StoredObject): Known
   };
 }
 
-/** An object under KMS keys has an entity tag that says nothing of its content. */
+/** An object under a key of KMS or of SSE-C has an entity tag that says nothing of its content. */
 export function publishedEtag(etag: string, encryption: StoredObject['encryption']): string {
-  return encryption === null || encryption.algorithm === 'AES256' ? etag : randomEtag();
+  if (encryption === null) return etag;
+  const { algorithm, customerKeyMd5 } = encryption;
+  return algorithm === 'AES256' && customerKeyMd5 === undefined ? etag : randomEtag();
 }

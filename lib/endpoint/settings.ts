@@ -2,6 +2,7 @@
  * How a request says an object is to be stored: headers, user metadata, class, encryption, tags.
  */
 import type { Call } from './call.js';
+import { readCustomerKey } from './customer-key.js';
 import type { ObjectSettings } from './storage/records.js';
 import { S3Error } from './wire/s3-error.js';
 
@@ -108,6 +109,14 @@ export function readStorageClass(call: Call): string {
 export function readEncryption(call: Call): ObjectSettings['encryption'] {
   const algorithm = call.header('x-amz-server-side-encryption');
   const keyId = call.header('x-amz-server-side-encryption-aws-kms-key-id');
+  const customerKeyMd5 = readCustomerKey(call);
+  if (customerKeyMd5 !== undefined) {
+    if (algorithm === undefined) return { algorithm: 'AES256', customerKeyMd5 };
+    throw new S3Error('InvalidArgument', {
+      message:
+        'Server Side Encryption with Customer provided key is incompatible with the encryption method specified',
+    });
+  }
   if (algorithm === undefined) return null;
   if (!['AES256', 'aws:kms', 'aws:kms:dsse'].includes(algorithm)) {
     throw new S3Error('InvalidArgument', {
@@ -167,6 +176,12 @@ export function encryptionHeaders({
   encryption,
 }: Pick<ObjectSettings, 'encryption'>): Record<string, string> {
   if (encryption === null) return {};
+  if (encryption.customerKeyMd5 !== undefined) {
+    return {
+      'x-amz-server-side-encryption-customer-algorithm': encryption.algorithm,
+      'x-amz-server-side-encryption-customer-key-md5': encryption.customerKeyMd5,
+    };
+  }
   const headers: Record<string, string> = { 'x-amz-server-side-encryption': encryption.algorithm };
   if (encryption.keyId !== undefined) {
     headers['x-amz-server-side-encryption-aws-kms-key-id'] = encryption.keyId;

@@ -22,6 +22,7 @@ export function contradictions(
   return [
     ...identityFaults(options, shown),
     ...objectFaults(options, shown, ambient),
+    ...customerKeyFaults(options, shown),
     ...layoutFaults(options, origins, ambient),
     ...privateFaults(options, origins, ambient),
     ...runAsFaults(options, origins, ambient),
@@ -61,6 +62,13 @@ function* objectFaults(options: MountOptions, shown: Shown, ambient: Ambient): I
   const meant = nearest(storageClass.toUpperCase(), known);
   const hint = meant === undefined ? known.join(', ') : `did you mean ${meant}?`;
   yield `${shown('storageClass')}: AWS has no storage class ${storageClass}; ${hint}`;
+}
+
+/** S3 takes one way of encryption for an object. */
+function* customerKeyFaults(options: MountOptions, shown: Shown): Iterable<string> {
+  if (options.sseCKeyFile.length === 0 || options.sse === undefined) return;
+  const given = shown('sseCKeyFile');
+  yield `${given} (a key that S3 does not keep) contradicts ${shown('sse')}; leave one out`;
 }
 
 function* layoutFaults(

@@ -18,6 +18,8 @@ export interface MountOptions {
   readonly storageClass: string | undefined;
   readonly sse: ServerSideEncryption | undefined;
   readonly sseKmsKeyId: string | undefined;
+  /** absolute paths; the first key of the first is for what is written */
+  readonly sseCKeyFile: readonly string[];
   readonly acl: CannedAcl | undefined;
   readonly requesterPays: boolean;
   readonly expectedBucketOwner: string | undefined;

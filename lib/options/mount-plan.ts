@@ -3,6 +3,9 @@
  * places SOURCE may come from together, so that all faults are told at once.
  */
 import { resolve } from 'node:path';
+import type { CustomerKey } from '../customer-key.js';
+import { isLoopback } from '../loopback.js';
+import { readCustomerKeys } from './customer-key-file.js';
 import type { MountOptions } from './mount-options.js';
 import { OptionValueError } from './values.js';
 import {
@@ -38,6 +41,8 @@ export interface MountPlan {
   /** absolute */
   readonly mountPoint: string;
   readonly options: MountOptions;
+  /** of SSE-C; the first is for what is written */
+  readonly customerKeys: readonly CustomerKey[];
 }
 
 /** What to ask S3 about, for commands that need no mount point; it is there if it was given. */
@@ -90,12 +95,14 @@ function makePlan(request: MountRequest, form: Form, context: PlanContext): Serv
       ...context,
     }),
   );
-  const place = collect(placeFaults, () =>
+  const parsed = collect(placeFaults, () =>
     parseOperands(request, form, secretSource(options, context.environment)),
   );
-  if (place === undefined || options === undefined) {
+  const customerKeys = collect(optionFaults, () => keysOf(options, context.environment));
+  if (parsed === undefined || options === undefined || customerKeys === undefined) {
     throw new UsageError([...placeFaults, ...optionFaults]);
   }
+  const place = { ...parsed, customerKeys };
   const { source } = place;
   if (source.credentials === undefined && source.instanceRole === undefined) {
     return { ...place, options };
@@ -107,6 +114,32 @@ function makePlan(request: MountRequest, form: Form, context: PlanContext): Serv
     ...place,
     options: { ...options, endpointUrl, region: options.region ?? source.region },
   };
+}
+
+/** The keys of SSE-C. @throws UsageError, also where anybody could read them on their way to S3 */
+function keysOf(
+  options: MountOptions | undefined,
+  environment: OptionInput['environment'],
+): CustomerKey[] {
+  const { sseCKeyFile: files = [], endpointUrl } = options ?? {};
+  if (files.length === 0) return [];
+  const { AWS_ENDPOINT_URL_S3: forS3, AWS_ENDPOINT_URL: forAll } = environment;
+  if (isOpen(endpointUrl ?? forS3 ?? forAll)) {
+    const why = 'everybody on the way to an http endpoint could read the key';
+    throw new UsageError([`--sse-c-key-file needs https: ${why}`]);
+  }
+  try {
+    return files.flatMap(readCustomerKeys);
+  } catch (error) {
+    if (!(error instanceof OptionValueError)) throw error;
+    throw new UsageError([`--sse-c-key-file: ${error.message}`]);
+  }
+}
+
+function isOpen(endpointUrl: string | undefined): boolean {
+  if (endpointUrl === undefined || !URL.canParse(endpointUrl)) return false;
+  const { protocol, hostname } = new URL(endpointUrl);
+  return protocol === 'http:' && !isLoopback(hostname);
 }
 
 function collect<T>(faults: string[], parse: () => T): T | undefined {
@@ -142,7 +175,7 @@ function parseOperands(
   { operands, commandLine }: MountRequest,
   form: Form,
   secret: SecretSource | undefined,
-): Omit<ServicePlan, 'options'> {
+): Omit<ServicePlan, 'options' | 'customerKeys'> {
   const [sourceText, mountPoint, ...rest] = arrange(operands, form, secret);
   const isMissing = mountPoint === undefined ? form.mountPoint === 'needed' : mountPoint === '';
   if ((sourceText === undefined && secret === undefined) || isMissing) {
@@ -226,9 +259,9 @@ export function journalScopeOf({ source, options }: Pick<MountPlan, 'source' | '
 }
 
 /** What the store is told. */
-export function storeOptionsOf({ source, options }: Pick<MountPlan, 'source' | 'options'>) {
+export function storeOptionsOf({ source, options, customerKeys }: Omit<ServicePlan, 'sourceText'>) {
   const { bucket, prefix, credentials, instanceRole } = source;
-  return { ...options, bucket, prefix, credentials, instanceRole };
+  return { ...options, bucket, prefix, credentials, instanceRole, customerKeys };
 }
 
 /** Arguments that make the same request again, for the process that stays in the background. */

@@ -12,6 +12,8 @@ export interface OptionSpec<T> {
   readonly help: string;
   /** the default as help shows it; absent where the option is off or empty */
   readonly defaultText?: string;
+  /** given again it adds to the list that its value is, within one place: the later place wins as a whole */
+  readonly repeats?: boolean;
   readonly parse: (text: string) => T;
   /** `given` holds the options before this one in the table, and all that were given */
   readonly byDefault: (given: Partial<MountOptions>, ambient: Ambient) => T;

@@ -62,6 +62,13 @@ export function isOptionName(name: string): boolean {
   return names.has(name);
 }
 
+/** Whether an option given again adds to what it was given before. */
+export function isRepeated(name: string): boolean {
+  const known = names.get(name);
+  const row: OptionSpec<unknown> | undefined = known && optionTable[known.key];
+  return row?.repeats === true;
+}
+
 /** `chroot` → `no-chroot` → `chroot`. */
 export function oppositeName(name: string): string {
   return name.startsWith('no-') ? name.slice('no-'.length) : `no-${name}`;
@@ -195,7 +202,10 @@ class Resolution {
       } else if (text === undefined || text === '') {
         this.#faults.push(`${origin} needs a value (${row.value ?? ''}): ${row.help}`);
       } else {
-        this.#set(known.key, row.parse(text), origin);
+        const value = row.parse(text);
+        const isMore = row.repeats === true && this.#origins.get(known.key) === origin;
+        const before = isMore ? this.#given.get(known.key) : undefined;
+        this.#set(known.key, before === undefined ? value : [before, value].flat(), origin);
       }
     } catch (error) {
       if (!(error instanceof OptionValueError)) throw error;

@@ -7,9 +7,8 @@
  * stands for the role of the EC2 instance, as users of another product write it; that is no secret
  * and taken everywhere. No message repeats a text that may hold a key.
  */
-import { lstatSync, readFileSync } from 'node:fs';
-import { isFsError, systemErrorCode } from '../errors.js';
-import { messageOf } from '../host/failure.js';
+import { isFsError } from '../errors.js';
+import { readPrivateFile } from './private-file.js';
 import { OptionValueError, quote } from './values.js';
 import { normalisePrefix } from '../path.js';
 
@@ -94,23 +93,7 @@ function serviceAt(host: string): Pick<Source, 'endpointUrl' | 'region'> | undef
  * @throws OptionValueError where it cannot be read, others could read it, or as parseSecretSource
  */
 export function readSourceFile(path: string): Source {
-  let text: string;
-  try {
-    const { mode, uid } = lstatSync(path);
-    const isFile = (mode & 0o170000) === 0o100000;
-    if (!isFile) throw new OptionValueError(`${quote(path)} is no regular file`);
-    if ((mode & 0o077) !== 0 || (uid !== 0 && uid !== process.geteuid?.())) {
-      const shown = (mode & 0o777).toString(8).padStart(4, '0');
-      throw new OptionValueError(
-        `${quote(path)} may hold a key and has to be its user's alone, but belongs to uid ${uid} ` +
-          `with mode ${shown}; chown it to the user who mounts and chmod 600 it`,
-      );
-    }
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if (systemErrorCode(error) === undefined) throw error;
-    throw new OptionValueError(`cannot be read: ${messageOf(error)}`);
-  }
+  const text = readPrivateFile(path, 'may hold a key').toString('utf8');
   const lines = text.split('\n').map((line) => line.trim());
   const [line, ...more] = lines.filter((each) => each !== '' && !each.startsWith('#'));
   if (line === undefined || more.length > 0) {

@@ -191,6 +191,11 @@ export function parseFilePath(text: string): string {
   return resolve(text);
 }
 
+/** The same for several, with colons between them as in PATH. */
+export function parseFilePaths(text: string): readonly string[] {
+  return text.split(':').map(parseFilePath);
+}
+
 /**
  * The URL of an S3 endpoint. The text is never repeated: people put keys into it.
  */

@@ -73,7 +73,7 @@ export class Copier {
   }
 
   async copy(job: CopyJob): Promise<Stored> {
-    if (!this.isByParts(job.source.size)) return await this.#copyWhole(job);
+    if (!this.isByParts(job.source.size)) return await this.#copySmall(job);
     for (let isAgain = false; ; isAgain = true) {
       try {
         return await this.#copyByParts(job);
@@ -84,6 +84,17 @@ export class Copier {
         // Not every service that cannot copy parts has S3's limit of 5 GiB for whole copies.
         return await this.#copyWhole(job);
       }
+    }
+  }
+
+  /** Ceph copies what is under SSE-C by UploadPartCopy alone. */
+  async #copySmall(job: CopyJob): Promise<Stored> {
+    try {
+      return await this.#copyWhole(job);
+    } catch (error) {
+      const isKeyed = this.#connection.customerKeys !== undefined && job.source.size > 0;
+      if (!isKeyed || !isStoreError(error, 'unsupported')) throw error;
+      return await this.#copyByParts(job);
     }
   }
 

@@ -65,7 +65,7 @@ export class Descriptions {
         storageClass: keptClass(options.storageClass ?? found.StorageClass),
       }),
       ...describedInput(found, options),
-      ...keptEncryption(found, mount.sse),
+      ...(mount.sse === undefined && !this.#connection.customerKeys ? keptEncryption(found) : {}),
       ...(await this.#tagging(key, found, options.signal)),
     };
   }
@@ -177,10 +177,9 @@ export function describedInput(
   };
 }
 
-/** The object's own KMS key, unless the mount has settings of its own. */
-function keptEncryption(found: HeadObjectCommandOutput, sse: string | undefined): CreateInput {
+/** The object's own KMS key, for a mount that has no settings of its own. */
+function keptEncryption(found: HeadObjectCommandOutput): CreateInput {
   const { ServerSideEncryption, SSEKMSKeyId } = found;
-  if (sse !== undefined || ServerSideEncryption === undefined || SSEKMSKeyId === undefined)
-    return {};
+  if (ServerSideEncryption === undefined || SSEKMSKeyId === undefined) return {};
   return { ServerSideEncryption, SSEKMSKeyId };
 }

@@ -32,7 +32,7 @@ import { areRegular, refusalOfCopy, refusalOfParts } from './part-rules.js';
 import { isGone, isInDoubt, settleComplete } from './settle.js';
 import { base64Crc32, crc32OfText } from './stored-checksum.js';
 import type { StreamedBody } from './streamed-body.js';
-import { readState, writtenState } from './upload-memory.js';
+import { keyMarkOf, readState, writtenState } from './upload-memory.js';
 import type { UploadState } from './upload-memory.js';
 import { UploadWays, completedSums, isDeclared, partMd5s, wholeCrc32 } from './upload-ways.js';
 import type { UploadWay } from './upload-ways.js';
@@ -262,11 +262,13 @@ export class Multipart {
   /** For `recall` by another process. */
   stateOf({ uploadId }: MultipartUpload): unknown {
     const state = this.#states.get(uploadId);
-    return state && writtenState(state);
+    return state && writtenState(state, this.#connection.customerKeys?.markOf(uploadId));
   }
 
   recall({ uploadId }: MultipartUpload, written: unknown): void {
-    if (written !== undefined) this.#states.set(uploadId, readState(written));
+    if (written === undefined) return;
+    this.#states.set(uploadId, readState(written));
+    this.#connection.customerKeys?.recall(uploadId, keyMarkOf(written));
   }
 
   /** Tries now; where the endpoint is away, goes on trying in the background and rejects. */

@@ -39,12 +39,15 @@ export function ownMetadata(
 /**
  * An entity tag with its quotes: Ceph leaves them out of CopyObject's answer. A weak one is taken for
  * the strong one it was before a proxy touched the answer (RFC 9110 section 8.8.1); listings, which no
- * proxy touches, go on naming that.
+ * proxy touches, go on naming that. MinIO's HEAD of a marker under SSE-C has the tag as it is kept, sealed:
+ * the end of that is the one that all else names.
  * @returns undefined where there is none
  */
 export function entityTag(text: string | undefined): ETag | undefined {
-  if (text !== undefined && /^"[^"]+"$/.test(text)) return text as ETag;
-  const bare = text?.replace(/^(?:W\/)?"|"$/g, '');
+  if (text !== undefined && /^"[^"]{1,64}"$/.test(text)) return text as ETag;
+  const bare = text
+    ?.replace(/^(?:W\/)?"|"$/g, '')
+    .replace(/^20000f00[0-9a-f]{56}(?=[0-9a-f]{32}$)/, '');
   return bare === undefined || bare === '' ? undefined : (`"${bare}"` as ETag);
 }
 

@@ -43,6 +43,7 @@ import type { ConditionalAction, Kept } from './conditional-writes.js';
 import { Connection } from './connection/connection.js';
 import type { StoreCounters } from './connection/traffic.js';
 import { Copier } from './copy-object.js';
+import { CustomerEncryption } from './customer-encryption.js';
 import { Deleter } from './delete-object.js';
 import type { DeleteOptions } from './delete-object.js';
 import { DeleteRight } from './delete-right.js';
@@ -99,6 +100,7 @@ export class S3Store implements ObjectStore {
   readonly #options: StoreOptions;
   readonly #connection: Connection;
   readonly #deletes: DeleteRight;
+  readonly #encryption: CustomerEncryption;
   readonly #conditions: ConditionalWrites;
   readonly #evidence: Evidence;
   readonly #integrity: Integrity;
@@ -122,6 +124,7 @@ export class S3Store implements ObjectStore {
     this.#connection = new Connection(options, log);
     this.#evidence = new Evidence(this.#connection);
     this.#deletes = new DeleteRight(this.#connection);
+    this.#encryption = new CustomerEncryption(this.#connection, this.#deletes);
     this.#conditions = new ConditionalWrites(this.#connection, {
       evidence: this.#evidence,
       deletes: this.#deletes,
@@ -279,7 +282,7 @@ export class S3Store implements ObjectStore {
 
   async put(key: Key, body: readonly Uint8Array[], options: WriteOptions = {}): Promise<Stored> {
     this.#at(key, 'PutObject');
-    await this.#names.requireHeld(key);
+    await this.#requireStorable(key);
     const bytes = joined(body);
     const sum = checkedCrc32(bytes, options.crc32, {
       action: 'PutObject',
@@ -325,7 +328,7 @@ export class S3Store implements ObjectStore {
 
   async copy(source: CopySource, target: Key, options: WriteOptions = {}): Promise<Stored> {
     this.#at(target, 'CopyObject');
-    await this.#names.requireHeld(target);
+    await this.#requireStorable(target);
     this.#at(source.key, 'CopyObject');
     const action = this.#copier.isByParts(source.size) ? 'CompleteMultipartUpload' : 'CopyObject';
     return await this.#copier.copy({
@@ -350,7 +353,7 @@ export class S3Store implements ObjectStore {
 
   async createUpload(key: Key, options: WriteOptions = {}): Promise<MultipartUpload> {
     this.#at(key, 'CreateMultipartUpload');
-    await this.#names.requireHeld(key);
+    await this.#requireStorable(key);
     const input = await this.#newObject(options);
     const upload = await this.#descriptions.withTags(
       key,
@@ -439,6 +442,12 @@ export class S3Store implements ObjectStore {
   /** Removes what a process was about to make when it was killed, if it came to that. */
   async removeBegun(begun: Beginning): Promise<void> {
     await removeBegun(this.#connection, begun);
+  }
+
+  /** Before anything is written there. */
+  async #requireStorable(key: Key): Promise<void> {
+    await this.#encryption.require();
+    await this.#names.requireHeld(key);
   }
 
   async #newObject(options: WriteOptions): Promise<CreateInput> {

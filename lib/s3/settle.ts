@@ -85,7 +85,7 @@ export async function settleComplete(
   }
   const isOurs =
     hasToken(found, token) ??
-    (isLikeParts(etag, parts) &&
+    (isLikeParts(etag, found, parts) &&
       (error.kind === 'noUpload' || (await isGone(connection, upload, error.kind !== 'changed'))));
   if (!isOurs) return undefined;
   noteSettled(connection, error);
@@ -148,9 +148,17 @@ function hasToken(found: HeadObjectCommandOutput, token: string | undefined): bo
   return token === undefined ? undefined : found.Metadata?.[tokenName] === token;
 }
 
-/** Under KMS encryption the tag of a part is no MD5, so only the form of the tag can be foretold. */
-function isLikeParts(etag: ETag, parts: readonly UploadedPart[]): boolean {
-  const expected = multipartTag(parts);
+/**
+ * Under a key of KMS or of SSE-C the tag of a part is no MD5, though it may look like one, so only the form
+ * of the object's can be foretold.
+ */
+function isLikeParts(
+  etag: ETag,
+  { ServerSideEncryption: kind, SSECustomerAlgorithm: customer }: HeadObjectCommandOutput,
+  parts: readonly UploadedPart[],
+): boolean {
+  const isUnderKey = kind?.startsWith('aws:kms') === true || customer !== undefined;
+  const expected = isUnderKey ? undefined : multipartTag(parts);
   return expected === undefined ? etag.endsWith(`-${parts.length}"`) : etag === expected;
 }
 

@@ -39,12 +39,14 @@ interface WrittenState {
   readonly copied: readonly number[];
   readonly sources: readonly (readonly [Key, ETag])[];
   readonly token?: string | undefined;
+  /** of the key of SSE-C that it was begun under */
+  readonly keyMark?: string | undefined;
 }
 
-export function writtenState(state: UploadState): WrittenState {
+export function writtenState(state: UploadState, keyMark: string | undefined): WrittenState {
   const { way, partSum, keepsWhole, sums, copied, sources, token } = state;
   return {
-    ...{ partSum, keepsWhole, token },
+    ...{ partSum, keepsWhole, token, keyMark },
     way: way.name,
     sums: [...sums],
     copied: [...copied],
@@ -67,6 +69,11 @@ export function readState(written: unknown): UploadState {
     copied: new Set(copied),
     sources: new Map(sources),
   };
+}
+
+/** @param written what `writtenState` wrote */
+export function keyMarkOf(written: unknown): string | undefined {
+  return (written as WrittenState).keyMark;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Words of `-o`, as the places that hold a mount's options tell them apart. */
-import { isMountWord, oppositeName, variableOf } from '../options/options.js';
+import { isMountWord, isRepeated, oppositeName, variableOf } from '../options/options.js';
 
 /** mount(8) has words of its own for this one. */
 const shortForms: Readonly<Record<string, string>> = { ro: 'read-only', rw: 'no-read-only' };
@@ -33,7 +33,10 @@ export function variablesOf(words: readonly string[]): Record<string, string | u
     if (isMountWord(word)) continue;
     const equals = word.indexOf('=');
     variables[variableOf(oppositeName(name))] = undefined;
-    variables[variableOf(name)] = equals < 0 ? 'yes' : word.slice(equals + 1);
+    const value = equals < 0 ? 'yes' : word.slice(equals + 1);
+    const before = variables[variableOf(name)];
+    variables[variableOf(name)] =
+      before !== undefined && isRepeated(name) ? `${before}:${value}` : value;
   }
   return variables;
 }

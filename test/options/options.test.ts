@@ -64,6 +64,7 @@ const samples: {
   storageClass: ['STANDARD_IA', 'STANDARD_IA'],
   sse: ['aws:kms', 'aws:kms'],
   sseKmsKeyId: ['alias/sftp', 'alias/sftp'],
+  sseCKeyFile: ['/etc/new:/etc/old', ['/etc/new', '/etc/old']],
   acl: ['bucket-owner-full-control', 'bucket-owner-full-control'],
   requesterPays: [undefined, true],
   expectedBucketOwner: ['123456789012', '123456789012'],

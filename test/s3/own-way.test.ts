@@ -2,6 +2,7 @@
  * Requests that the project writes itself, and answers that it reads itself, against the SDK's: the same
  * bytes ask, and the same answers mean the same.
  */
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -151,10 +152,26 @@ const described = {
   WebsiteRedirectLocation: '/other',
 } as const;
 
+const customerKey = {
+  SSECustomerAlgorithm: 'AES256',
+  SSECustomerKey: Buffer.alloc(32, 7).toString('base64'),
+  SSECustomerKeyMD5: createHash('md5').update(Buffer.alloc(32, 7)).digest('base64'),
+};
+
 const commands: Readonly<Record<string, object>> = {
   HEAD: new HeadObjectCommand(at),
   GET: new GetObjectCommand(at),
   'GET of a range': new GetObjectCommand({ ...at, Range: 'bytes=1-5', IfMatch: '"0123"' }),
+  'HEAD with a key': new HeadObjectCommand({ ...at, ...customerKey }),
+  'GET with a key': new GetObjectCommand({ ...at, ...customerKey, Range: 'bytes=1-5' }),
+  'PUT with a key': new PutObjectCommand({ ...at, ...customerKey, Body: Buffer.from('bytes') }),
+  'UploadPart with a key': new UploadPartCommand({
+    ...at,
+    ...customerKey,
+    UploadId: 'id',
+    PartNumber: 1,
+    Body: Buffer.from('bytes'),
+  }),
   DELETE: new DeleteObjectCommand(at),
   'DELETE of a version': new DeleteObjectCommand({ ...at, IfMatch: '"0123"' }),
   PUT: new PutObjectCommand({ ...at, ...described, IfNoneMatch: '*', Body: Buffer.from('bytes') }),
@@ -224,6 +241,8 @@ const headers: Readonly<Record<string, string>> = {
   'x-amz-restore': 'ongoing-request="false"',
   'x-amz-server-side-encryption': 'aws:kms',
   'x-amz-server-side-encryption-aws-kms-key-id': 'key',
+  'x-amz-server-side-encryption-customer-algorithm': 'AES256',
+  'x-amz-server-side-encryption-customer-key-md5': 'MD5',
   'x-amz-tagging-count': '4',
   'x-amz-version-id': 'v1',
   'x-amz-website-redirect-location': '/x',

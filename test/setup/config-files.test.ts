@@ -54,6 +54,16 @@ void t.test(
   (t) => {
     const text = '# mine\nS3JAIL_READ_ONLY=yes\n\nAWS_PROFILE="mine"\nS3JAIL_REGION=a\n';
     t.equal(withVariables(text, variablesOf([])), text);
+    t.strictSame(
+      variablesOf(['sse-c-key-file=/new', 'sse-c-key-file=/old', 'region=a', 'region=b']),
+      {
+        S3JAIL_NO_SSE_C_KEY_FILE: undefined,
+        S3JAIL_SSE_C_KEY_FILE: '/new:/old',
+        S3JAIL_NO_REGION: undefined,
+        S3JAIL_REGION: 'b',
+      },
+      'an option given again',
+    );
     t.equal(
       withVariables(text, variablesOf(['rw', 'region=b', '_netdev', 'nofail'])),
       '# mine\n\nAWS_PROFILE="mine"\nS3JAIL_REGION=b\nS3JAIL_NO_READ_ONLY=yes\n',

@@ -79,7 +79,8 @@ export async function copyLaws(t: Test, setup: LawSetup): Promise<void> {
     const { objects } = await store.list({ prefix: key(''), oneLevel: true });
     setup.proxy.reset();
     await store.copy(objects[0]!, key('to'));
-    t.strictSame(setup.proxy.counts(), { CopyObject: 1 });
+    const asks = setup.deviations.tagsByMd5 ? {} : { HeadObject: 1 };
+    t.strictSame(setup.proxy.counts(), { CopyObject: 1, ...asks });
     t.equal((await store.head(key('to'))).storageClass, otherClass);
   });
 

@@ -19,6 +19,10 @@ export interface Deviations {
   };
   /** CompleteMultipartUpload answers with the ETag, so that nobody has to ask for it */
   readonly namesVersions: boolean;
+  /** the ETag of a PUT is the MD5 of its body, which proves it where no checksum does; not under SSE-C */
+  readonly tagsByMd5: boolean;
+  /** If-Match of a marker's own tag does not hold (MinIO, under SSE-C) */
+  readonly mistakesMarkers: boolean;
   /** DeleteObject under an If-Match that does not hold deletes nevertheless */
   readonly deletesAnyway: boolean;
   /** AbortMultipartUpload answers 200, so that ListParts has to tell whether it was done */
@@ -70,6 +74,8 @@ const ignored: KeptConditions = { absent: false, etag: false };
 export const embeddedDeviations: Deviations = {
   conditions: { put: kept, complete: kept, copy: kept },
   namesVersions: true,
+  tagsByMd5: true,
+  mistakesMarkers: false,
   deletesAnyway: false,
   abortsBy200: false,
   tagsUploads: true,

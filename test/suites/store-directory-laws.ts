@@ -30,6 +30,12 @@ export async function directoryLaws(t: Test, setup: LawSetup): Promise<void> {
 
   await t.test('a directory is moved with its markers and what they say', async (t) => {
     const { store, prefix } = setup.makeStore(t);
+    if (deviations.mistakesMarkers) {
+      const { etag } = await store.put(key('m/'), []);
+      const again = store.put(key('m/'), [], { condition: { etag } });
+      await fails(t, again, { kind: 'changed' }, 'and so directories are not moved there');
+      return;
+    }
     for (const name of ['from/', 'from/deep/']) {
       const marker = { Bucket: bucket.name, Key: prefix + name, Body: Buffer.alloc(0) };
       await bucket.client.send(

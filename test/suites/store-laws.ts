@@ -4,6 +4,7 @@
  * counts and breaks requests.
  */
 import type { Test } from 'tap';
+import type { StoreOptions } from '../../lib/s3/connection/client.js';
 import { startFaultProxy } from '../support/fault-proxy.js';
 import type { TestServer } from '../support/servers.js';
 import { conditionLaws } from './store-condition-laws.js';
@@ -25,8 +26,9 @@ export async function storeLaws(
   t: Test,
   server: TestServer,
   deviations: Deviations,
+  options: Partial<StoreOptions> = {},
 ): Promise<void> {
-  const setup = await makeSetup(t, server, deviations);
+  const setup = await makeSetup(t, server, deviations, options);
   await t.test('objects', (t) => objectLaws(t, setup));
   await t.test('listings', (t) => listingLaws(t, setup));
   await t.test('conditions', (t) => conditionLaws(t, setup));
@@ -48,7 +50,13 @@ export async function storeFaultLaws(
   await t.test('evidence', (t) => evidenceLaws(t, setup));
 }
 
-async function makeSetup(t: Test, server: TestServer, deviations: Deviations): Promise<LawSetup> {
+/** @param options of all stores of the laws */
+async function makeSetup(
+  t: Test,
+  server: TestServer,
+  deviations: Deviations,
+  options: Partial<StoreOptions> = {},
+): Promise<LawSetup> {
   const proxy = await startFaultProxy({ target: server.url });
   t.teardown(() => proxy.close());
   return {
@@ -57,6 +65,6 @@ async function makeSetup(t: Test, server: TestServer, deviations: Deviations): P
     proxy,
     deviations,
     isClientTried: server.name === 'embedded',
-    makeStore: (test, options) => makeStore(test, { server, proxy }, options),
+    makeStore: (test, own) => makeStore(test, { server, proxy }, { ...options, ...own }),
   };
 }

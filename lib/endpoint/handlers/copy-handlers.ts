@@ -6,6 +6,7 @@ import { parseCopyRange } from '../wire/byte-range.js';
 import { decodePercent, type Call, type Reply } from '../call.js';
 import { checksumElement, parseAlgorithm, type Checksum } from '../wire/checksum.js';
 import { checkCopySource, readConditions, writeCheck } from './conditions.js';
+import { requireSourceKey, requireUploadKey } from '../customer-key.js';
 import { publishedEtag, shareBytes } from '../incoming.js';
 import type { Bucket } from '../storage/object-folder.js';
 import { requireImplied, requireReadable } from './object-handlers.js';
@@ -45,6 +46,7 @@ function findSource(service: Service, call: Call): CopySource {
     if (!mayDo(call, bucket, 'ListBucket', '')) throw new S3Error('AccessDenied');
     throw new S3Error('NoSuchKey', { elements: { Key: key } });
   }
+  requireSourceKey(call, object.encryption);
   checkCopySource(readConditions(call, 'x-amz-copy-source-'), object);
   requireReadable(service, object);
   requireKey(call, object.encryption, 'Decrypt');
@@ -120,6 +122,7 @@ function requireChange(call: Call, bucket: Bucket, source: StoredObject): void {
     call.header('x-amz-tagging-directive') === 'REPLACE' ||
     call.header('x-amz-storage-class') !== undefined ||
     call.header('x-amz-server-side-encryption') !== undefined ||
+    call.header('x-amz-server-side-encryption-customer-algorithm') !== undefined ||
     call.header('x-amz-website-redirect-location') !== undefined ||
     call.header('x-amz-checksum-algorithm') !== undefined;
   if (changes) return;
@@ -135,6 +138,7 @@ export async function uploadPartCopy(service: Service, call: Call, bucket: Bucke
   requirePermission(call, bucket, 'PutObject', call.key);
   const number = readPartNumber(call);
   const { record: upload } = requireUpload(service, call, bucket);
+  requireUploadKey(call, upload.settings);
   const { object: source } = findSource(service, call);
   const range = parseCopyRange(call.header('x-amz-copy-source-range'), source.size);
   if (range.end - range.start > service.limits.maxPut) {
@@ -147,7 +151,7 @@ export async function uploadPartCopy(service: Service, call: Call, bucket: Bucke
     const part: PartRecord = {
       number,
       size: copied.size,
-      etag: copied.etag,
+      etag: publishedEtag(copied.etag, upload.settings.encryption),
       modifiedMs: service.now(),
       segments: copied.segments,
       checksum: copied.checksum === undefined ? null : { ...copied.checksum, type: 'FULL_OBJECT' },

@@ -6,6 +6,7 @@ import { parseRange, type Bytes } from '../wire/byte-range.js';
 import { receiveDocument } from '../wire/body.js';
 import type { Call, Reply } from '../call.js';
 import { checksumElement, checksumHeader, type Checksum } from '../wire/checksum.js';
+import { requireCustomerKey } from '../customer-key.js';
 import { deleteCheck, evaluateRead, readConditions, writeCheck } from './conditions.js';
 import { publishedEtag, receiveBytes } from '../incoming.js';
 import type { Bucket } from '../storage/object-folder.js';
@@ -88,6 +89,7 @@ export function findObject(call: Call, bucket: Bucket, permission: string): Stor
 /** GetObject, and HeadObject: the same answer, whose body the server keeps to itself. */
 export function readObject(service: Service, call: Call, bucket: Bucket): Reply {
   const object = findObject(call, bucket, 'GetObject');
+  requireCustomerKey(call, object.encryption);
   const base = { etag: `"${object.etag}"`, 'last-modified': httpDate(object.modifiedMs) };
   if (evaluateRead(readConditions(call), object) === 'not modified') {
     return { status: 304, headers: base };
@@ -224,6 +226,7 @@ export async function restoreObject(service: Service, call: Call, bucket: Bucket
 
 export function objectAttributes(call: Call, bucket: Bucket): Reply {
   const object = findObject(call, bucket, 'GetObjectAttributes');
+  requireCustomerKey(call, object.encryption);
   const wanted = (call.header('x-amz-object-attributes') ?? '')
     .split(',')
     .map((name) => name.trim());

@@ -19,6 +19,7 @@ import {
   type Checksum,
 } from '../wire/checksum.js';
 import { unquote, writeCheck } from './conditions.js';
+import { requireUploadKey } from '../customer-key.js';
 import { publishedEtag, receiveBytes } from '../incoming.js';
 import type { Bucket, Upload } from '../storage/object-folder.js';
 import { checksumHeaders, requireImplied } from './object-handlers.js';
@@ -99,13 +100,14 @@ export async function uploadPart(service: Service, call: Call, bucket: Bucket): 
   requirePermission(call, bucket, 'PutObject', call.key);
   const number = readPartNumber(call);
   const { record: upload } = requireUpload(service, call, bucket);
+  requireUploadKey(call, upload.settings);
   requireSameAlgorithm(service, call, upload);
   const incoming = await receiveBytes(service, call);
   try {
     const part: PartRecord = {
       number,
       size: incoming.size,
-      etag: incoming.etag,
+      etag: publishedEtag(incoming.etag, upload.settings.encryption),
       modifiedMs: service.now(),
       segments: incoming.segments,
       checksum:
@@ -156,6 +158,7 @@ export async function completeUpload(service: Service, call: Call, bucket: Bucke
     const before = service.folder.completed(name, call.key, readUploadId(call));
     if (before?.parts === fingerprint) return before;
     const upload = requireUpload(service, call, bucket);
+    if (upload.record.checksum !== null) requireUploadKey(call, upload.record.settings);
     const object = composeObject(service, call, upload, requested);
     check(bucket.objects.get(call.key));
     const done: CompletedUpload = {

@@ -21,7 +21,12 @@ export interface ObjectSettings {
   /** user metadata, names in lower case without `x-amz-meta-` */
   readonly metadata: Readonly<Record<string, string>>;
   readonly storageClass: string;
-  readonly encryption: { readonly algorithm: string; readonly keyId?: string } | null;
+  readonly encryption: {
+    readonly algorithm: string;
+    readonly keyId?: string;
+    /** base64; of the key of SSE-C */
+    readonly customerKeyMd5?: string;
+  } | null;
   readonly tags: Readonly<Record<string, string>>;
 }
 

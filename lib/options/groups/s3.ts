@@ -1,7 +1,14 @@
 /** Where the objects are, and how S3 is asked for them. */
 import { cannedAcls, serverSideEncryptions } from '../mount-options.js';
 import { flag, optional, type OptionTable } from '../option-spec.js';
-import { matching, oneOf, parseEndpointUrl, parseFilePath, parseFlag } from '../values.js';
+import {
+  matching,
+  oneOf,
+  parseEndpointUrl,
+  parseFilePath,
+  parseFilePaths,
+  parseFlag,
+} from '../values.js';
 
 const plainText = matching(/^[^\p{Cc}]+$/u, 'plain text');
 
@@ -106,6 +113,15 @@ export const s3Options = {
     },
     plainText,
   ),
+  sseCKeyFile: {
+    name: 'sse-c-key-file',
+    group: 'S3',
+    value: 'FILE',
+    repeats: true,
+    help: 'file of mode 0600 with the key that S3 encrypts with and does not keep (SSE-C); again, or more lines, for older keys, which only read',
+    parse: parseFilePaths,
+    byDefault: () => [],
+  },
   acl: optional(
     {
       name: 'acl',

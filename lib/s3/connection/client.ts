@@ -12,6 +12,7 @@ import { S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 
 import type { Clock } from '../../clock.js';
+import type { CustomerKey } from '../../customer-key.js';
 import type { CredentialOptions, CredentialSource } from './credentials.js';
 import type { UploadRecord } from '../upload-journal.js';
 import type { HttpHandler } from './http.js';
@@ -32,6 +33,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly storageClass?: string | undefined;
   readonly sse?: string | undefined;
   readonly sseKmsKeyId?: string | undefined;
+  /** of SSE-C: the first encrypts what is written, the others only read; empty: none */
+  readonly customerKeys?: readonly CustomerKey[] | undefined;
   readonly acl?: string | undefined;
   readonly requesterPays?: boolean | undefined;
   readonly expectedBucketOwner?: string | undefined;

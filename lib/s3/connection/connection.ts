@@ -4,6 +4,7 @@
  */
 import { setMaxListeners } from 'node:events';
 
+import { HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { S3Client, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3';
 import type { HttpRequest } from '@smithy/types';
 
@@ -28,6 +29,7 @@ import { baseSource, credentialSource } from './credentials.js';
 import type { CredentialSource } from './credentials.js';
 import { homeCredentials, homeNamed } from './home-credentials.js';
 import type { HomeCredentials } from './home-credentials.js';
+import { CustomerKeys, keepKeysPrivate } from '../customer-keys.js';
 import { refuseForeignAnswers } from '../evidence.js';
 import type { AnyCommand } from './commands.js';
 import { HttpHandler, askFirst, uploadTimeoutMs } from './http.js';
@@ -101,6 +103,8 @@ export class Connection {
   /** the endpoint was seen to compare the CRC32 of a body */
   comparesCrc32 = false;
   readonly readChecksums: ReadChecksums;
+  /** absent: S3 is not given any key to encrypt with */
+  readonly customerKeys: CustomerKeys | undefined;
   readonly #sourceConditions: Limitation;
   readonly #storedEncoding = new StoredEncoding();
 
@@ -112,6 +116,8 @@ export class Connection {
     this.#traffic = new Traffic({ observer: options.observer, clock, log });
     this.#sourceConditions = new Limitation(options.clock);
     this.readChecksums = new ReadChecksums(options.noReadChecksums !== true, options.clock);
+    const [newest, ...older] = options.customerKeys ?? [];
+    this.customerKeys = newest && new CustomerKeys(newest, older);
     this.#uploads = new TransferRate(options.maxUploadRate);
     this.downloads = new TransferRate(options.maxDownloadRate);
     this.#handler = new HttpHandler({ ...options, log });
@@ -168,7 +174,12 @@ export class Connection {
     signing.attach(client);
     const { homes } = this;
     return new Sender(client, requestHandler, {
-      call: [...(homes ? [homes.callStep] : []), this.readChecksums.step, this.#unsignedPayload],
+      call: [
+        ...(homes ? [homes.callStep] : []),
+        this.readChecksums.step,
+        this.#unsignedPayload,
+        ...(this.customerKeys ? [keepKeysPrivate] : []),
+      ],
       unsigned: [askFirst, ...(homes ? [homes.signing(client)] : [])],
       signed: [
         this.#storedEncoding.step,
@@ -266,6 +277,21 @@ export class Connection {
   async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
     command: AnyCommand<Input, Output>,
     options: SendOptions = {},
+  ): Promise<Output> {
+    const { customerKeys, options: mount } = this;
+    if (customerKeys === undefined) return await this.#send(command, options);
+    const { key } = options;
+    const about = key === undefined ? undefined : mount.prefix + key;
+    return await customerKeys.send(command, about, {
+      send: () => this.#send(command, options),
+      look: async (Key) => await this.send(new HeadObjectCommand({ ...this.bucketInput, Key })),
+      isAws: this.isAws,
+    });
+  }
+
+  async #send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    command: AnyCommand<Input, Output>,
+    options: SendOptions,
   ): Promise<Output> {
     const { key, signal, bodyBytes = 0, answerBytes } = options;
     const action = actionOf(command);

@@ -12,6 +12,8 @@ import { HttpProxyAgent } from 'http-proxy-agent';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { getProxyForUrl } from 'proxy-from-env';
 
+import { isLoopback } from '../../loopback.js';
+
 export interface Proxy {
   /** for messages; without user name and password */
   readonly url: string;
@@ -24,6 +26,7 @@ export interface Proxy {
  * @throws Error for a proxy that cannot be used; its text may hold a password and is not repeated
  */
 export function proxyFor(url: string): Proxy | undefined {
+  // No proxy leads back to this machine, so none is asked, also where NO_PROXY does not say so.
   if (isLoopback(new URL(url).hostname)) return undefined;
   const text = getProxyForUrl(url);
   if (text === '') return undefined;
@@ -37,11 +40,6 @@ export function proxyFor(url: string): Proxy | undefined {
   const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   const value = `Basic ${Buffer.from(pair).toString('base64')}`;
   return { url: proxy.origin, headers: { 'Proxy-Authorization': value } };
-}
-
-/** No proxy leads back to this machine, so none is asked, also where NO_PROXY does not say so. */
-function isLoopback(hostname: string): boolean {
-  return /^(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 /** Agents of one proxy; `ca` are the authorities to trust, the usual ones if absent. */
