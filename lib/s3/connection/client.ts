@@ -19,6 +19,7 @@ import type { HttpHandler } from './http.js';
 import type { RequestObserver } from './request-observer.js';
 import { Retry } from './retry.js';
 import type { RetrySettings } from './retry.js';
+import { Sha256 } from './sha256.js';
 
 export interface StoreOptions extends CredentialOptions {
   readonly bucket: string;
@@ -92,6 +93,7 @@ export function createClient(options: StoreOptions, parts: ClientParts): S3Clien
     // An unsigned request needs no identity, but the client insists on having a provider.
     ...(provider === undefined ? anonymous : { credentials: provider }),
     requestHandler: parts.requestHandler,
+    sha256: Sha256,
     retryStrategy: new Retry(parts.retry),
     maxAttempts: parts.retry.maxAttempts,
     requestChecksumCalculation: 'WHEN_REQUIRED',
