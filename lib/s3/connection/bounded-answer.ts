@@ -10,7 +10,7 @@
  * An error whose body is past the limits is one without a body where its status says enough by
  * itself. What stands for a fact about an object (404, 412) is not believed of such an answer.
  */
-import { Readable } from 'node:stream';
+import { Readable, finished } from 'node:stream';
 
 import type { HttpResponse } from '@smithy/types';
 
@@ -63,21 +63,22 @@ class AnswerOverrun extends Error {
   override readonly name = 'AnswerOverrun';
 }
 
-async function collected(body: Readable, most: { bytes: number; ms: number }): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  const timer = setTimeout(() => {
-    body.destroy(new AnswerOverrun(`the answer has not ended within ${most.ms} ms`));
-  }, most.ms);
-  try {
-    // Leaving the loop by an error ends the connection.
-    for await (const piece of body as AsyncIterable<Buffer>) {
+function collected(body: Readable, most: { bytes: number; ms: number }): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    const timer = setTimeout(() => {
+      body.destroy(new AnswerOverrun(`the answer has not ended within ${most.ms} ms`));
+    }, most.ms);
+    finished(body, { writable: false }, (error) => {
+      clearTimeout(timer);
+      if (error === undefined || error === null) resolve(Buffer.concat(pieces, bytes));
+      else reject(error);
+    });
+    body.on('data', (piece: Buffer) => {
       bytes += piece.length;
-      if (bytes > most.bytes) throw new AnswerOverrun(`the answer has over ${most.bytes} bytes`);
-      pieces.push(piece);
-    }
-    return Buffer.concat(pieces, bytes);
-  } finally {
-    clearTimeout(timer);
-  }
+      if (bytes <= most.bytes) pieces.push(piece);
+      else body.destroy(new AnswerOverrun(`the answer has over ${most.bytes} bytes`));
+    });
+  });
 }
