@@ -63,14 +63,14 @@ export class RefreshedCredentials {
    */
   async get(properties?: Properties): Promise<AwsCredentialIdentity> {
     const held = this.#held;
-    if (held === undefined) return forSdk(await this.#refresh(properties));
+    if (held === undefined) return (await this.#refresh(properties)).forSdk;
     if (this.#hasCome(held.end)) {
-      return forSdk(await this.#refresh(properties).catch((error: unknown) => throwOutage(error)));
+      return (await this.#refresh(properties).catch((error: unknown) => throwOutage(error))).forSdk;
     }
     if (this.#hasCome(held.refresh) && this.#isDue) {
       this.#refresh(properties).catch((error: unknown) => this.#noteFailure(error));
     }
-    return forSdk(held);
+    return held.forSdk;
   }
 
   /** Which credentials are at hand; another number for others. */
@@ -140,6 +140,8 @@ function throwOutage(error: unknown): never {
 
 interface Held {
   readonly identity: AwsCredentialIdentity;
+  /** the same, as far as the SDK may see it */
+  readonly forSdk: AwsCredentialIdentity;
   readonly refresh: Moment;
   readonly end: Moment;
 }
@@ -160,7 +162,8 @@ function hold(identity: AwsCredentialIdentity, clock: Clock): Held {
     dateMs: dateMs + left - ms,
   });
   const refresh = before(Math.min(refreshBeforeMs, left / 2));
-  return { identity, refresh, end: before(Math.min(marginMs, left / 10)) };
+  const forSdk = { ...identity, expiration: expiredForSdk };
+  return { identity, forSdk, refresh, end: before(Math.min(marginMs, left / 10)) };
 }
 
 /** The SDK moves the end of what the metadata service no longer renews; S3 does not. */
@@ -169,10 +172,6 @@ function endOf(identity: AwsCredentialIdentity): Date | undefined {
     return identity.originalExpiration;
   }
   return identity.expiration;
-}
-
-function forSdk({ identity }: Held): AwsCredentialIdentity {
-  return { ...identity, expiration: expiredForSdk };
 }
 
 function isSame(one: AwsCredentialIdentity, other: AwsCredentialIdentity): boolean {

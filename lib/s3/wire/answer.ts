@@ -16,7 +16,7 @@ export function outputOf(action: WireAction, answer: HttpResponse): ServiceOutpu
   const $metadata = metadataOf(answer);
   if (answer.statusCode >= 300) throw refusal(answer, $metadata);
   try {
-    return { ...action.output(answer), $metadata };
+    return Object.assign(action.output(answer), { $metadata });
   } catch (error) {
     if (answer.body instanceof Readable) answer.body.destroy();
     throw error instanceof Error ? withAnswer(error, answer, $metadata) : error;

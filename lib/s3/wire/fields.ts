@@ -96,10 +96,13 @@ const numberFields = {
   TagCount: 'x-amz-tagging-count',
 } as const;
 
+const texts = Object.entries(textFields);
+const numbers = Object.entries(numberFields);
+
 /** What the headers of an answer say as they stand. */
 export function writtenFields({ headers }: HttpResponse): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
-  for (const [field, header] of Object.entries(textFields)) {
+  for (const [field, header] of texts) {
     const value = headers[header];
     if (value !== undefined) fields[field] = value;
   }
@@ -110,7 +113,7 @@ export function writtenFields({ headers }: HttpResponse): Record<string, unknown
 export function objectFields(answer: HttpResponse): Omit<HeadObjectCommandOutput, '$metadata'> {
   const { headers } = answer;
   const fields = writtenFields(answer);
-  for (const [field, header] of Object.entries(numberFields)) {
+  for (const [field, header] of numbers) {
     const value = headers[header];
     if (value !== undefined) fields[field] = numberOf(header, value);
   }
@@ -120,7 +123,8 @@ export function objectFields(answer: HttpResponse): Omit<HeadObjectCommandOutput
   for (const [header, value] of Object.entries(headers)) {
     if (header.startsWith(metadataPrefix)) metadata[header.slice(metadataPrefix.length)] = value;
   }
-  return { ...fields, Metadata: metadata };
+  fields['Metadata'] = metadata;
+  return fields;
 }
 
 function numberOf(header: string, text: string): number {
