@@ -14,6 +14,7 @@ import type {
   UploadPartCommandInput,
 } from '@aws-sdk/client-s3';
 
+import { unlessAborted } from '../abort.js';
 import { StoreError, isStoreError } from '../errors.js';
 import { PartsRefused } from '../part-rules.js';
 import type { PartRules } from '../part-rules.js';
@@ -76,14 +77,41 @@ export class Multipart {
     return this.#ways.current.name;
   }
 
+  /** Whoever aborts it waits no longer; what S3 makes of it all the same is aborted once it is known. */
   async create(key: Key, fields: CreateInput, signal?: AbortSignal): Promise<MultipartUpload> {
+    const given = { action: 'CreateMultipartUpload', key };
+    const aborted = new StoreError(
+      'aborted',
+      `${given.action} ${JSON.stringify(key)}: aborted`,
+      given,
+    );
+    if (signal?.aborted === true) throw aborted;
+    const creating = this.#begin(key, fields);
+    try {
+      return await unlessAborted(creating, signal, aborted);
+    } catch (error) {
+      if (error === aborted) void this.#endUnheard(creating);
+      throw error;
+    }
+  }
+
+  async #endUnheard(creating: Promise<MultipartUpload>): Promise<void> {
+    try {
+      await this.abort(await creating);
+    } catch (error) {
+      // There is none, or aborting it is tried again.
+      this.#connection.log.debug({ error: String(error) }, 'an upload that was given up ended so');
+    }
+  }
+
+  async #begin(key: Key, fields: CreateInput): Promise<MultipartUpload> {
     const token = this.#evidence.token('CompleteMultipartUpload');
     const input =
       token === undefined
         ? fields
         : { ...fields, Metadata: { ...fields.Metadata, [tokenName]: token } };
     const settle = this.#connection.options.uploadRecord?.beginning?.(key, 'upload');
-    const { output, way } = await this.#create(key, input, signal).catch((error: unknown) => {
+    const { output, way } = await this.#create(key, input).catch((error: unknown) => {
       // In doubt it may be there.
       if (!isInDoubt(error)) settle?.();
       throw error;
@@ -112,7 +140,6 @@ export class Multipart {
   async #create(
     key: Key,
     input: CreateInput,
-    signal: AbortSignal | undefined,
   ): Promise<{ output: CreateMultipartUploadCommandOutput; way: UploadWay }> {
     const send = async (way: UploadWay): Promise<CreateMultipartUploadCommandOutput> =>
       await this.#connection.send(
@@ -121,7 +148,7 @@ export class Multipart {
           ...input,
           ...way.created,
         }),
-        { key, signal },
+        { key },
       );
     const way = this.#ways.current;
     try {

@@ -27,9 +27,10 @@ for (const server of serverNames()) {
     await jail.bucket.put('old', 'as it was');
     for (const name of ['new', 'old']) await dropWhilePutting(t, jail, name);
     await settled(jail);
+    // The kernel tells the mount of the close of a program that was killed in its own time.
+    await until(async () => (await jail.bucket.uploads()).length === 0);
     t.strictSame(await jail.bucket.keys(), ['old'], 'nothing is published');
     t.equal(await jail.bucket.text('old'), 'as it was', 'what was there is as it was');
-    t.strictSame(await jail.bucket.uploads(), [], 'no multipart upload is left');
     const listing = await jail.sftp('ls -ln');
     t.match(listing.stdout, / 9 .* old$/m);
     t.notMatch(listing.stdout, /new$/m);

@@ -290,16 +290,27 @@ async function lastingFaults(t: Test, setup: LawSetup): Promise<void> {
     }
   }
 
-  await t.test('an aborted upload leaves nothing', async (t) => {
-    const { store } = setup.makeStore(t);
-    setup.proxy.inject({ action: 'UploadPart', ordinal: 2, fault: { kind: 'no-answer' } });
-    const abort = new AbortController();
-    const uploading = store.upload(key('x'), sourceOf(large), { signal: abort.signal });
-    setTimeout(() => abort.abort(), 300);
-    await fails(t, uploading, { kind: 'aborted' });
-    t.strictSame(await setup.bucket.uploads(), []);
-    await fails(t, store.head(key('x')), { kind: 'notFound' });
-  });
+  for (const [action, ordinal] of [
+    ['CreateMultipartUpload', 1],
+    ['UploadPart', 2],
+  ] as const) {
+    for (const at of ['request', 'answer'] as const) {
+      await t.test(`an upload aborted at ${action} leaves nothing (${at})`, async (t) => {
+        const { store } = setup.makeStore(t);
+        const gate = setup.proxy.gate({ action, ordinal, at });
+        const abort = new AbortController();
+        const uploading = store.upload(key('x'), sourceOf(large), { signal: abort.signal });
+        await Promise.race([gate.arrived, uploading]);
+        abort.abort();
+        await fails(t, uploading, { kind: 'aborted' });
+        gate.open();
+        await until(
+          async () => (await setup.bucket.uploads()).length === 0 && setup.proxy.busy === 0,
+        );
+        await fails(t, store.head(key('x')), { kind: 'notFound' });
+      });
+    }
+  }
 
   await t.test('a copy by parts that fails leaves nothing', async (t) => {
     const { store } = setup.makeStore(t, { maxAttempts: 2 });

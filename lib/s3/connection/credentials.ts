@@ -237,7 +237,7 @@ const sourceNames: readonly (readonly [mark: string, name: string])[] = [
   ['CREDENTIALS_SSO', 'SSO'],
   ['CREDENTIALS_SSO_LEGACY', 'SSO'],
   ['CREDENTIALS_LOGIN', 'the console login'],
-  ['CREDENTIALS_PROCESS', 'credential_process'],
+  ['CREDENTIALS_PROCESS', 'credential_process of the profile'],
   ['CREDENTIALS_STS_ASSUME_ROLE', 'an assumed role'],
   ['CREDENTIALS_PROFILE', 'the profile'],
   ['CREDENTIALS_ENV_VARS', 'the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY'],
