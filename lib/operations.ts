@@ -129,6 +129,7 @@ export interface Operations {
    * end of the directory.
    */
   opendir(path: Path, context: RequestContext): Promise<HandleId>;
+  opendirNow(path: Path, context: RequestContext): HandleId | undefined;
   /**
    * Entries of an open directory from `offset` on, 0 or the `next` of an entry; at most `count`, fewer
    * only at the end; without `.` and `..`. The snapshot of opendir: stable offsets, each name once.

@@ -71,6 +71,10 @@ export class Filesystem implements Operations {
     return this.#answer('opendir', path, () => this.#stat.opendir(path, context));
   }
 
+  opendirNow(path: Path): HandleId | undefined {
+    return this.#stat.opendirNow(path);
+  }
+
   async readdir(
     handle: HandleId,
     offset: number,

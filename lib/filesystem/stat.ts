@@ -92,6 +92,14 @@ export class Stat {
     return this.#open(path, await tree.list(path, context.signal));
   }
 
+  /** As opendir, where nothing has to be asked. */
+  opendirNow(path: Path): HandleId | undefined {
+    const { held, staged, tree } = this.#parts;
+    if (held !== undefined && staged.within(path).length > 0) return undefined;
+    const listing = tree.listNow(path);
+    return listing && this.#open(path, listing);
+  }
+
   #open(path: Path, listing: Snapshot): HandleId {
     const { handles, names, staged, tree, view } = this.#parts;
     const validForMs = tree.listingFreshForMs(path);

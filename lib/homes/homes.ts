@@ -83,6 +83,11 @@ export class Homes implements Operations {
     return await this.#open(path, () => this.#core.opendir(path, context));
   }
 
+  opendirNow(path: Path, context: RequestContext): HandleId | undefined {
+    if (path === rootPath) return undefined;
+    return this.#openNow(path, () => this.#core.opendirNow(path, context));
+  }
+
   async readdir(
     handle: HandleId,
     offset: number,

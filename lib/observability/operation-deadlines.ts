@@ -6,6 +6,7 @@
  * given back. What moves file content (flush, fsync, write, truncate, rename, a whole listing) takes
  * as long as the content does and ends by the time limits of its requests alone.
  */
+import { Deadlines, type Wait } from './deadlines.js';
 import { FsError, toFsError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from './metrics.js';
@@ -74,6 +75,8 @@ export function withDeadlines(inner: Operations, settings: ObservationSettings):
       observer.now('open', () => inner.openNow(path, flags, context), context),
     createNow: (path, flags, context) =>
       observer.now('create', () => inner.createNow(path, flags, context), context),
+    opendirNow: (path, context) =>
+      observer.now('opendir', () => inner.opendirNow(path, context), context),
     readNow: (handle, offset, length, context) =>
       observer.now('read', () => inner.readNow(handle, offset, length, context)),
     writeNow: (handle, data, offset) =>
@@ -92,10 +95,12 @@ export function withDeadlines(inner: Operations, settings: ObservationSettings):
 class Observer {
   readonly #inner: Operations;
   readonly #settings: ObservationSettings;
+  readonly #deadlines: Deadlines;
 
   constructor(inner: Operations, settings: ObservationSettings) {
     this.#inner = inner;
     this.#settings = settings;
+    this.#deadlines = new Deadlines(settings.deadlineMs);
   }
 
   /** What answers at once counts where it has answered. */
@@ -114,53 +119,78 @@ class Observer {
   run(operation: Observed, args: unknown[], call: Call): Promise<unknown> {
     const { contextAt, opens, openerAt } = policies[operation];
     if (openerAt !== undefined) this.#noteOpener(args[openerAt] as RequestContext);
-    if (contextAt === undefined) return this.#timed(operation, () => call(...args));
-    const [first] = args;
-    return this.#limited(
-      operation,
-      typeof first === 'string' ? first : undefined,
-      args[contextAt] as RequestContext,
-      (limited) => call(...args.with(contextAt, limited)),
-      opens === true ? (handle) => void this.#inner.release(handle as HandleId) : undefined,
-    );
+    const startMs = performance.now();
+    this.#settings.activity.note();
+    const observe = (result: string): void => {
+      const seconds = (performance.now() - startMs) / 1000;
+      this.#settings.metrics.operation(operation, result, seconds);
+    };
+    if (contextAt === undefined) return timed(call(...args), observe);
+    return this.#limited({ operation, args, call, observe, contextAt, opens: opens === true });
   }
 
   #noteOpener({ caller }: RequestContext): void {
     this.#settings.users.see(caller?.uid);
   }
 
-  async #timed<T>(operation: string, work: () => Promise<T>): Promise<T> {
-    const { metrics, activity } = this.#settings;
-    activity.note();
-    const startMs = performance.now();
-    try {
-      const answer = await work();
-      metrics.operation(operation, 'ok', (performance.now() - startMs) / 1000);
-      return answer;
-    } catch (error) {
-      const seconds = (performance.now() - startMs) / 1000;
-      metrics.operation(operation, toFsError(error).code, seconds);
-      throw error;
-    }
+  #limited(ask: LimitedCall): Promise<unknown> {
+    const { operation, args, call, observe, contextAt, opens } = ask;
+    const { limitMs } = this.#deadlines;
+    const limited = new LimitedContext(args[contextAt] as RequestContext);
+    return new Promise((resolve, reject) => {
+      const work = call(...args.with(contextAt, limited));
+      const wait: Wait = {
+        expire: () => {
+          limited.abort();
+          observe('EIO');
+          this.#warn(operation, args[0]);
+          const seconds = limitMs / 1000;
+          reject(new FsError('EIO', `no answer from S3 in ${seconds} seconds (twice --timeout)`));
+        },
+      };
+      this.#deadlines.begin(wait);
+      work.then(
+        (answer) => {
+          if (this.#deadlines.end(wait)) {
+            observe('ok');
+            resolve(answer);
+          } else if (opens) void this.#inner.release(answer as HandleId);
+        },
+        (error: unknown) => {
+          // A late failure was logged by the core where it arose; nobody waits for it here.
+          if (!this.#deadlines.end(wait)) return;
+          observe(toFsError(error).code);
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+          reject(error);
+        },
+      );
+    });
   }
 
-  #limited<T>(
-    operation: string,
-    path: string | undefined,
-    context: RequestContext,
-    work: (context: RequestContext) => Promise<T>,
-    undo?: (answer: T) => void,
-  ): Promise<T> {
+  #warn(operation: Observed, first: unknown): void {
     const { deadlineMs, log } = this.#settings;
-    return this.#timed(operation, async () => {
-      const limited = new LimitedContext(context);
-      try {
-        return await limited.within(deadlineMs, work(limited), undo);
-      } catch (error) {
-        if (limited.isOver) log.warn({ operation, path, deadlineMs }, `${operation} took too long`);
-        throw error;
-      }
-    });
+    const path = typeof first === 'string' ? first : undefined;
+    log.warn({ operation, path, deadlineMs }, `${operation} took too long`);
+  }
+}
+
+interface LimitedCall {
+  readonly operation: Observed;
+  readonly args: unknown[];
+  readonly call: Call;
+  readonly observe: (result: string) => void;
+  readonly contextAt: number;
+  readonly opens: boolean;
+}
+
+async function timed(work: Promise<unknown>, observe: (result: string) => void): Promise<unknown> {
+  try {
+    const answer = await work;
+    observe('ok');
+    return answer;
+  } catch (error) {
+    observe(toFsError(error).code);
+    throw error;
   }
 }
 
@@ -192,37 +222,9 @@ class LimitedContext implements RequestContext {
     return controller.signal;
   }
 
-  /** Whether the deadline has passed. */
-  get isOver(): boolean {
-    return this.#isOver;
-  }
-
-  /**
-   * The answer of `work`, or EIO at the deadline.
-   * @param undo takes back an answer that came later
-   */
-  async within<T>(
-    deadlineMs: number,
-    work: Promise<T>,
-    undo: (answer: T) => void = () => undefined,
-  ): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const over = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        this.#isOver = true;
-        this.#controller?.abort();
-        const seconds = deadlineMs / 1000;
-        reject(new FsError('EIO', `no answer from S3 in ${seconds} seconds (twice --timeout)`));
-      }, deadlineMs);
-    });
-    try {
-      return await Promise.race([work, over]);
-    } catch (error) {
-      // A late failure was logged by the core where it arose; nobody waits for it here.
-      if (this.#isOver) void work.then(undo, () => undefined);
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
+  /** The deadline has passed. */
+  abort(): void {
+    this.#isOver = true;
+    this.#controller?.abort();
   }
 }

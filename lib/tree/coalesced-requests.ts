@@ -65,10 +65,12 @@ export class CoalescedRequests<T, N> {
     request.waiters += 1;
     try {
       return await unlessAborted(request.answer, signal);
+    } catch (error) {
+      // Of one that is answered nothing is left to abort, and an abort that nobody hears is not cheap.
+      if (request.waiters === 1) request.abort.abort();
+      throw error;
     } finally {
       request.waiters -= 1;
-      // Nothing happens where the answer has come.
-      if (request.waiters === 0) request.abort.abort();
     }
   }
 
@@ -78,7 +80,7 @@ export class CoalescedRequests<T, N> {
     const end = (): void => {
       if (this.#inFlight.get(path) === request) this.#inFlight.delete(path);
     };
-    abort.signal.addEventListener('abort', end);
+    abort.signal.addEventListener('abort', end, { once: true });
     const answer = this.#send(path, notes, abort.signal).finally(end);
     const request: InFlight<T, N> = { answer, notes, abort, waiters: 0 };
     this.#inFlight.set(path, request);

@@ -107,6 +107,13 @@ export class PageLookups {
     bulk.lastMs = nowMs;
   }
 
+  /** That nothing is at `path`, where the page of a directory that files are created in tells. */
+  absent(path: Path): Answer | undefined {
+    const nowMs = this.#parts.now();
+    const page = this.#isOrderless ? undefined : this.#bulkIn(parentOf(path), nowMs)?.page;
+    return page && this.#cachedNegative(page, path, nowMs);
+  }
+
   /**
    * What is at `path`, which may be nothing, where no other name in its directory was asked for lately or
    * one was just before, or where files are created one after another.

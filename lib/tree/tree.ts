@@ -167,9 +167,14 @@ export class Tree {
   known(path: Path): { entry: Entry | undefined } | undefined {
     if (this.#settings.isRoot(path))
       return { entry: { kind: 'directory', mtimeMs: this.#startedAt } };
-    const known = this.peek(path);
+    const known = this.peek(path) ?? this.#absentByPage(path);
     if (known !== undefined) this.#count(true);
     return known;
+  }
+
+  #absentByPage(path: Path): { entry: Entry | undefined } | undefined {
+    const absent = this.#byPage.absent(path);
+    return absent && { entry: this.#cache.storeEntry(path, undefined, absent.fetchedAt) };
   }
 
   /** What S3 has at `path`, asked anew, before something is put there. @throws StoreError */
@@ -192,9 +197,18 @@ export class Tree {
    * @throws StoreError; FsError ENOSPC where a long one does not fit into the temp directory
    */
   async list(path: Path, signal?: AbortSignal): Promise<Snapshot> {
+    const known = this.listNow(path);
+    if (known !== undefined) return known;
+    this.#count(false);
+    return this.#cache.open(path, await this.#listings.request(path, signal));
+  }
+
+  /** As list, where S3 need not be asked. */
+  listNow(path: Path): Snapshot | undefined {
     const known = this.#cache.freshListing(path);
-    this.#count(known !== undefined);
-    return this.#cache.open(path, known ?? (await this.#listings.request(path, signal)));
+    if (known === undefined) return undefined;
+    this.#count(true);
+    return this.#cache.open(path, known);
   }
 
   /** The entries of a directory, or some in a row, as it was last listed, which may be long ago. */

@@ -110,6 +110,40 @@ void t.test('create: where nothing is known to be there', async (t) => {
   t.equal((await program.get('/d/new')).toString(), 'new');
 });
 
+void t.test('create: of one file after another, what a page does not show', async (t) => {
+  const { fs, bucket, proxy } = await useCore(t);
+  const program = new Program(fs);
+  await bucket.put('alice/d/other', 'x');
+  for (const name of ['1', '2', '3', '4', '5']) {
+    await program.exists(`/d/${name}`);
+    await program.put(`/d/${name}`, Buffer.from(name));
+  }
+  proxy.reset();
+  t.equal(fs.getattrNow(parsePath('/d/6')), 'absent');
+  const handle = fs.createNow(parsePath('/d/6'), writing, nobody) ?? 0;
+  await program.close(handle);
+  t.equal(fs.getattrNow(parsePath('/e/1')), undefined, 'another directory');
+  t.same(proxy.counts(), { PutObject: 1 });
+});
+
+void t.test('a listing that is known is opened, one that is not is asked for', async (t) => {
+  const { fs, bucket, proxy } = await useCore(t);
+  const program = new Program(fs);
+  const directory = parsePath('/d');
+  await bucket.put('alice/d/file', 'x');
+  t.equal(fs.opendirNow(directory), undefined);
+  await program.list('/d');
+  const written = await program.create('/d/new');
+  proxy.reset();
+  const handle = fs.opendirNow(directory) ?? 0;
+  const names = fs.readdirNow(handle, 0, 10)?.map(({ name }) => name);
+  t.same(names?.sort(), ['file', 'new'], 'and what is being written is in it');
+  fs.releasedir(handle);
+  t.same(proxy.counts(), {});
+  await program.close(written);
+  t.equal(fs.status.handles, 0);
+});
+
 void t.test('create: a mount for reading only refuses with its errno', async (t) => {
   const { fs, bucket } = await useCore(t, { settings: { readOnly: true } });
   await bucket.put('alice/d/file', 'x');

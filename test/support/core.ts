@@ -223,7 +223,8 @@ export class Program {
   }
 
   async list(path: string): Promise<string[]> {
-    const handle = await this.#fs.opendir(parsePath(path), nobody);
+    const at = parsePath(path);
+    const handle = this.#fs.opendirNow(at, nobody) ?? (await this.#fs.opendir(at, nobody));
     const known = this.#fs.readdirNow(handle, 0, 1_000_000);
     const entries = known ?? (await this.#fs.readdir(handle, 0, 1_000_000));
     const names = entries.map(({ name, attributes }) =>

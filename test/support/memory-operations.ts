@@ -127,6 +127,10 @@ export class MemoryOperations implements Operations {
     return handle;
   }
 
+  opendirNow(): undefined {
+    return undefined;
+  }
+
   readdir(handle: HandleId, offset: number, count: number): Promise<readonly DirectoryEntry[]> {
     return Promise.resolve((this.#listings.get(handle) ?? []).slice(offset, offset + count));
   }

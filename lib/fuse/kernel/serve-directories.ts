@@ -7,7 +7,7 @@
  * instead: the kernel would believe the older attributes.
  */
 import { FsError } from '../../errors.js';
-import type { DirectoryEntry } from '../../operations.js';
+import type { DirectoryEntry, HandleId } from '../../operations.js';
 import { done, goneError, nodeOf, type Call, type Reply } from './call.js';
 import type { MountState, KernelDirectory } from './mount-state.js';
 import type { Node } from './node-table.js';
@@ -29,7 +29,7 @@ function closeDirectory(state: MountState, handle: number): void {
   state.operations.releasedir(handle);
 }
 
-export async function opendir(state: MountState, call: Call): Promise<Reply> {
+export function opendir(state: MountState, call: Call): Reply | Promise<Reply> {
   const node = nodeOf(state, call.header.nodeId);
   if (node.kind !== 'directory') throw new FsError('ENOTDIR', 'is a file');
   const path = state.nodes.pathOf(node);
@@ -37,16 +37,26 @@ export async function opendir(state: MountState, call: Call): Promise<Reply> {
   // From here on, not from the reply on: what changes while the listing comes may be missing in it.
   state.nodes.openDirectory(node);
   const begun = { node, changesSeen: state.changes };
-  try {
-    const handle = await state.operations.opendir(path, call.context);
-    const nowMs = state.clock.nowMs();
-    state.directories.set(handle, { ...begun, listedAtMs: nowMs, freshAtMs: nowMs });
-    const view = { handle, flags: 0 };
-    return { pieces: [openReply(view)], undo: () => closeDirectory(state, handle) };
-  } catch (error) {
-    state.nodes.closeDirectory(node);
-    throw goneError(node, error);
-  }
+  const known = state.operations.opendirNow(path, call.context);
+  if (known !== undefined) return opened(state, begun, known);
+  return state.operations.opendir(path, call.context).then(
+    (handle) => opened(state, begun, handle),
+    (error: unknown) => {
+      state.nodes.closeDirectory(node);
+      throw goneError(node, error);
+    },
+  );
+}
+
+function opened(
+  state: MountState,
+  begun: Pick<KernelDirectory, 'node' | 'changesSeen'>,
+  handle: HandleId,
+): Reply {
+  const nowMs = state.clock.nowMs();
+  state.directories.set(handle, { ...begun, listedAtMs: nowMs, freshAtMs: nowMs });
+  const view = { handle, flags: 0 };
+  return { pieces: [openReply(view)], undo: () => closeDirectory(state, handle) };
 }
 
 export function releasedir(state: MountState, call: Call): Reply {
