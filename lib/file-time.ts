@@ -19,13 +19,15 @@ export function timeOfMs(ms: number): bigint {
 /** Rounded down. */
 export function msOfTime(time: bigint): number {
   const { seconds, nanoseconds } = splitTime(time);
-  return Number(seconds) * 1000 + Math.floor(nanoseconds / 1e6);
+  return seconds * 1000 + Math.floor(nanoseconds / 1e6);
 }
 
 /** As struct timespec has it: nanoseconds count forward, also before 1970. */
-export function splitTime(time: bigint): { seconds: bigint; nanoseconds: number } {
-  const rest = ((time % perSecond) + perSecond) % perSecond;
-  return { seconds: (time - rest) / perSecond, nanoseconds: Number(rest) };
+export function splitTime(time: bigint): { seconds: number; nanoseconds: number } {
+  const seconds = Number(time / perSecond);
+  const nanoseconds = Number(time % perSecond);
+  if (nanoseconds >= 0) return { seconds, nanoseconds };
+  return { seconds: seconds - 1, nanoseconds: nanoseconds + 1e9 };
 }
 
 export function joinTime(seconds: bigint, nanoseconds: number): bigint {

@@ -57,6 +57,11 @@ export function childPath(parent: Path, name: string): Path {
   if (fault !== undefined) {
     throw new FsError(fault, `${JSON.stringify(name)} cannot be a file name here`);
   }
+  return entryPath(parent, name);
+}
+
+/** The same for a name that was checked already, as those of a listing were (`classifyKey`). */
+export function entryPath(parent: Path, name: string): Path {
   return (parent === '/' ? `/${name}` : `${parent}/${name}`) as Path;
 }
 

@@ -22,7 +22,7 @@ void t.test('a time is stored as rclone does it, and comes back to the nanosecon
     t.equal(timeOfText(text), time);
     const { seconds, nanoseconds } = splitTime(time);
     t.ok(nanoseconds >= 0 && nanoseconds < 1e9);
-    t.equal(joinTime(seconds, nanoseconds), time);
+    t.equal(joinTime(BigInt(seconds), nanoseconds), time);
   }
   t.end();
 });

@@ -69,8 +69,10 @@ export class Namespace {
   isGuarded(path: Path): boolean {
     const { chroot, homes } = this.#parts.settings;
     if (!chroot) return false;
-    const name = path.split('/', 3)[homes === true ? 2 : 1];
-    return name !== undefined && guardedNames.has(name);
+    const start = homes === true ? path.indexOf('/', 1) + 1 : 1;
+    if (start === 0) return false;
+    const end = path.indexOf('/', start);
+    return guardedNames.has(end < 0 ? path.slice(start) : path.slice(start, end));
   }
 
   /** What `path` means now, or undefined. @throws StoreError, FsError ENAMETOOLONG */

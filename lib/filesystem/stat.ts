@@ -3,7 +3,7 @@
  * What is being written is shown as written so far; all else as S3 has it.
  */
 import type { Attributes, HandleId, RequestContext } from '../operations.js';
-import { childPath, nameOf, pathOfKey } from '../path.js';
+import { entryPath, nameOf, pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectInfo } from '../store.js';
 import type { Entry, Snapshot } from '../tree/listing.js';
@@ -104,7 +104,7 @@ export class Stat {
     const { handles, names, staged, tree, view } = this.#parts;
     const validForMs = tree.listingFreshForMs(path);
     const show = (name: string, entry: Entry): Attributes | undefined => {
-      const child = childPath(path, name);
+      const child = entryPath(path, name);
       // It may be written to since the handle was opened.
       const file = staged.at(child);
       if (file === undefined && staged.isHidden(child)) return undefined;

@@ -9,7 +9,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.js';
-import { childPath, isWithin, nameOf, parentOf } from '../path.js';
+import { entryPath, isWithin, nameOf, parentOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ObjectInfo } from '../store.js';
 import type { DirectoryTimes } from './directory-times.js';
@@ -98,7 +98,7 @@ export class MetadataCache {
   open(path: Path, listing: Listing | SpilledListing): Snapshot {
     if (listing instanceof Listing) return listing.open();
     return listing.open((name, entry) => {
-      const child = childPath(path, name);
+      const child = entryPath(path, name);
       const known = withKnown(entry, this.#entries.peek(child)?.entry) ?? entry;
       this.#entries.set(child, { entry: known, fetchedAt: this.#nowMs, listing });
       return known;
@@ -231,14 +231,24 @@ export class MetadataCache {
   storeListing(path: Path, listing: Listing): void {
     const before = this.#listings.peek(path)?.entries;
     if (before !== undefined) this.#compareListings(path, before, listing.entries);
-    for (const [name, entry] of listing.entries) {
-      const single = this.#entries.peek(childPath(path, name));
+    const names = before === undefined ? this.#knownIn(path, listing) : listing.entries.keys();
+    for (const name of names) {
+      const entry = listing.entries.get(name);
+      if (entry === undefined) continue;
+      const single = this.#entries.peek(entryPath(path, name));
       // A page of a long listing may be older than what was asked for by name meanwhile.
       const isOlder = single !== undefined && single.fetchedAt > listing.begunAt;
       const known = withKnown(isOlder ? single.entry : entry, single?.entry, before?.get(name));
       if (known !== entry) listing.set(name, known);
     }
     this.#listings.set(path, listing);
+  }
+
+  /** The names in a directory of which something is known, or just all that are listed. */
+  #knownIn(directory: Path, { entries }: Listing): Iterable<string> {
+    if (this.#entries.size >= entries.size) return entries.keys();
+    const known = [...this.#entries.keys()].filter((path) => parentOf(path) === directory);
+    return known.map(nameOf);
   }
 
   /** For those who wait for it, and for the TTL. */
@@ -300,7 +310,7 @@ export class MetadataCache {
   ): void {
     let isChanged = [...now.keys()].some((name) => !before.has(name));
     for (const [name, entry] of before) {
-      if (this.#compare(childPath(path, name), entry, now.get(name))) isChanged = true;
+      if (this.#compare(entryPath(path, name), entry, now.get(name))) isChanged = true;
     }
     if (isChanged) this.#moveTime(path);
   }

@@ -38,6 +38,8 @@ export class StagedFiles {
 
   /** The file that `path` means, if it is being written. */
   at(path: Path): StagedFile | undefined {
+    // Nearly always, and then no path of a long listing need be looked up.
+    if (this.#byPath.size === 0) return undefined;
     const file = this.#byPath.get(path);
     if (file === undefined) return undefined;
     if (file.isAttached) return file;
@@ -136,7 +138,7 @@ export class StagedFiles {
   }
 
   isHidden(path: Path): boolean {
-    return this.#hidden.has(path);
+    return this.#hidden.size > 0 && this.#hidden.has(path);
   }
 
   /** The objects of a directory are called otherwise now, hidden ones too. */

@@ -75,9 +75,8 @@ export class MountState {
 
   /** Attributes of a node by its path, for as long as the core itself would believe them. */
   view(node: Node, attributes: Attributes): NodeView {
-    const validForMs = Math.min(attributes.validForMs ?? 0, this.#ttlMs);
     const { id: nodeId, inode } = node;
-    const attributesForMs = Math.min(validForMs, this.access.attributesForMs(node));
+    const attributesForMs = this.#validForMs(node, attributes);
     return { nodeId, inode, attributes, unlinked: false, attributesForMs };
   }
 
@@ -94,10 +93,14 @@ export class MountState {
 
   /** A node as an entry of its directory. @param ageMs how old the attributes are already */
   entry(node: Node, attributes: Attributes, ageMs = 0): EntryView {
-    const { nodeId, inode, unlinked, attributesForMs } = this.view(node, attributes);
-    const leftMs = Math.max(0, attributesForMs - ageMs);
-    const entryForMs = Math.min(leftMs, this.access.entriesForMs(node.parent ?? node));
-    return { nodeId, inode, attributes, unlinked, attributesForMs: leftMs, entryForMs };
+    const { id: nodeId, inode } = node;
+    const attributesForMs = Math.max(0, this.#validForMs(node, attributes) - ageMs);
+    const entryForMs = Math.min(attributesForMs, this.access.entriesForMs(node.parent ?? node));
+    return { nodeId, inode, attributes, unlinked: false, attributesForMs, entryForMs };
+  }
+
+  #validForMs(node: Node, { validForMs = 0 }: Attributes): number {
+    return Math.min(validForMs, this.#ttlMs, this.access.attributesForMs(node));
   }
 
   /** Marks names as being changed by a request until the returned function is called. */

@@ -281,7 +281,7 @@ export class NodeTable {
 
   /** The number that was shown for a name, and that nothing else shows by now. */
   #takeInode(parent: Node, name: string): number | undefined {
-    const directory = this.pathOf(parent);
+    const directory = this.#inodes.size === 0 ? undefined : this.pathOf(parent);
     if (directory === undefined) return undefined;
     const path = childPath(directory, name);
     const inode = this.#inodes.get(path);

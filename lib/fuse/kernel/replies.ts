@@ -63,41 +63,66 @@ export function emptyReply(): Buffer {
   return reply(0);
 }
 
-function writeTimeout(bytes: Buffer, ms: number, secondsAt: number, nanosecondsAt: number): void {
+/**
+ * The 32-bit words of a message, at whose places the structs of many members are written: for a listing of
+ * 100,000 entries each call of a Buffer's method counts.
+ */
+function wordsOf(bytes: Buffer): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+}
+
+/** A 64-bit number, of which each word takes its bits; negative ones too. */
+function putU64(words: Uint32Array, value: number, at: number): void {
+  words[at] = value;
+  words[at + 1] = value >= 0 && value <= 0xffff_ffff ? 0 : Math.floor(value / 0x1_0000_0000);
+}
+
+function putTimeout(
+  words: Uint32Array,
+  ms: number,
+  secondsAt: number,
+  nanosecondsAt: number,
+): void {
   const whole = Math.max(0, Math.floor(ms));
-  writeU64(bytes, Math.floor(whole / 1000), secondsAt);
-  bytes.writeUInt32LE((whole % 1000) * 1e6, nanosecondsAt);
+  const rest = whole % 1000;
+  putU64(words, (whole - rest) / 1000, secondsAt);
+  words[nanosecondsAt] = rest * 1e6;
 }
 
 /**
- * fuse_attr. Seconds are signed for the kernel, whatever the struct calls them. Blocks are the 512 bytes of stat(2); the block size is what cp(1) and friends read
- * and write by, and a whole request is best.
+ * fuse_attr, from word `at` on. Seconds are signed for the kernel, whatever the struct calls them. Blocks
+ * are the 512 bytes of stat(2); the block size is what cp(1) and friends read and write by, and a whole
+ * request is best.
  */
-function writeAttr(bytes: Buffer, view: NodeView, at: number): void {
+function putAttr(words: Uint32Array, view: NodeView, at: number): void {
   const { attributes } = view;
   const directory = attributes.kind === 'directory';
   const { seconds, nanoseconds } = splitTime(attributes.mtime);
-  writeU64(bytes, view.inode, at);
-  writeU64(bytes, attributes.size, at + 8);
-  writeU64(bytes, Math.ceil(attributes.size / 512), at + 16);
-  for (const place of [24, 32, 40]) bytes.writeBigInt64LE(seconds, at + place);
-  bytes.writeUInt32LE(nanoseconds, at + 48);
-  bytes.writeUInt32LE(nanoseconds, at + 52);
-  bytes.writeUInt32LE(nanoseconds, at + 56);
-  bytes.writeUInt32LE((directory ? 0o040000 : 0o100000) | (attributes.mode & 0o7777), at + 60);
-  bytes.writeUInt32LE(view.unlinked ? 0 : directory ? 2 : 1, at + 64);
-  bytes.writeUInt32LE(attributes.uid >>> 0, at + 68);
-  bytes.writeUInt32LE(attributes.gid >>> 0, at + 72);
-  bytes.writeUInt32LE(maxTransferBytes, at + 80);
+  putU64(words, view.inode, at);
+  putU64(words, attributes.size, at + 2);
+  putU64(words, Math.ceil(attributes.size / 512), at + 4);
+  putU64(words, seconds, at + 6);
+  putU64(words, seconds, at + 8);
+  putU64(words, seconds, at + 10);
+  words[at + 12] = nanoseconds;
+  words[at + 13] = nanoseconds;
+  words[at + 14] = nanoseconds;
+  words[at + 15] = (directory ? 0o040000 : 0o100000) | (attributes.mode & 0o7777);
+  words[at + 16] = view.unlinked ? 0 : directory ? 2 : 1;
+  words[at + 17] = attributes.uid;
+  words[at + 18] = attributes.gid;
+  words[at + 20] = maxTransferBytes;
 }
 
-/** fuse_entry_out; node ids are never used twice, so the generation stays 0. */
-function writeEntry(bytes: Buffer, view: EntryView, at: number): void {
-  writeU64(bytes, view.nodeId, at);
-  writeTimeout(bytes, view.entryForMs, at + 16, at + 32);
-  writeTimeout(bytes, view.attributesForMs, at + 24, at + 36);
-  writeAttr(bytes, view, at + 40);
+/** fuse_entry_out, from word `at` on; node ids are never used twice, so the generation stays 0. */
+function putEntry(words: Uint32Array, view: EntryView, at: number): void {
+  putU64(words, view.nodeId, at);
+  putTimeout(words, view.entryForMs, at + 4, at + 8);
+  putTimeout(words, view.attributesForMs, at + 6, at + 9);
+  putAttr(words, view, at + 10);
 }
+
+const bodyAt = replyHeaderBytes / 4;
 
 function writeOpen(bytes: Buffer, view: OpenView, at: number): void {
   writeU64(bytes, view.handle, at);
@@ -107,22 +132,23 @@ function writeOpen(bytes: Buffer, view: OpenView, at: number): void {
 /** LOOKUP, MKDIR */
 export function entryReply(view: EntryView): Buffer {
   const bytes = reply(entryOutBytes);
-  writeEntry(bytes, view, replyHeaderBytes);
+  putEntry(wordsOf(bytes), view, bodyAt);
   return bytes;
 }
 
 /** LOOKUP of what is not there: with node 0 the kernel keeps that (fuse_lookup_name in fs/fuse/dir.c). */
 export function absentReply(forMs: number): Buffer {
   const bytes = reply(entryOutBytes);
-  writeTimeout(bytes, forMs, replyHeaderBytes + 16, replyHeaderBytes + 32);
+  putTimeout(wordsOf(bytes), forMs, bodyAt + 4, bodyAt + 8);
   return bytes;
 }
 
 /** fuse_attr_out: GETATTR, SETATTR */
 export function attrReply(view: NodeView): Buffer {
   const bytes = reply(16 + attrBytes);
-  writeTimeout(bytes, view.attributesForMs, replyHeaderBytes, replyHeaderBytes + 8);
-  writeAttr(bytes, view, replyHeaderBytes + 16);
+  const words = wordsOf(bytes);
+  putTimeout(words, view.attributesForMs, bodyAt, bodyAt + 2);
+  putAttr(words, view, bodyAt + 4);
   return bytes;
 }
 
@@ -136,7 +162,7 @@ export function openReply(view: OpenView): Buffer {
 /** CREATE: an entry and an open file in one */
 export function createReply(entry: EntryView, open: OpenView): Buffer {
   const bytes = reply(entryOutBytes + openOutBytes);
-  writeEntry(bytes, entry, replyHeaderBytes);
+  putEntry(wordsOf(bytes), entry, bodyAt);
   writeOpen(bytes, open, replyHeaderBytes + entryOutBytes);
   return bytes;
 }
@@ -196,8 +222,10 @@ const firstPageBytes = 4000;
 export class DirectoryPage {
   /** grows: the kernel offers up to 1 MiB, and most directories fill little of it */
   #bytes = reply(firstPageBytes);
+  #words = wordsOf(this.#bytes);
   readonly #limit: number;
   readonly #plus: boolean;
+  /** a multiple of 8, as the kernel wants each entry to begin */
   #used = replyHeaderBytes;
 
   constructor(size: number, options: { plus: boolean }) {
@@ -226,18 +254,21 @@ export class DirectoryPage {
     entry: { name: string; kind: 'file' | 'directory'; next: number; inode?: number | undefined },
     view?: EntryView,
   ): void {
-    const length = Buffer.byteLength(entry.name);
-    this.#makeRoom(this.#used + this.#sizeOf(length));
+    const { name } = entry;
+    // Of UTF-8, which takes no more than that.
+    this.#makeRoom(this.#used + this.#sizeOf(3 * name.length));
+    const words = this.#words;
     let at = this.#used;
     if (this.#plus) {
-      if (view !== undefined) writeEntry(this.#bytes, view, at);
+      if (view !== undefined) putEntry(words, view, at / 4);
       at += entryOutBytes;
     }
-    writeU64(this.#bytes, entry.inode ?? unknownInode, at);
-    writeU64(this.#bytes, entry.next, at + 8);
-    this.#bytes.writeUInt32LE(length, at + 16);
-    this.#bytes.writeUInt32LE(entry.kind === 'directory' ? 4 : 8, at + 20);
-    this.#bytes.write(entry.name, at + direntBytes);
+    const length = this.#bytes.write(name, at + direntBytes);
+    const word = at / 4;
+    putU64(words, entry.inode ?? unknownInode, word);
+    putU64(words, entry.next, word + 2);
+    words[word + 4] = length;
+    words[word + 5] = entry.kind === 'directory' ? 4 : 8;
     this.#used += this.#sizeOf(length);
   }
 
@@ -251,6 +282,7 @@ export class DirectoryPage {
     const larger = Buffer.alloc(Math.min(this.#limit, Math.max(bytes, 2 * this.#bytes.length)));
     this.#bytes.copy(larger, 0, 0, this.#used);
     this.#bytes = larger;
+    this.#words = wordsOf(larger);
   }
 
   #sizeOf(nameBytes: number): number {

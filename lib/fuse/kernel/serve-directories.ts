@@ -74,10 +74,10 @@ function plusView(
   state: MountState,
   directory: KernelDirectory,
   entry: DirectoryEntry,
+  ageMs: number,
 ): { node: Node; view: EntryView } | undefined {
   const { node: parent } = directory;
   if ((parent.changes?.get(entry.name) ?? 0) > directory.changesSeen) return undefined;
-  const ageMs = state.clock.nowMs() - directory.freshAtMs;
   if (!state.mayKeep(parent, entry.attributes, ageMs)) return undefined;
   const node = state.nodes.see(parent, entry.name, entry.attributes);
   return { node, view: state.entry(node, entry.attributes, ageMs) };
@@ -108,11 +108,12 @@ function addEntries(
   { directory, entries }: { directory: KernelDirectory; entries: readonly DirectoryEntry[] },
 ): void {
   const { page, given } = listing;
+  const ageMs = state.clock.nowMs() - directory.freshAtMs;
   for (const entry of entries) {
     const { name, attributes } = entry;
     if (!page.fits(name)) return;
     const next = entry.next + dots;
-    const plus = listing.plus ? plusView(state, directory, entry) : undefined;
+    const plus = listing.plus ? plusView(state, directory, entry, ageMs) : undefined;
     const inode = plus?.node.inode ?? state.nodes.child(directory.node, name)?.inode;
     page.add({ name, kind: attributes.kind, next, inode }, plus?.view);
     if (plus === undefined) continue;
