@@ -218,7 +218,17 @@ class SideBySide {
   }
 }
 
-async function runSeed(t: Test, driver: DriverName, seed: number): Promise<void> {
+const runs: readonly { driver: DriverName; options: readonly string[] }[] = [
+  { driver: 'kernel', options: [] },
+  { driver: 'kernel', options: ['--interrupted', 'resume'] },
+  { driver: 'fuse-native', options: [] },
+];
+
+async function runSeed(
+  t: Test,
+  { driver, options }: (typeof runs)[number],
+  seed: number,
+): Promise<void> {
   const server = await useServer(t, 'embedded');
   const place = await makePlace(t);
   const mounted = await mountForTest(t, {
@@ -226,7 +236,7 @@ async function runSeed(t: Test, driver: DriverName, seed: number): Promise<void>
     place,
     driver,
     prefix: 'p/',
-    options: ['--part-size', '5MiB', '--access', 'any'],
+    options: ['--part-size', '5MiB', '--access', 'any', ...options],
   });
   const directory = await makeDirectory(place, 'local');
   const places = { mountPoint: mounted.mountPoint, directory };
@@ -242,8 +252,9 @@ async function runSeed(t: Test, driver: DriverName, seed: number): Promise<void>
 }
 
 t.setTimeout(600_000);
-for (const [index, driver] of (['kernel', 'kernel', 'fuse-native'] as const).entries()) {
+for (const [index, run] of runs.entries()) {
   const seed = firstSeed + index;
-  const title = `${steps} random operations by ${driver} end as on a local disk`;
-  void t.test(`${title} (S3JAIL_MODEL_SEED=${seed})`, (t) => runSeed(t, driver, seed));
+  const how = [`by ${run.driver}`, ...run.options].join(' ');
+  const title = `${steps} random operations ${how} end as on a local disk`;
+  void t.test(`${title} (S3JAIL_MODEL_SEED=${seed})`, (t) => runSeed(t, run, seed));
 }
