@@ -1,6 +1,6 @@
 /**
  * mount(8), umount(8) and FUSE's own helper for users other than root: the one place that starts them,
- * never through a shell, with the bare environment.
+ * with the bare environment, and with words that no shell reads.
  *
  * mount(2) has no binding in Node, and mount(8) brings SELinux and namespace care with it. `-i` keeps it
  * from calling a helper for the type, which is this program, `-n` from writing /etc/mtab. The source is
@@ -8,6 +8,8 @@
  * listed.
  */
 import { execFile, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { systemErrorCode } from '../errors.js';
 import { bareEnvironment } from './bare-environment.js';
@@ -50,6 +52,8 @@ export interface Detaching {
   readonly lazy: boolean;
   /** with `lazy`: those users are cut off now (root only; umount2(2), MNT_FORCE) */
   readonly cut?: boolean;
+  /** by a process that is no child of this one when it unmounts */
+  readonly orphaned?: boolean;
 }
 
 /**
@@ -60,7 +64,8 @@ export async function detach(mountPoint: string, options: Detaching): Promise<vo
   const failures: string[] = [];
   for (const [program, args] of detachCommands(mountPoint, options)) {
     try {
-      await promisify(execFile)(program, args, { env: bareEnvironment });
+      if (options.orphaned === true) await runOrphaned(program, args);
+      else await promisify(execFile)(program, args, { env: bareEnvironment });
       return;
     } catch (error) {
       // Each helper may be missing or may not be allowed to; the next one is tried.
@@ -69,6 +74,31 @@ export async function detach(mountPoint: string, options: Detaching): Promise<vo
     }
   }
   throw new Failure(32, `cannot unmount ${mountPoint}: ${failures.join('; ')}`);
+}
+
+/** Its parent has ended, and been waited for, when it is told to begin. */
+const orphanScript = '{ read -r go <&3 && "$@" 2>&1; echo "status $?"; } &';
+
+/** @throws what execFile rejects with */
+async function runOrphaned(program: string, args: readonly string[]): Promise<void> {
+  const child = spawn('sh', ['-c', orphanScript, 'sh', program, ...args], {
+    stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
+    env: bareEnvironment,
+  });
+  // Not its standard input, which is closed here when it exits.
+  const start = child.stdio[3] as Writable;
+  let said = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  // EPIPE: it was killed; it has said no status then.
+  start.on('error', () => undefined);
+  child.once('exit', () => start.end('go\n'));
+  await once(child, 'close');
+  const [, stderr = said, status] = /^([^]*)status (\d+)\n$/.exec(said) ?? [];
+  if (status === '0') return;
+  const code = status === '127' ? 'ENOENT' : undefined;
+  throw Object.assign(new Error(`${program} failed`), { stderr, code });
 }
 
 function detachCommands(

@@ -235,10 +235,14 @@ function openDevices(): string[] {
   });
 }
 
-/** @throws FsError EBUSY */
+/**
+ * By no child of this process: as the mount ends, libfuse cancels its threads, and one that is cancelled
+ * while it runs libuv's handler of SIGCHLD keeps the lock of all signal handlers. Nothing ends it then.
+ * @throws FsError EBUSY
+ */
 async function takeDown(mountPoint: string, isThere: () => boolean, lazy: boolean): Promise<void> {
   try {
-    await detach(mountPoint, { lazy });
+    await detach(mountPoint, { lazy, orphaned: true });
   } catch (error) {
     if (isThere()) throw new FsError('EBUSY', `${mountPoint} is in use`, { cause: error });
   }
