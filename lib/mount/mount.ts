@@ -50,20 +50,29 @@ const cutMs = 5000;
 /** What has to be undone, newest first. */
 type Undo = (() => void | Promise<void>)[];
 
+/** One that was closed is none any more. */
+function hasTerminal(): boolean {
+  return isatty(0) || isatty(2);
+}
+
 /**
  * Mounts and stays until the mount is gone.
  * @returns 0 when everything acknowledged is stored, 2 when not
  * @throws Failure when the mount cannot be made
  */
 export async function runMount(plan: MountPlan): Promise<ExitCode> {
-  process.title = `s3jail mount ${plan.sourceText} ${plan.mountPoint}`;
   const isBackground = hasParent();
   const observation = new Observation(plan, { isBackground });
   const { log } = observation;
-  // Where there is a terminal, SIGHUP says that it is gone.
-  const hasTerminal = !isBackground && (isatty(0) || isatty(2));
-  const onHangup = hasTerminal ? undefined : () => observation.reopenLogs();
+  const hadTerminal = !isBackground && hasTerminal();
+  const onHangup = (): boolean => {
+    if (hadTerminal && !hasTerminal()) return false;
+    observation.reopenLogs();
+    return true;
+  };
   const stop = new StopSignals({ onHangup });
+  // Not before: logrotate's rule sends SIGHUP to each process of this name.
+  process.title = `s3jail mount ${plan.sourceText} ${plan.mountPoint}`;
   process.once('disconnect', () => stop.request('the end of the command that started it'));
   process.on('unhandledRejection', (error) => logBug(log, error));
   process.on('uncaughtException', (error) => {

@@ -13,15 +13,16 @@ export class StopSignals {
   #tell: (reason: string) => void = () => undefined;
 
   /**
-   * @param options.onHangup for a process without a terminal: what SIGHUP means instead
+   * @param options.onHangup does what else SIGHUP may mean, or returns false: a terminal that is gone
    */
-  constructor(options: { onHangup?: (() => void) | undefined } = {}) {
+  constructor(options: { onHangup?: () => boolean } = {}) {
     this.first = new Promise((resolve) => {
       this.#tell = resolve;
     });
     for (const name of names) {
-      const other = name === 'SIGHUP' ? options.onHangup : undefined;
-      const listener = other ?? (() => this.request(name));
+      const listener = () => {
+        if (name !== 'SIGHUP' || options.onHangup?.() !== true) this.request(name);
+      };
       this.#listeners.set(name, listener);
       process.on(name, listener);
     }

@@ -199,6 +199,27 @@ void t.test('SIGUSR1 turns debug records on and off, SIGHUP opens moved logs aga
   t.equal((await run(s3jail, ['unmount', place.mountPoint])).status, 0);
 });
 
+void t.test('in a terminal SIGHUP ends the mount once that is gone, and not before', async (t) => {
+  const place = await Place.make(t);
+  const args = ['mount', '-f', 's3://bucket/alice/', place.mountPoint, ...place.options];
+  const words = [process.execPath, s3jail, ...args, '--log-file', place.log];
+  // script(1) has a terminal for it.
+  const command = `exec ${words.map((word) => `'${word}'`).join(' ')}`;
+  const options = { env: environment({}), stdio: 'ignore' as const };
+  const terminal = spawn('script', ['--quiet', '--command', command, '/dev/null'], options);
+  t.teardown(() => terminal.kill('SIGKILL'));
+  await until(() => place.phase === 'mounted');
+  renameSync(place.log, `${place.log}.1`);
+  process.kill(place.pid ?? 0, 'SIGHUP');
+  await until(() => exists(place.log));
+  t.match(readFileSync(place.log, 'utf8'), /opened the log files again/);
+  await writeFile(place.path('a'), 'x');
+  terminal.kill('SIGKILL');
+  await until(() => place.pid === undefined);
+  t.match(readFileSync(place.log, 'utf8'), /ending the mount on .*SIGHUP/s);
+  place.checkGone(t);
+});
+
 function exists(file: string): boolean {
   try {
     return readFileSync(file).length > 0;
