@@ -67,8 +67,7 @@ async function setupHomes([source, ...rest]: Operands, options: SetupFlags): Pro
     throw new UsageError([`--${kebab(name)} is for the mount of one user, not for --homes`]);
   }
   const { runHomesSetup } = await import('../setup/homes.js');
-  const group = options.homesGroup ?? 'sftp';
-  return runHomesSetup({ ...requestOf(source, options), group }, print);
+  return runHomesSetup({ ...requestOf(source, options), group: options.homesGroup }, print);
 }
 
 /** What is asked of every mount. */

@@ -17,6 +17,9 @@ const stores = [
 /** What the unit calls them: its own, then the shared one. */
 const unitNames = ['aws-credentials', 'aws-shared-credentials'];
 
+/** The name that the mount of all homes has among those of single users. */
+export const homesName = 'homes';
+
 /** Where an operator puts them. */
 export function ownCredentialPath(name: string): string {
   return join('/etc/credstore', `s3jail.${name}`);
@@ -56,7 +59,10 @@ export async function useMachineSettings(
   if (file !== undefined) environment['AWS_SHARED_CREDENTIALS_FILE'] = file;
 }
 
-/** By which a mount of fstab finds its own: the user of `uid=`, else the last part of its place. */
+/**
+ * By which a mount of fstab finds its own: that of all homes, the user of `uid=`, else the last part of its
+ * place.
+ */
 function nameOfMount({
   options,
   mountPoint,
@@ -64,6 +70,7 @@ function nameOfMount({
   options: readonly string[];
   mountPoint: string;
 }): string {
+  if (options.includes('homes')) return homesName;
   const uid = options.findLast((option) => option.startsWith('uid='))?.slice('uid='.length);
   return uid === undefined || /^\d*$/.test(uid) ? basename(mountPoint) : uid;
 }

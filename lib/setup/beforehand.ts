@@ -8,13 +8,27 @@ import { findMount, isAutomount, isOurs } from '../host/mount-table.js';
 import type { MountOptions } from '../options/mount-options.js';
 import { Findings } from '../preflight/findings.js';
 import { checkOutputs, checkTempDirectory } from '../preflight/machine.js';
+import type { ExistingMount } from './existing-mounts.js';
+import { valueOf } from './mount-words.js';
+import type { Before, UserMount } from './user-mount.js';
+
+export interface Beforehand {
+  /** the users that it is for, as the operator reads it */
+  readonly whom: string;
+  readonly mount: UserMount;
+  readonly existing: ExistingMount | undefined;
+  readonly before: Before;
+}
 
 /** @throws Failure with all that is wrong */
 export async function checkBeforehand(
-  place: { user: string; mountPoint: string; isTheirs: boolean; holdsPort: boolean },
+  { whom, mount, existing, before }: Beforehand,
   options: MountOptions,
 ): Promise<void> {
-  const { user, mountPoint, isTheirs, holdsPort } = place;
+  const { mountPoint } = mount;
+  const oldPort = valueOf(before.words, 'metrics') ?? before.variables['S3JAIL_METRICS'];
+  const port = valueOf(mount.options, 'metrics');
+  const holdsPort = existing !== undefined && (port === undefined || port === oldPort);
   const faults: string[] = [];
   const findings = new Findings((line) => {
     if (line.startsWith('FAIL')) faults.push(line.replace(/^FAIL */, ''));
@@ -22,12 +36,13 @@ export async function checkBeforehand(
   checkTempDirectory(options, findings);
   await checkOutputs(holdsPort ? { ...options, metrics: undefined } : options, findings);
   const live = findMount(mountPoint);
-  const isInUse = isTheirs && live !== undefined && (isOurs(live) || isAutomount(live));
+  const isInUse =
+    existing !== undefined && live !== undefined && (isOurs(live) || isAutomount(live));
   const there = nearestPresent(mountPoint);
   for (const { component, reason, cure } of await findChrootFaults(
     there === mountPoint ? dirname(there) : there,
   )) {
-    faults.push(`sshd will refuse ${user}: ${component} ${reason}; ${cure}`);
+    faults.push(`sshd will refuse ${whom}: ${component} ${reason}; ${cure}`);
   }
   if (there === mountPoint && !isInUse) {
     await inspectMountPoint(await realMountPoint(mountPoint)).catch((error: unknown) => {

@@ -16,6 +16,7 @@ import {
   directoryRemovalStep,
   directoryStep,
   fileStep,
+  isSystemdRunning,
   perform,
   readIfThere,
   removalStep,
@@ -40,7 +41,7 @@ export interface CredentialPlaces {
  * In the order in which a mount looks (the SDK's default chain), in words for the operator; undefined where
  * only the role of the instance is left, if it has one.
  */
-export function credentialPlace(places: CredentialPlaces): string | undefined {
+function credentialPlace(places: CredentialPlaces): string | undefined {
   const { mount, options, variables, kept } = places;
   const own = mount.init === 'systemd' ? environmentFile(mount.name) : fstab;
   const file = variables['AWS_SHARED_CREDENTIALS_FILE'] ?? keyFile(mount.name, kept);
@@ -75,6 +76,15 @@ function keyFile(name: string, kept: string | undefined): string | undefined {
 /** That of the process at boot, which has no HOME. */
 function rootHome(): string {
   return findAccount('0')?.home ?? '/root';
+}
+
+/** Where they will come from, said; and the cure where there are none and nothing is tried that would tell. */
+export function tellKeys(places: CredentialPlaces, print: (line: string) => void): void {
+  const place = credentialPlace(places);
+  const { name, init } = places.mount;
+  print(`S3 keys: from ${place ?? 'the role of this instance, as none are kept'}`);
+  const isTried = init === 'fstab' || isSystemdRunning();
+  if (place === undefined && !isTried) print(credentialCure(name, process.env));
 }
 
 /** What to do where the mount has found no keys that work, or none. */

@@ -6,6 +6,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseVariables, readDefaults, type Variables } from '../host/environment-file.js';
 import { Failure, messageOf } from '../host/failure.js';
+import { homesName } from '../host/kept-credentials.js';
 import { splitOptionList } from '../options/options.js';
 import { parseSecretSource, showSource, type Source } from '../options/source.js';
 import { readIfThere, unlessAbsent } from './steps.js';
@@ -19,7 +20,7 @@ export const onDemandVariable = 'ON_DEMAND_AT';
 
 /** A mount that this machine makes at boot. */
 export interface ExistingMount {
-  /** of the environment file; for a line of fstab the user of `uid=`, else the mount point */
+  /** of the environment file; for a line of fstab `homes`, the user of `uid=`, else the mount point */
   readonly name: string;
   readonly init: 'systemd' | 'fstab';
   /** as written */
@@ -61,7 +62,7 @@ async function fromFstab(defaults: Variables): Promise<ExistingMount[]> {
   return lines.map(({ source, mountPoint, options }) => {
     const words = splitOptionList(options) ?? [];
     return {
-      name: valueOf(words, 'uid') ?? mountPoint,
+      name: words.includes('homes') ? homesName : (valueOf(words, 'uid') ?? mountPoint),
       init: 'fstab',
       source,
       mountPoint,

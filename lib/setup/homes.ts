@@ -6,13 +6,15 @@ import { chmod, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { findGroup } from '../host/accounts.js';
 import { Failure, type ExitCode } from '../host/failure.js';
+import { homesName as name } from '../host/kept-credentials.js';
 import { splitOptionList, UsageError } from '../options/options.js';
 import type { MountOptions } from '../options/mount-options.js';
 import { checkBeforehand } from './beforehand.js';
-import { credentialPlace, keepCredentials, readCredentials } from './credentials.js';
+import { readCredentials, tellKeys } from './credentials.js';
 import { findExistingMounts, refuseOverlap, type ExistingMount } from './existing-mounts.js';
-import { lineOf, makeFstab } from './fstab.js';
 import { homesBlockPath, homesBlockStep, homesKeysDirectory } from './homes-sshd.js';
+import { makeMount } from './make-mount.js';
+import { valueOf } from './mount-words.js';
 import { removeMount, removeShared } from './remove.js';
 import { makePlaces, undoable } from './setup.js';
 import { reloadSshd, requireSshd } from './sshd.js';
@@ -25,28 +27,26 @@ import {
   type RunMode,
   type Step,
 } from './steps.js';
-import { tryBeforehand, tryLine, tryUnit } from './trial.js';
-import { environmentOf, makeUnit, templateText } from './unit.js';
 import {
   chrootPlace,
   endpointUrlOf,
   initOf,
   planOf,
   readBefore,
+  type Before,
   type SetupRequest,
   type UserMount,
 } from './user-mount.js';
 
-/** Of the unit's instance and its environment file. */
-const name = 'homes';
 const usualPlace = '/srv/sftp/homes';
+const usualGroup = 'sftp';
 
 export type HomesRequest = Pick<
   SetupRequest,
   'source' | 'mountPoint' | 'init' | 'credentials' | 'lists' | 'overlap' | 'dryRun'
 > & {
-  /** whose members have a home, by name or number */
-  readonly group: string;
+  /** whose members have a home, by name or number; undefined leaves it as it is */
+  readonly group: string | undefined;
 };
 
 /** @throws UsageError, Failure */
@@ -62,17 +62,11 @@ export async function runHomesSetup(
 
 async function make(request: HomesRequest, runMode: RunMode): Promise<ExitCode> {
   requireSshd();
-  const group = findGroup(request.group);
-  if (group === undefined) {
-    throw new Failure(
-      1,
-      `--homes-group ${request.group}: there is no such group; groupadd --system ${request.group} makes it`,
-    );
-  }
   const all = await findExistingMounts();
   const mountPoint = placeOf(request, all);
   const existing = homesAmong(all, mountPoint);
   const before = await readBefore(existing);
+  const group = groupOf(request, before);
   const own = ['homes', `homes-group=${group.name}`];
   const { mount, options } = checkHomes(request, { existing, mountPoint, own, before });
   if (!request.overlap) {
@@ -81,16 +75,18 @@ async function make(request: HomesRequest, runMode: RunMode): Promise<ExitCode> 
       all.filter((each) => each !== existing),
     );
   }
-  const place = { user: `the members of ${group.name}`, mountPoint, holdsPort: true };
-  await checkBeforehand({ ...place, isTheirs: existing !== undefined }, options);
-  const kept = request.credentials && (await readCredentials(request.credentials, process.env));
+  const whom = `the members of ${group.name}`;
+  await checkBeforehand({ whom, mount, existing, before }, options);
+  const credentials =
+    request.credentials && (await readCredentials(request.credentials, process.env));
   const { variables } = before;
-  runMode.print(`S3 keys: from ${credentialPlace({ mount, options, variables, kept })}`);
-  if (mount.init === 'systemd') await makeUnitMount(mount, { group: group.name, kept }, runMode);
-  else await makeLineMount(mount, { own, kept }, runMode);
+  tellKeys({ mount, options, variables, kept: credentials }, runMode.print);
+  const plan = { mount, own, isNew: existing === undefined, credentials };
+  const place = { makePlaces: () => makeHomesPlaces(mountPoint, runMode) };
+  await makeMount({ ...plan, ...place, onDemand: false, idleTime: undefined }, runMode);
   await perform(directoryStep(homesKeysDirectory, 0o755), runMode);
-  const block = { group: group.name, mountPoint, member: group.members[0] };
-  const isChanged = await perform(homesBlockStep(block), runMode);
+  const block = { group: group.name, mountPoint, members: group.members };
+  const isChanged = await perform(await homesBlockStep(block), runMode);
   if (isChanged && !runMode.dryRun) await reloadSshd(isSystemdRunning());
   runMode.print(
     `each member of ${group.name} has a home in ${mountPoint}, and logs in with the keys in ` +
@@ -99,8 +95,19 @@ async function make(request: HomesRequest, runMode: RunMode): Promise<ExitCode> 
   return 0;
 }
 
+/** @throws Failure where there is no such group */
+function groupOf(request: HomesRequest, before: Before): NonNullable<ReturnType<typeof findGroup>> {
+  const known =
+    valueOf(before.words, 'homes-group') ?? before.variables['S3JAIL_HOMES_GROUP'] ?? usualGroup;
+  const asked = request.group ?? known;
+  const group = findGroup(asked);
+  if (group !== undefined) return group;
+  const cure = `groupadd --system ${asked} makes it`;
+  throw new Failure(1, `--homes-group ${asked}: there is no such group; ${cure}`);
+}
+
 function placeOf(request: HomesRequest, all: readonly ExistingMount[]): string {
-  const known = all.find((mount) => mount.name === name && mount.init === 'systemd')?.mountPoint;
+  const known = all.find((mount) => mount.name === name)?.mountPoint;
   return chrootPlace(request.mountPoint ?? known ?? usualPlace);
 }
 
@@ -112,7 +119,7 @@ interface Found {
   readonly existing: ExistingMount | undefined;
   readonly mountPoint: string;
   readonly own: readonly string[];
-  readonly before: Awaited<ReturnType<typeof readBefore>>;
+  readonly before: Before;
 }
 
 function checkHomes(
@@ -136,40 +143,6 @@ function checkHomes(
   const endpointUrl = endpointUrlOf(before, words);
   const mount = { name, source: planned.source, mountPoint, options: asked, init, endpointUrl };
   return { mount, options: planned.options };
-}
-
-async function makeUnitMount(
-  mount: UserMount,
-  { group, kept }: { group: string; kept: string | undefined },
-  runMode: RunMode,
-): Promise<void> {
-  const own = { S3JAIL_HOMES: 'yes', S3JAIL_HOMES_GROUP: group };
-  const unit = { mount, own, onDemand: false, idleTime: undefined };
-  const environment = await environmentOf(unit);
-  if (isSystemdRunning() && (environment.isChanged || kept !== undefined)) {
-    const template = await templateText();
-    const trial = { name, template, environment: environment.text, credentials: kept };
-    await tryBeforehand(runMode, () => tryUnit(trial, runMode.stop));
-  }
-  await makeHomesPlaces(mount.mountPoint, runMode);
-  const areKeysOther = kept !== undefined && (await keepCredentials(name, kept, runMode));
-  await makeUnit(unit, environment.text, environment.isChanged || areKeysOther, runMode);
-}
-
-async function makeLineMount(
-  mount: UserMount,
-  { own, kept }: { own: readonly string[]; kept: string | undefined },
-  runMode: RunMode,
-): Promise<void> {
-  const planned = await lineOf(mount, own);
-  const { words, line } = planned;
-  if (planned.isChanged || kept !== undefined) {
-    const trial = { name, source: line.source, options: words, credentials: kept };
-    await tryBeforehand(runMode, () => tryLine(trial, runMode.stop));
-  }
-  await makeHomesPlaces(mount.mountPoint, runMode);
-  const areKeysOther = kept !== undefined && (await keepCredentials(name, kept, runMode));
-  await makeFstab(planned, planned.isChanged || areKeysOther, runMode);
 }
 
 async function makeHomesPlaces(mountPoint: string, runMode: RunMode): Promise<void> {

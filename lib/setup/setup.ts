@@ -10,23 +10,16 @@ import { dirname, join } from 'node:path';
 import { findChrootFaults } from '../host/chroot-path.js';
 import { findClosedAncestor } from '../host/closed-ancestor.js';
 import { Failure, type ExitCode } from '../host/failure.js';
-import { keptCredentialFile } from '../host/kept-credentials.js';
 import { realMountPoint } from '../host/mount-point.js';
 import { findMount } from '../host/mount-table.js';
 import { UsageError } from '../options/options.js';
 import { checkUserName, isUserOurs, userStep } from './account.js';
 import { checkBeforehand } from './beforehand.js';
-import {
-  credentialCure,
-  credentialPlace,
-  keepCredentials,
-  readCredentials,
-} from './credentials.js';
+import { readCredentials, tellKeys } from './credentials.js';
 import { findExistingMounts, refuseOverlap, type ExistingMount } from './existing-mounts.js';
-import { lineOf, makeFstab } from './fstab.js';
 import { makeHelperLinks } from './helper-links.js';
-import { valueOf } from './mount-words.js';
 import { takeTurn } from './lock.js';
+import { makeMount } from './make-mount.js';
 import { isOnDemand } from './on-demand.js';
 import { readPublicKeys } from './public-keys.js';
 import { removeUser } from './remove.js';
@@ -40,15 +33,6 @@ import {
   takeBack,
   type RunMode,
 } from './steps.js';
-import { tryBeforehand, tryLine, tryUnit } from './trial.js';
-import {
-  environmentOf,
-  hasOtherKeys,
-  instanceOf,
-  isActive,
-  makeUnit,
-  templateText,
-} from './unit.js';
 import { keepUpdatedbOut } from './updatedb.js';
 import { checkRequest, readBefore, type SetupRequest, type UserMount } from './user-mount.js';
 
@@ -90,16 +74,6 @@ export async function undoable(
   }
 }
 
-/** What the mount is to be, and what is needed to make it so. */
-interface Plan {
-  readonly request: SetupRequest;
-  readonly mount: UserMount;
-  readonly isNew: boolean;
-  readonly onDemand: boolean;
-  /** content for the file of S3 keys */
-  readonly credentials: string | undefined;
-}
-
 async function make(request: SetupRequest, runMode: RunMode): Promise<ExitCode> {
   requireSshd();
   const { user } = request;
@@ -116,18 +90,14 @@ async function make(request: SetupRequest, runMode: RunMode): Promise<ExitCode> 
   const others = all.filter((each) => each !== existing);
   if (!request.overlap) refuseOverlap(mount, others);
   const { mountPoint } = mount;
-  const oldPort = valueOf(before.words, 'metrics') ?? before.variables['S3JAIL_METRICS'];
-  const port = valueOf(mount.options, 'metrics');
-  const holdsPort = existing !== undefined && (port === undefined || port === oldPort);
-  await checkBeforehand({ user, mountPoint, isTheirs: existing !== undefined, holdsPort }, options);
+  await checkBeforehand({ whom: user, mount, existing, before }, options);
   const { variables } = before;
-  const place = credentialPlace({ mount, options, variables, kept: credentials });
-  runMode.print(`S3 keys: from ${place ?? 'the role of this instance, as none are kept'}`);
-  const isTried = mount.init === 'fstab' || isSystemdRunning();
-  if (place === undefined && !isTried) runMode.print(credentialCure(user, process.env));
+  tellKeys({ mount, options, variables, kept: credentials }, runMode.print);
   await perform(userStep(user), runMode);
-  const plan = { request, mount, onDemand, isNew: existing === undefined, credentials };
-  await (mount.init === 'systemd' ? makeUnitMount(plan, runMode) : makeFstabMount(plan, runMode));
+  const plan = { mount, own: [`uid=${user}`], isNew: existing === undefined, credentials };
+  const { idleTime } = request;
+  const place = { makePlaces: () => makePlaces(mountPoint, runMode) };
+  await makeMount({ ...plan, ...place, onDemand, idleTime }, runMode);
   const hasOwnKeys = isOurs || keys !== undefined || hasKeysFile(user);
   if (hasOwnKeys) await makeKeys(user, keys, runMode);
   await tellSshd({ name: user, mountPoint, hasOwnKeys }, runMode);
@@ -168,63 +138,6 @@ export async function makePlaces(mountPoint: string, runMode: RunMode): Promise<
   if (findMount(mountPoint) === undefined) await perform(directoryStep(mountPoint, 0o755), runMode);
   await makeHelperLinks(runMode);
   await keepUpdatedbOut(runMode);
-}
-
-async function makeUnitMount(plan: Plan, runMode: RunMode): Promise<void> {
-  const { mount, onDemand, request, credentials } = plan;
-  const { name } = mount;
-  const { idleTime } = request;
-  const unit = { mount, own: { S3JAIL_UID: name }, onDemand, idleTime };
-  const environment = await environmentOf(unit);
-  const isRunning = isSystemdRunning();
-  const wasActive = isRunning && (await isActive(instanceOf(name)));
-  const areKeysOther =
-    credentials === undefined
-      ? wasActive && (await hasOtherKeys(name, keptCredentialFile(name)))
-      : credentials !== (await readIfThere(keptCredentialFile(name) ?? ''));
-  const isChanged = environment.isChanged || areKeysOther;
-  if (isRunning && (isChanged || !(wasActive || (onDemand && !plan.isNew)))) {
-    const template = await templateText();
-    const trial = { name, template, environment: environment.text, credentials };
-    await tryMount(plan, runMode, () => tryUnit(trial, runMode.stop));
-  }
-  await makePlaces(mount.mountPoint, runMode);
-  if (credentials !== undefined) await keepCredentials(name, credentials, runMode);
-  await makeUnit(unit, environment.text, isChanged, runMode);
-}
-
-async function makeFstabMount(plan: Plan, runMode: RunMode): Promise<void> {
-  const { mount, credentials } = plan;
-  const { name, mountPoint } = mount;
-  const planned = await lineOf(mount, [`uid=${name}`]);
-  const areKeysOther =
-    credentials !== undefined &&
-    credentials !== (await readIfThere(keptCredentialFile(name) ?? ''));
-  const isChanged = planned.isChanged || areKeysOther;
-  if (isChanged || findMount(mountPoint) === undefined) {
-    const { words, line } = planned;
-    const trial = { name, source: line.source, options: words, credentials };
-    await tryMount(plan, runMode, () => tryLine(trial, runMode.stop));
-  }
-  await makePlaces(mountPoint, runMode);
-  if (credentials !== undefined) await keepCredentials(name, credentials, runMode);
-  await makeFstab(planned, isChanged, runMode);
-}
-
-/** @throws Failure with what the mount said, and where its keys belong */
-async function tryMount(
-  { mount, credentials }: Plan,
-  runMode: RunMode,
-  attempt: () => Promise<void>,
-): Promise<void> {
-  try {
-    await tryBeforehand(runMode, attempt);
-  } catch (error) {
-    if (!(error instanceof Failure) || error.exitCode !== 32) throw error;
-    const isOfKeys = credentials === undefined && /\b(credentials|keys?)\b/.test(error.message);
-    const cure = isOfKeys ? `; ${credentialCure(mount.name, process.env)}` : '';
-    throw new Failure(32, `the mount cannot be made: ${error.message}${cure}`, { cause: error });
-  }
 }
 
 async function makeKeys(user: string, keys: string | undefined, runMode: RunMode): Promise<void> {

@@ -57,9 +57,11 @@ export function requireSshd(): void {
 }
 
 /** A block that is there, with what has to be so; what the administrator added stays. */
-function withUser(text: string, user: SshdUser): string {
-  const wanted = blockText(user);
-  for (const line of wanted.split('\n').filter((each) => /^ +(Chroot|Authorized)/.test(each))) {
+export function keptBlock(text: string | undefined, wanted: string): string {
+  if (text === undefined) return wanted;
+  for (const line of wanted
+    .split('\n')
+    .filter((each) => /^ *(Match|Chroot|Authorized)/.test(each))) {
     const [keyword = ''] = line.trim().split(' ');
     const present = new RegExp(`^[ \\t]*${keyword}[ \\t].*$`, 'mi');
     if (!present.test(text)) return wanted;
@@ -71,8 +73,7 @@ function withUser(text: string, user: SshdUser): string {
 export async function blockStep(user: SshdUser): Promise<Step> {
   const { name, mountPoint } = user;
   const path = blockPath(name);
-  const present = await readIfThere(path);
-  const content = present === undefined ? blockText(user) : withUser(present, user);
+  const content = keptBlock(await readIfThere(path), blockText(user));
   return checkedBlockStep(name, { path, content }, () =>
     validate(name, mountPoint.replaceAll('%', '%%')),
   );

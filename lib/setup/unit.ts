@@ -63,7 +63,7 @@ export async function templateText(): Promise<string> {
 export interface UnitRequest {
   readonly mount: UserMount;
   /** variables that are the mount's whatever is asked */
-  readonly own: Readonly<Record<string, string>>;
+  readonly own: Readonly<Record<string, string | undefined>>;
   readonly onDemand: boolean;
   readonly idleTime: string | undefined;
 }
