@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 
+import { systemClock } from '../../lib/clock.js';
 import { LaneConnection } from '../../lib/s3/wire/lane-connection.js';
 import type { LaneAnswer, LaneTimes, OnRead } from '../../lib/s3/wire/lane-connection.js';
 import { LentBody } from '../../lib/s3/wire/lent-body.js';
@@ -34,6 +35,7 @@ class Wire extends EventEmitter {
     this.connection = new LaneConnection({
       buffer: this.#buffer,
       times,
+      clock: systemClock,
       open: (onread) => {
         this.#onread = onread;
         return this as unknown as Socket;

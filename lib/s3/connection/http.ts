@@ -24,6 +24,7 @@ import { rootCertificates } from 'node:tls';
 import type { HttpHandler as SdkHandler } from '@smithy/core/protocols';
 import type { HttpHandlerOptions, HttpRequest, HttpResponse } from '@smithy/types';
 
+import type { Clock } from '../../clock.js';
 import { silentLog } from '../../log.js';
 import type { Log } from '../../log.js';
 import { takeBody } from './bounded-answer.js';
@@ -43,6 +44,8 @@ export interface HttpSettings {
   readonly caBundle?: string | undefined;
   /** told of servers that do not speak HTTP; absent: nobody */
   readonly log?: Log;
+  /** absent: the system's */
+  readonly clock?: Clock | undefined;
 }
 
 /** A host that does not even answer the handshake in this time is not there. */
@@ -94,6 +97,7 @@ export class HttpHandler implements SdkHandler {
       connectMs: this.#connectMs,
       answerMs: settings.timeoutMs,
       ca: this.#ca,
+      clock: settings.clock,
       onTrouble: (target, error) => this.#onTrouble(target, error),
     });
   }

@@ -9,6 +9,7 @@
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 
+import type { Clock } from '../../clock.js';
 import { BrokenAnswer, chunkedBody, longestHead, parseHead } from './answer-head.js';
 import type { AnswerHead } from './answer-head.js';
 import { LentBody } from './lent-body.js';
@@ -27,13 +28,14 @@ export interface LaneTimes {
   /** until the head of an answer is here, and for silence in its body */
   readonly answerMs: number;
   readonly idleMs: number;
-  /** older ones carry no further request: the name may lead elsewhere by now */
+  /** older ones carry no further request */
   readonly longestLifeMs: number;
 }
 
 export interface LaneParts {
   readonly buffer: Buffer;
   readonly times: LaneTimes;
+  readonly clock: Clock;
   /** Begins to connect. */
   open(onread: OnRead): Socket;
   /** It is free for the next request. */
@@ -66,7 +68,7 @@ const nothing = Buffer.alloc(0);
 export class LaneConnection {
   readonly #parts: LaneParts;
   readonly #socket: Socket;
-  readonly #bornMs = performance.now();
+  readonly #bornMs: number;
   #state: State = { name: 'idle' };
   /** of a head or an error that has not come whole */
   #text = nothing;
@@ -76,7 +78,8 @@ export class LaneConnection {
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
-    const { times, buffer } = parts;
+    const { times, buffer, clock } = parts;
+    this.#bornMs = clock.nowMs();
     this.#idleMs = times.idleMs;
     this.#socket = parts.open({ buffer, callback: (length, into) => this.#onRead(length, into) });
     this.#socket.setTimeout(times.connectMs);
@@ -86,6 +89,12 @@ export class LaneConnection {
       .on('error', (error) => this.#end(error))
       .on('end', () => this.#onClose())
       .on('close', () => this.#onClose());
+  }
+
+  /** Whether the name may lead elsewhere by now. */
+  get isOld(): boolean {
+    const { clock, times } = this.#parts;
+    return clock.nowMs() - this.#bornMs > times.longestLifeMs;
   }
 
   /**
@@ -167,8 +176,7 @@ export class LaneConnection {
     clearTimeout(asked.timer);
     // Node's agents leave the server a second, too.
     this.#idleMs = Math.min(times.idleMs, (head.keepsMs ?? Infinity) - 1000);
-    const isOld = performance.now() - this.#bornMs > times.longestLifeMs;
-    this.#mayStay = !head.closes && !isOld && this.#idleMs > 0;
+    this.#mayStay = !head.closes && !this.isOld && this.#idleMs > 0;
     const body: LentBody = new LentBody(length, {
       pause: () => this.#pause(),
       resume: () => this.#resume(),

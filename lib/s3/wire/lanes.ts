@@ -11,6 +11,8 @@ import type { SecureContext } from 'node:tls';
 
 import type { HttpRequest, HttpResponse } from '@smithy/types';
 
+import { systemClock } from '../../clock.js';
+import type { Clock } from '../../clock.js';
 import { Limitation } from '../../limitation.js';
 import { LaneConnection } from './lane-connection.js';
 import type { LaneTimes, OnRead } from './lane-connection.js';
@@ -25,6 +27,8 @@ const longestLifeMs = 5 * 60_000;
 export interface LaneSettings extends Pick<LaneTimes, 'connectMs' | 'answerMs'> {
   /** PEM; undefined: the usual authorities */
   readonly ca: readonly string[] | undefined;
+  /** absent: the system's */
+  readonly clock?: Clock | undefined;
   /** A connection to there has failed. */
   onTrouble(target: Target, error: Error): void;
 }
@@ -79,6 +83,7 @@ export class Lanes {
    */
   async send(request: HttpRequest, signal?: AbortSignal): Promise<HttpResponse | undefined> {
     const endpoint = this.#endpoint(request);
+    for (const connection of [...endpoint.idle]) if (connection.isOld) connection.destroy();
     const connection = endpoint.idle.pop() ?? this.#connect(request, endpoint);
     const answer = await connection.get(wireText(request), signal);
     if (answer === undefined) {
@@ -112,6 +117,7 @@ export class Lanes {
     const connection: LaneConnection = new LaneConnection({
       buffer: this.#buffer,
       times: this.#times,
+      clock: this.#settings.clock ?? systemClock,
       open: (onread) => this.#open(target, { endpoint, onread }),
       onFree: () => endpoint.idle.push(connection),
       onEnd: (error) => {
