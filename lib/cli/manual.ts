@@ -31,7 +31,7 @@ export function manualPage(commands: readonly CommandFacts[], version: string): 
     'its stock sftp\\-server serves the objects to SFTP users. When close(2) or fsync(2) returned 0,',
     'the object is stored in S3. A mount serves one prefix and, usually, one user.',
     '.PP',
-    'SOURCE is s3://bucket/prefix/ or bucket[/prefix].',
+    'SOURCE is s3://bucket/prefix/ or bucket[/prefix]; for the bucket also the ARN of an access point.',
     '.SH COMMANDS',
     ...commands.flatMap((command) => [...commandText(command)]),
     '.SH MOUNT OPTIONS',

@@ -7,6 +7,7 @@ import type { CustomerKey } from '../customer-key.js';
 import { isLoopback } from '../loopback.js';
 import { readCustomerKeys } from './customer-key-file.js';
 import type { MountOptions } from './mount-options.js';
+import { isAccessPointAlias } from './access-point.js';
 import { OptionValueError } from './values.js';
 import {
   isOptionName,
@@ -81,8 +82,15 @@ export function planService(
     command === 'check'
       ? { usage: 's3jail check SOURCE [MOUNTPOINT] [options]', mountPoint: 'optional' }
       : { usage: 's3jail policy SOURCE [options]', mountPoint: 'none' };
-  return makePlan(request, form, context);
+  const plan = makePlan(request, form, context);
+  if (command === 'policy' && isAccessPointAlias(plan.source.bucket)) {
+    throw new UsageError([`SOURCE is ${aliasInPolicy}`]);
+  }
+  return plan;
 }
+
+const aliasInPolicy =
+  'the alias of an access point, which no policy can name; write its ARN, s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/prefix/';
 
 function makePlan(request: MountRequest, form: Form, context: PlanContext): ServicePlan {
   const optionFaults: string[] = [];
@@ -105,7 +113,9 @@ function makePlan(request: MountRequest, form: Form, context: PlanContext): Serv
   const place = { ...parsed, customerKeys };
   const { source } = place;
   if (source.credentials === undefined && source.instanceRole === undefined) {
-    return { ...place, options };
+    const faults = [...accessPointFaults(source, options)];
+    if (faults.length > 0) throw new UsageError(faults);
+    return { ...place, options: { ...options, region: options.region ?? source.region } };
   }
   const fault = sourceContradiction(source, options);
   if (fault !== undefined) throw new UsageError([fault]);
@@ -228,6 +238,25 @@ function missingOperands(operands: readonly string[], form: Form): string {
   if (only === undefined) return 'SOURCE and MOUNTPOINT are';
   // No bucket's name begins so.
   return /^[/.]/.test(only) ? 'SOURCE is' : 'MOUNTPOINT is';
+}
+
+/** An ARN says where it is, and only AWS knows access points. */
+function* accessPointFaults({ bucket, region }: Source, options: MountOptions): Iterable<string> {
+  if (options.homeCredentials === 'scoped' && isAccessPointAlias(bucket)) {
+    yield `--home-credentials scoped: SOURCE is ${aliasInPolicy}`;
+  }
+  if (!bucket.startsWith('arn:')) return;
+  if (options.region !== undefined && options.region !== region) {
+    yield `SOURCE names the region ${region ?? ''}, which contradicts --region; leave that out`;
+  }
+  if (options.forcePathStyle === true) {
+    yield 'SOURCE is an access point, whose name is always in the host, which contradicts --force-path-style';
+  }
+  const { endpointUrl } = options;
+  if (endpointUrl === undefined) return;
+  if (!/\.amazonaws\.com(?:\.cn)?$/.test(new URL(endpointUrl).hostname)) {
+    yield 'SOURCE is an access point of AWS, which contradicts --endpoint-url; leave one out';
+  }
 }
 
 /** A source with keys and host leaves no room for options that name others. */

@@ -1,25 +1,28 @@
 /**
  * SOURCE, the first argument of `mount`: which bucket and prefix.
  *
- * Two forms are taken everywhere, `s3://bucket/prefix/` and `bucket[/prefix]`; a third,
+ * Two forms are taken everywhere, `s3://bucket/prefix/` and `bucket[/prefix]`, with an access point's ARN for
+ * the bucket too; a third,
  * `s3://KEY:SECRET@HOST/BUCKET/prefix`, only from the environment or a private file: the arguments
  * of a process are visible to every user of the machine. `iam_lookup:lookup` in place of the keys
  * stands for the role of the EC2 instance, as users of another product write it; that is no secret
  * and taken everywhere. No message repeats a text that may hold a key.
  */
 import { isFsError } from '../errors.js';
+import { parseAccessPoint } from './access-point.js';
 import { readPrivateFile } from './private-file.js';
 import { OptionValueError, quote } from './values.js';
 import { normalisePrefix } from '../path.js';
 
 /** What to mount. */
 export interface Source {
+  /** or the ARN of an access point */
   readonly bucket: string;
   /** empty, or ending in one `/` */
   readonly prefix: string;
   /** where the source itself names the service */
   readonly endpointUrl?: string;
-  /** where the source names an AWS endpoint of a region */
+  /** where the source names an AWS endpoint of a region, or an access point */
   readonly region?: string;
   /** where the source itself carries them; never to be printed */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
@@ -37,6 +40,11 @@ const withKeys = /^(?:s3:\/\/)?[^/@:]*:[^@]*@/;
  * @throws OptionValueError with a sentence that says what is wrong, never repeating keys
  */
 export function parseSource(text: string): Source {
+  const point = parseAccessPoint(text.replace(/^s3:\/\//i, ''));
+  if (point !== undefined) {
+    const { arn: bucket, region, rest } = point;
+    return { bucket, prefix: prefixOf(rest), region };
+  }
   if (text.startsWith(instanceRoleForm)) return parseSecretSource(text);
   if (withKeys.test(text) || /^(?:s3:\/\/)?[^/]*@/.test(text)) {
     throw new OptionValueError(
@@ -62,7 +70,7 @@ export function parseSource(text: string): Source {
  * @throws OptionValueError as parseSource
  */
 export function parseSecretSource(text: string): Source {
-  if (!withKeys.test(text)) return parseSource(text);
+  if (!withKeys.test(text) || /^(?:s3:\/\/)?arn:aws/i.test(text)) return parseSource(text);
   const form = 's3://KEY:SECRET@HOST/BUCKET/prefix with odd characters of the secret as %XX';
   const match = /^s3:\/\/([^/@:]+):([^@]+)@([^/@]+)\/(.+)$/.exec(text);
   const [, id, secret, host, rest] = match ?? [];
@@ -120,8 +128,13 @@ function bucketAndPrefix(text: string): { bucket: string; prefix: string } {
   const slash = text.indexOf('/');
   const bucket = slash < 0 ? text : text.slice(0, slash);
   checkBucketName(bucket);
+  return { bucket, prefix: prefixOf(slash < 0 ? '' : text.slice(slash + 1)) };
+}
+
+/** @throws OptionValueError */
+function prefixOf(text: string): string {
   try {
-    return { bucket, prefix: normalisePrefix(slash < 0 ? '' : text.slice(slash + 1)) };
+    return normalisePrefix(text);
   } catch (error) {
     if (isFsError(error)) throw new OptionValueError(`SOURCE: ${error.message}`);
     throw error;

@@ -4,7 +4,9 @@
  */
 
 export function copySource(bucket: string, fullKey: string): string {
-  return `${bucket}/${fullKey.split('/').map(encodeSegment).join('/')}`;
+  // Of an access point the word stands between its name and the key.
+  const place = bucket.startsWith('arn:') ? `${bucket}/object` : bucket;
+  return `${place}/${fullKey.split('/').map(encodeSegment).join('/')}`;
 }
 
 /** encodeURIComponent leaves `!'()*` alone, which RFC 3986 reserves and some servers decode by. */

@@ -15,6 +15,7 @@ interface Statement {
 
 /** What a policy is about. */
 export interface PolicyPlace {
+  /** or the ARN of an access point */
   readonly bucket: string;
   /** empty, or ending in `/` */
   readonly prefix: string;
@@ -46,8 +47,8 @@ function placeStatements(
   { bucket, prefix }: PolicyPlace,
   options: PolicyOptions,
 ): [list: Statement, objects: Statement] {
-  const partition = partitionOf(options.region);
-  const arn = `arn:${partition}:s3:::${bucket}`;
+  const isPoint = bucket.startsWith('arn:');
+  const arn = isPoint ? bucket : `arn:${partitionOf(options.region)}:s3:::${bucket}`;
   const below = literal(prefix);
   const list: Statement = {
     Sid: 'ListThePrefix',
@@ -60,7 +61,7 @@ function placeStatements(
     Sid: options.readOnly === true ? 'ReadObjects' : 'ReadAndWriteObjects',
     Effect: 'Allow',
     Action: objectActions(options),
-    Resource: `${arn}/${below}*`,
+    Resource: `${arn}/${isPoint ? 'object/' : ''}${below}*`,
   };
   return [list, objects];
 }

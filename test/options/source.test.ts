@@ -95,6 +95,39 @@ void t.test('a directory bucket is refused with a sentence', (t) => {
   t.end();
 });
 
+void t.test('an access point is named by its ARN', (t) => {
+  const arn = 'arn:aws:s3:eu-west-1:123456789012:accesspoint/sftp';
+  const wanted = { bucket: arn, region: 'eu-west-1' };
+  t.same(parseSource(`s3://${arn}/alice`), { ...wanted, prefix: 'alice/' });
+  t.same(parseSource(`${arn}/a@b:c/`), { ...wanted, prefix: 'a@b:c/' });
+  t.same(parseSecretSource(`s3://${arn}/a@b:c/`), { ...wanted, prefix: 'a@b:c/' });
+  t.same(parseSource(arn), { ...wanted, prefix: '' });
+  t.same(parseSource(arn.replace('t/', 't:')), { ...wanted, prefix: '' }, 'its older form');
+  const source = parseSource(`s3://${arn}/alice/`);
+  t.same(parseSource(showSource(source)), source, 'and read back as it is shown');
+  t.match(parseSource('s3://arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint/sftp/'), {
+    region: 'us-gov-west-1',
+  });
+  for (const [text, message] of [
+    ['arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap/a/', /Multi-Region .* not supported/],
+    [
+      'arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/x/',
+      /no access point for a bucket/,
+    ],
+    ['arn:aws:s3:eu-west-1:123456789012:accesspoint/x--use1-az4--xa-s3/', /directory bucket/],
+    ['arn:aws:s3express:eu-west-1:123456789012:bucket/x--x-s3', /directory bucket/],
+    ['arn:aws:s3:::bucket/alice/', /no access point for a bucket; write arn:aws:s3:REGION/],
+    ['arn:aws:s3:eu-west-1:12:accesspoint/x/', /no access point/],
+    ['arn:aws:s3:eu-west-1:123456789012:accesspoint//x/', /no access point/],
+    ['arn:aws:s3:eu-west-1:123456789012:accesspoint/../x', /no access point/],
+  ] as const) {
+    t.throws(() => parseSource(text), { message }, text);
+    t.throws(() => parseSource(`s3://${text}`), { message }, text);
+  }
+  t.throws(() => parseSource(`${arn}/../other/`), { message: /SOURCE/ });
+  t.end();
+});
+
 void t.test('no message about a source repeats a secret', (t) => {
   const secret = 'wJalrXUtnFEMIK7MDENG';
   const texts = [

@@ -383,6 +383,34 @@ void t.test('SOURCE with keys comes from the environment or a private file', asy
   t.equal(refused(['none', at, '/mnt'], { S3JAIL_SOURCE: source }), 'taken', 'as fstab has it');
 });
 
+void t.test('an access point has a policy of its own, and is in one place', (t) => {
+  const arn = 'arn:aws:s3:eu-west-1:123456789012:accesspoint/sftp';
+  const plan = planOf([`s3://${arn}/alice/`]);
+  t.equal(plan.options.region, 'eu-west-1');
+  const [list, objects] = leastPolicy(plan.source, plan.options).Statement;
+  t.match(list, { Resource: arn, Condition: { StringLike: { 's3:prefix': 'alice/*' } } });
+  t.match(objects, { Resource: `${arn}/object/alice/*` });
+  t.match(policyNote(plan), /s3:DataAccessPointAccount/);
+  const refused =
+    (...args: string[]) =>
+    () =>
+      planOf([`s3://${arn}/alice/`, ...args]);
+  t.throws(refused('--region=us-east-1'), /SOURCE names the region eu-west-1/);
+  t.throws(refused('--force-path-style'), /always in the host/);
+  t.throws(refused('--endpoint-url=https://minio.example'), /access point of AWS/);
+  const ofVpc = '--endpoint-url=https://accesspoint.vpce-1-a.s3.eu-west-1.vpce.amazonaws.com';
+  t.doesNotThrow(refused(ofVpc, '--region=eu-west-1'));
+  const context = { environment: {}, ambient };
+  const alias = ['s3://sftp-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias/alice/'];
+  const request = { operands: alias, commandLine: [], lists: [], sloppy: false };
+  t.throws(
+    () => planService('policy', request, context),
+    /alias .* no policy can name; write its ARN/,
+  );
+  t.doesNotThrow(() => planService('check', request, context));
+  t.end();
+});
+
 void t.test('what a mount would stumble over on this machine is told beforehand', async (t) => {
   setAwsEnvironment(t, keyVariables);
   const endpoint = await useEndpoint(t);
