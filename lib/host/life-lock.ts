@@ -56,12 +56,13 @@ export function lockOfGone(path: string): LifeLock | undefined {
 }
 
 function lock(file: number): 'locked' | 'taken' | undefined {
-  const { status } = spawnSync('flock', ['-n', '3'], {
-    stdio: ['ignore', 'ignore', 'ignore', file],
+  const { status, stderr } = spawnSync('flock', ['-n', '3'], {
+    stdio: ['ignore', 'ignore', 'pipe', file],
     env: bareEnvironment,
   });
   if (status === 0) return 'locked';
-  return status === 1 ? 'taken' : undefined;
+  // Of errors BusyBox says the same, but not in silence.
+  return status === 1 && stderr.length === 0 ? 'taken' : undefined;
 }
 
 /** Whoever had it before may have removed it since it was opened. */

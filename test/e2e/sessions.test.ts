@@ -81,7 +81,7 @@ async function settled(t: Test, { mounted, account }: User): Promise<void> {
   );
   t.ok((report?.temp.peak ?? Infinity) <= (report?.temp.limit ?? 0), 'the limit was kept');
   const files = readdirSync(mounted.tempDirectory, { recursive: true, withFileTypes: true });
-  const left = files.filter((entry) => entry.isFile() && !/\.uploads$/.test(entry.name));
+  const left = files.filter((entry) => entry.isFile() && !/\.(uploads|lock)$/.test(entry.name));
   t.strictSame(
     left.map(({ name }) => name),
     [],
