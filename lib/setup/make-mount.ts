@@ -51,13 +51,15 @@ async function makeUnitMount(plan: MountPlan, runMode: RunMode): Promise<void> {
   const isChanged = environment.isChanged || areKeysOther;
   // One that is made on demand is stopped because nobody looks.
   const isIdle = onDemand && !plan.isNew;
-  if (isRunning && (isChanged || !(wasActive || isIdle))) {
+  // One that nobody has yet is tried by its start, which is undone as all is: half the time of a setup.
+  const isItsOwnTrial = plan.isNew && !wasActive && !onDemand;
+  if (isRunning && !isItsOwnTrial && (isChanged || !(wasActive || isIdle))) {
     const template = await templateText();
     const trial = { name, template, environment: environment.text, credentials };
     await tryMount(plan, runMode, () => tryUnit(trial, runMode.stop));
   }
   await makeBeside(plan, runMode);
-  await makeUnit(unit, environment.text, isChanged, runMode);
+  await withReason(plan, () => makeUnit(unit, environment.text, isChanged, runMode));
 }
 
 async function makeLine(plan: MountPlan, runMode: RunMode): Promise<void> {
@@ -85,14 +87,21 @@ async function makeBeside(plan: MountPlan, runMode: RunMode): Promise<void> {
   if (credentials !== undefined) await keepCredentials(mount.name, credentials, runMode);
 }
 
-/** @throws Failure with what the mount said, and where its keys belong */
 async function tryMount(
-  { mount, credentials }: MountPlan,
+  plan: MountPlan,
   runMode: RunMode,
   attempt: () => Promise<void>,
 ): Promise<void> {
+  await withReason(plan, () => tryBeforehand(runMode, attempt));
+}
+
+/** @throws Failure with what the mount said, and where its keys belong */
+async function withReason(
+  { mount, credentials }: MountPlan,
+  attempt: () => Promise<void>,
+): Promise<void> {
   try {
-    await tryBeforehand(runMode, attempt);
+    await attempt();
   } catch (error) {
     if (!(error instanceof Failure) || error.exitCode !== 32) throw error;
     const isOfKeys = credentials === undefined && /\b(credentials|keys?)\b/.test(error.message);

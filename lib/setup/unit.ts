@@ -161,10 +161,17 @@ async function start(unit: string, isChanged: boolean, runMode: RunMode): Promis
       what: `${verb} ${unit}${note}`,
       isDone: () => Promise.resolve(isStarted && !isChanged),
       run: () => startUnit(verb, unit, runMode.stop),
-      undo: () => mustRun('systemctl', ['stop', unit]),
+      undo: () => stopForGood(unit),
     },
     runMode,
   );
+}
+
+/** What failed would be tried again, and listed as failed. */
+async function stopForGood(unit: string): Promise<void> {
+  await mustRun('systemctl', ['stop', unit]);
+  await succeeds('systemctl', ['stop', unit.replace(/^s3jail@/, 's3jail-retry@')]);
+  await succeeds('systemctl', ['reset-failed', unit]);
 }
 
 /** systemctl(1) can enable where systemd does not run, but not say whether it did. */

@@ -29,7 +29,7 @@ void t.test('a machine with homes', async (t) => {
     t.equal(await machine.look(), clean, 'nothing is left');
     await machine.write(credentials, keys);
     const made = await setup('--homes-group', 'customers', '-o', endpoint);
-    t.match(made, { status: 0, stdout: /^try the mount/m }, made.stderr);
+    t.equal(made.status, 0, made.stderr);
     t.match(made.stdout, /^S3 keys: from \/etc\/credstore\/s3jail\.homes$/m);
     t.ok(await isActive());
     t.equal(await machine.must('systemctl', 'is-enabled', unit), 'enabled');

@@ -42,7 +42,7 @@ void t.test('a machine that an operator sets up', async (t) => {
     const silent = ['-o', 'endpoint-url=http://127.0.0.1:9009', ...keep];
     const asAdmin = ['env', ...exportedKeys, 's3jail', 'setup', ...alice];
     const interrupt =
-      '"$@" >/root/said 2>&1 & until grep -q "^try the mount" /root/said; do sleep 0.1; done; ' +
+      '"$@" >/root/said 2>&1 & until grep -q "^start s3jail@alice" /root/said; do sleep 0.1; done; ' +
       'kill -INT $!; wait $!';
     const interrupted = await machine.run('sh', '-c', interrupt, 'sh', ...asAdmin, ...silent);
     t.equal(interrupted.status, 2);
