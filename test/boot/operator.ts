@@ -10,6 +10,7 @@ t.setTimeout(3_600_000);
 const unit = 's3jail@alice.service';
 const retry = 's3jail-retry@alice.service';
 const place = '/srv/sftp/alice';
+const metrics = 'http://127.0.0.1:9465/metrics';
 const alice = ['alice', 's3://bucket/alice/'];
 
 void t.test('a machine that an operator sets up', async (t) => {
@@ -142,6 +143,16 @@ void t.test('a machine that an operator sets up', async (t) => {
     t.not((await machine.run('systemctl', 'start', unit)).status, 0);
     await machine.must('systemctl', 'start', 's3.service');
     await machine.until(isActive);
+  });
+
+  await t.test('the metrics of all mounts are a service, which goes with the last', async (t) => {
+    await machine.must('systemctl', 'enable', '--now', 's3jail-metrics');
+    const page = () => machine.must('curl', '-sf', '--retry', '9', '--retry-connrefused', metrics);
+    const isUp = async () => /^s3jail_up\{mount="\/srv\/sftp\/alice".*\} 1$/m.test(await page());
+    t.ok(await isUp());
+    await machine.must('kill', '-KILL', await mainPid());
+    await machine.until(isUp);
+    t.equal(await state('s3jail-metrics.service'), 'active');
   });
 
   await t.test('on demand it is there while somebody looks', async (t) => {
