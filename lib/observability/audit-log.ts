@@ -17,6 +17,7 @@ import { keyOf, markerOf } from '../path.js';
 import { localNameOf } from '../host/accounts.js';
 import { printable } from '../host/printable.js';
 import type { RequestObserver } from '../s3/connection/request-observer.js';
+import type { StoreProgram } from './store-program.js';
 
 /** The S3 actions whose answer decides an event. */
 const deciding: Readonly<Record<AuditEvent['action'], readonly string[]>> = {
@@ -37,7 +38,9 @@ const sessionCheckMs = 10_000;
 const rememberedAnswers = 10_000;
 
 export interface AuditSettings {
-  readonly file: string;
+  readonly file: string | undefined;
+  /** hears of the files that were stored */
+  readonly program: Pick<StoreProgram, 'tell'> | undefined;
   readonly bucket: string;
   /** of the mount, in front of every key */
   readonly prefix: string;
@@ -50,7 +53,7 @@ type Answer = Parameters<RequestObserver['answered']>[0];
 
 export class AuditLog implements AuditTrail {
   readonly #settings: AuditSettings;
-  readonly #appender: Appender;
+  readonly #appender: Appender | undefined;
   readonly #requestIds = new LRUCache<string, string>({ max: rememberedAnswers });
 
   /** of user ids; for a minute, which a user that is renamed can wait */
@@ -63,6 +66,7 @@ export class AuditLog implements AuditTrail {
     this.#sessions = sessions;
     const { file, log } = settings;
     this.#settings = settings;
+    if (file === undefined) return;
     this.#appender = openAppender(file, (error) => {
       log.error({ file, cause: error.message }, 'the audit log cannot be written');
     });
@@ -82,10 +86,10 @@ export class AuditLog implements AuditTrail {
   }
 
   record(event: AuditEvent): void {
-    const { bucket, prefix, homes } = this.#settings;
+    const { bucket, prefix, homes, program } = this.#settings;
     const { action, path, to, bytes, cached, durationMs, caller, failure } = event;
     const session = caller?.pid === undefined ? undefined : this.#sessions.of(caller.pid);
-    this.#write({
+    const line = this.#write({
       action,
       result: failure === undefined ? 'ok' : failure.code,
       uid: caller?.uid,
@@ -103,10 +107,11 @@ export class AuditLog implements AuditTrail {
       durationMs: Math.round(durationMs),
       ...this.#requestFacts(event),
     });
+    if (action === 'store' && failure === undefined) program?.tell(line);
   }
 
   reopen(): void {
-    this.#appender.reopen();
+    this.#appender?.reopen();
   }
 
   /** The mount goes away. */
@@ -133,9 +138,12 @@ export class AuditLog implements AuditTrail {
     return name;
   }
 
-  #write(line: Record<string, unknown>): void {
-    const text = JSON.stringify({ time: new Date().toISOString(), ...line });
-    this.#appender.write(`${printable(text)}\n`);
+  /** @returns the line */
+  #write(facts: Record<string, unknown>): string {
+    const text = JSON.stringify({ time: new Date().toISOString(), ...facts });
+    const line = `${printable(text)}\n`;
+    this.#appender?.write(line);
+    return line;
   }
 
   #requestFacts({ action, path, to, failure }: AuditEvent): Record<string, unknown> {

@@ -65,6 +65,7 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
   readonly #requestSeconds: Histogram<'action'>;
   readonly #waits: Counter;
   readonly #waitSeconds: Counter;
+  readonly #droppedLines: Counter;
 
   constructor() {
     const registers = [this.#registry];
@@ -104,6 +105,11 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
       help: 'Time spent in waits that S3 asked for by Retry-After.',
       registers,
     });
+    this.#droppedLines = new Counter({
+      name: 's3jail_on_store_dropped_total',
+      help: 'Stored files that the program of --on-store was too slow to hear of.',
+      registers,
+    });
   }
 
   /** A file system operation ended. @param result `ok` or the name of an errno */
@@ -121,6 +127,11 @@ export class Metrics implements Omit<RequestObserver, 'answered'> {
   askedToWait(seconds: number): void {
     this.#waits.inc();
     this.#waitSeconds.inc(seconds);
+  }
+
+  /** The program of `--on-store` does not hear of a file. */
+  lineDropped(): void {
+    this.#droppedLines.inc();
   }
 
   /**

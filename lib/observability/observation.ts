@@ -23,6 +23,7 @@ import { homeNamed } from '../s3/connection/home-credentials.js';
 import type { RequestObserver } from '../s3/connection/request-observer.js';
 import { figuresOf, makeReport, type Subject } from './status-report.js';
 import { serveMetrics, serveStatus } from './status-server.js';
+import { StoreProgram } from './store-program.js';
 import { readVersion } from '../host/version.js';
 import { parsePath } from '../path.js';
 
@@ -44,6 +45,7 @@ export class Observation {
   readonly #processLog: ProcessLog;
   readonly #unrepeated: UnrepeatedLog;
   readonly #problems: RecentProblems;
+  readonly #program: StoreProgram | undefined;
   readonly #auditLog: AuditLog | undefined;
   readonly #options: MountPlan['options'];
   readonly #since = new Date();
@@ -62,7 +64,10 @@ export class Observation {
     this.#problems = new RecentProblems(this.#processLog);
     this.#unrepeated = new UnrepeatedLog(this.#problems);
     this.log = this.#unrepeated;
-    this.#auditLog = openAudit(plan, this.log);
+    const { onStore: command } = plan.options;
+    const { metrics, log } = this;
+    this.#program = command === undefined ? undefined : new StoreProgram({ command, log, metrics });
+    this.#auditLog = openAudit(plan, this.log, this.#program);
     this.audit = this.#auditLog ?? noAudit;
     this.requests = {
       attempted: (attempt) => {
@@ -144,6 +149,7 @@ export class Observation {
     process.off(debugSignal, this.#onDebugSignal);
     this.#unrepeated.flush();
     this.#auditLog?.close();
+    await this.#program?.close();
     await Promise.all(this.#closing.map((close) => close()));
   }
 
@@ -175,16 +181,20 @@ function openLog({ options, source, mountPoint }: MountPlan, isBackground: boole
   }
 }
 
-function openAudit({ options, source }: MountPlan, log: Log): AuditLog | undefined {
+function openAudit(
+  { options, source }: MountPlan,
+  log: Log,
+  program: StoreProgram | undefined,
+): AuditLog | undefined {
   const { auditLog: file } = options;
-  if (file === undefined) return undefined;
+  if (file === undefined && program === undefined) return undefined;
   try {
     return new AuditLog({
-      ...{ file, log, homes: options.homes },
+      ...{ file, program, log, homes: options.homes },
       ...{ bucket: source.bucket, prefix: source.prefix },
     });
   } catch (error) {
-    throw new Failure(2, `cannot open the audit log ${file}: ${messageOf(error)}`, {
+    throw new Failure(2, `cannot open the audit log ${file ?? ''}: ${messageOf(error)}`, {
       cause: error,
     });
   }

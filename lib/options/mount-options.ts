@@ -77,6 +77,7 @@ export interface MountOptions {
   readonly logFormat: 'text' | 'json';
   readonly logFile: string | undefined;
   readonly auditLog: string | undefined;
+  readonly onStore: string | undefined;
   readonly metrics: Address | undefined;
   readonly drainTimeoutMs: number;
 }

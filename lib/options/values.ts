@@ -196,6 +196,12 @@ export function parseFilePaths(text: string): readonly string[] {
   return text.split(':').map(parseFilePath);
 }
 
+/** Words for a shell. */
+export function parseCommand(text: string): string {
+  if (text.trim() === '' || text.includes('\0')) throw new OptionValueError('needs a command');
+  return text;
+}
+
 /**
  * The URL of an S3 endpoint. The text is never repeated: people put keys into it.
  */

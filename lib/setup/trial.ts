@@ -19,7 +19,7 @@ const helper = fileURLToPath(new URL('../../bin/mount.s3jail.cjs', import.meta.u
 const units = '/run/systemd/system';
 const unitMode = 0o644;
 /** What the mount that is in use has open, or what would not reach the terminal, or fill it. */
-const outputs = ['metrics', 'log-file', 'audit-log', 'log-level', 'log-format'];
+const outputs = ['metrics', 'log-file', 'audit-log', 'on-store', 'log-level', 'log-format'];
 const silenced = Object.fromEntries(outputs.map((name) => [variableOf(name), '']));
 
 /** Says that the mount is tried, and tries it, but for a dry run. @throws what `attempt` rejects with */

@@ -106,6 +106,7 @@ const samples: {
   logFormat: ['json', 'json'],
   logFile: ['/var/log/x.log', '/var/log/x.log'],
   auditLog: ['/var/log/audit.log', '/var/log/audit.log'],
+  onStore: ["logger -t 's3jail'", "logger -t 's3jail'"],
   metrics: ['127.0.0.1:9100', { host: '127.0.0.1', port: 9100 }],
   drainTimeoutMs: ['30s', 30_000],
 };

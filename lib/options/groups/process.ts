@@ -1,7 +1,7 @@
 /** The process, what it logs and serves, and how it ends. */
 import { logLevels } from '../../log.js';
 import { optional, type OptionTable, time, valued } from '../option-spec.js';
-import { oneOf, parseAddress, parseFilePath } from '../values.js';
+import { oneOf, parseAddress, parseCommand, parseFilePath } from '../values.js';
 
 export const processOptions = {
   driver: valued(
@@ -46,6 +46,15 @@ export const processOptions = {
       help: 'file to append a JSON line to for each file stored, read, renamed or deleted',
     },
     parseFilePath,
+  ),
+  onStore: optional(
+    {
+      name: 'on-store',
+      group: 'Process and logging',
+      value: 'COMMAND',
+      help: 'shell command that is kept running and gets a JSON line for each file stored',
+    },
+    parseCommand,
   ),
   metrics: optional(
     {
