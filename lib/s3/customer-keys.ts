@@ -117,6 +117,10 @@ export class CustomerKeys {
     if (reading.has(action)) {
       return await this.#fitting(Key, async (fit) => await attempt(targetFields(fit)));
     }
+    if (action === 'ListParts' && !this.#uploads.has(UploadId)) {
+      // What a process that was killed left may be under any of them.
+      return await this.#fitting(UploadId, async (fit) => await attempt(targetFields(fit)));
+    }
     if (!creating.has(action) && !uploading.has(action)) return await send();
     const key = creating.has(action) ? this.#first : (this.#uploads.get(UploadId) ?? this.#first);
     if (key === 'lost') throw keyIsLost(action);

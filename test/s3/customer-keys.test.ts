@@ -5,8 +5,10 @@
 import { inspect } from 'node:util';
 import {
   CopyObjectCommand,
+  CreateMultipartUploadCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
@@ -230,6 +232,28 @@ void t.test('an upload goes on under the key that it was begun with', async (t) 
   const goesOn = second.recall(plainMemory);
   await second.completeUpload(goesOn, [await second.uploadPart(goesOn, 1, [Buffer.from('x')])]);
   t.ok(await fitsOnly('begun-plain', undefined));
+});
+
+void t.test('what a killed process left is removed, whatever its key', async (t) => {
+  const { open, proxy } = await makeScene(t);
+  const store = open([newer, older]);
+  const client = useClient(t, proxy.url);
+  const at = { Bucket: testBucket, Key: 'alice/left', ChecksumAlgorithm: 'CRC32' } as const;
+  for (const customer of [newer, older, undefined]) {
+    const fromMs = Date.now();
+    await client.send(new CreateMultipartUploadCommand({ ...at, ...customerFields(customer) }));
+    await store.removeBegun({
+      id: '1',
+      key: key('left'),
+      kind: 'upload',
+      fromMs,
+      untilMs: Date.now(),
+    });
+    const { Uploads: left = [] } = await client.send(
+      new ListMultipartUploadsCommand({ Bucket: testBucket }),
+    );
+    t.strictSame(left, []);
+  }
 });
 
 void t.test('nothing is stored where the endpoint does not know SSE-C', async (t) => {

@@ -6,6 +6,7 @@ import type { Call, Reply } from '../call.js';
 import { checksumElement } from '../wire/checksum.js';
 import { documentTime } from '../wire/times.js';
 import { decodeToken, encodeToken, listKeys, type Listing, type Position } from './listing.js';
+import { requireUploadKey } from '../customer-key.js';
 import type { Bucket, Upload } from '../storage/object-folder.js';
 import { S3Error } from '../wire/s3-error.js';
 import { encodeStrictly } from '../access/sigv4.js';
@@ -210,6 +211,7 @@ function openUploads(service: Service, bucket: Bucket, prefix: string): Upload[]
 export function listParts(service: Service, call: Call, bucket: Bucket): Reply {
   requirePermission(call, bucket, 'ListMultipartUploadParts', call.key);
   const { record: upload, parts } = requireUpload(service, call, bucket);
+  if (upload.checksum !== null) requireUploadKey(call, upload.settings);
   const maxParts = readCount(call, 'max-parts');
   const marker = Number(call.query.get('part-number-marker') ?? 0);
   const after = [...parts.values()]
