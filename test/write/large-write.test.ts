@@ -52,7 +52,8 @@ class TempWatch {
 
 async function blocksOf(descriptor: string, tempDirectory: string): Promise<number> {
   try {
-    if (!(await readlink(descriptor)).startsWith(`${tempDirectory}/`)) return 0;
+    const path = await readlink(descriptor);
+    if (!path.startsWith(`${tempDirectory}/`) || !path.includes('/staged-')) return 0;
     const { blocks } = await stat(descriptor);
     return blocks * 512;
   } catch (error) {
