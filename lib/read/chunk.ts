@@ -38,6 +38,9 @@ import { Segment, segmentBytes } from './segment.js';
 import type { Holder } from '../shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
+/** For every abort: the one that AbortController makes has a stack, which costs more than all else about it. */
+const isOver = Object.assign(new Error('the bytes are not wanted'), { name: 'AbortError' });
+
 /** GETs of bytes whose checksum is wrong. */
 const maxAttempts = 3;
 
@@ -193,7 +196,7 @@ export class Chunk implements ByteRange {
 
   /** Ends the GET. No new views are handed out; views that are lent stay valid until they come back. */
   drop(): void {
-    this.#abort.abort();
+    this.#abort.abort(isOver);
     for (const segment of this.#segments) this.#release(segment);
     this.#segments = [];
     this.#start = this.end;
@@ -243,7 +246,7 @@ export class Chunk implements ByteRange {
     } catch (error) {
       this.#failure ??= { error };
     } finally {
-      this.#abort.abort();
+      this.#abort.abort(isOver);
       this.#progress.wake();
     }
   }
