@@ -71,30 +71,28 @@ function importersOf(pattern: RegExp): string[] {
  * The words that every folder may use: ports, plain mechanisms, errors. They import each other only.
  */
 const ground = [
-  'abort.ts',
-  'budget.ts',
   'clock.ts',
   'crc32.ts',
   'customer-key.ts',
-  'earlier-answer.ts',
   'errors.ts',
   'file-time.ts',
-  'in-parallel.ts',
   'limitation.ts',
-  'locks.ts',
   'log.ts',
   'loopback.ts',
   'operations.ts',
   'part-rules.ts',
   'path.ts',
   'second-reading.ts',
-  'shares.ts',
   'store.ts',
-  'temp-space.ts',
 ];
+
+/** Folders of the ground: mechanisms that are more than a file. */
+const groundFolders = ['concurrency', 'limits'];
 
 /** What each folder may import beside itself and the ground; `a/b.ts` allows one file. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
+  concurrency: [],
+  limits: [],
   // the core: a name, a byte in, a byte out, and the operations made of them
   tree: [],
   read: [],
@@ -149,7 +147,7 @@ void t.test('a folder imports what the table allows it, types too', (t) => {
     for (const target of all) {
       if (!sources.has(target)) continue;
       const wanted = folderOf(target);
-      const may = [folder, 'ground', ...(allowed[folder] ?? [])];
+      const may = [folder, 'ground', ...groundFolders, ...(allowed[folder] ?? [])];
       t.ok(may.includes(wanted) || may.includes(target), `${file} imports ${target}`);
     }
   }
@@ -157,7 +155,7 @@ void t.test('a folder imports what the table allows it, types too', (t) => {
 });
 
 void t.test('the core runs without a network and without programs', (t) => {
-  const core = filesIn('tree', 'read', 'write', 'filesystem');
+  const core = filesIn(...groundFolders, 'tree', 'read', 'write', 'filesystem');
   const packages = new Set([...core, ...ground].flatMap((file) => imports.get(file) ?? []));
   t.strictSame(among(packages, /^node:(child_process|http|https|net|tls)$/), []);
   t.strictSame(among(packages, /^(?!(lru-cache|mime)$|node:|.*\.c?ts$)/), []);
@@ -183,7 +181,7 @@ void t.test('each package has its place', (t) => {
 });
 
 void t.test('the environment is read at the edges only', (t) => {
-  const inside = /^(tree|read|write|filesystem|endpoint)\/|^[^/]*$/;
+  const inside = /^(concurrency|limits|tree|read|write|filesystem|endpoint)\/|^[^/]*$/;
   t.strictSame(among(mentioning('process.env'), inside), []);
   t.end();
 });

@@ -14,7 +14,7 @@
 import { createHash } from 'node:crypto';
 import { allPages } from '../store.js';
 import { FsError, isStoreError } from '../errors.js';
-import { inParallel } from '../in-parallel.js';
+import { inParallel } from '../concurrency/in-parallel.js';
 import type { Log } from '../log.js';
 import { copyMarker, findMarker, lookInto, moveInto } from './markers.js';
 import type { Key } from '../path.js';

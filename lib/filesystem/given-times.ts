@@ -6,8 +6,8 @@
  * A listing without attributes asks for none.
  */
 import { LRUCache } from 'lru-cache';
-import { unlessAborted } from '../abort.js';
-import { joined } from '../earlier-answer.js';
+import { unlessAborted } from '../concurrency/abort.js';
+import { joined } from '../concurrency/earlier-answer.js';
 import { isStoreError } from '../errors.js';
 import { filesFrom } from '../tree/listing.js';
 import type { Entry } from '../tree/listing.js';

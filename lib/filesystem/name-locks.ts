@@ -26,7 +26,7 @@
  * them, so none of this can lock up. A former name is therefore locked when all others have been let
  * go of.
  */
-import { Locks } from '../locks.js';
+import { Locks } from '../concurrency/locks.js';
 import type { Path } from '../path.js';
 import type { StagedFile } from '../write/staged-file.js';
 import type { StagedFiles } from '../write/staged-files.js';

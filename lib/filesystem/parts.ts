@@ -5,15 +5,15 @@
 import { systemClock, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Change } from '../operations.js';
-import { Budget } from '../budget.js';
+import { Budget } from '../limits/budget.js';
 import { pathOfKey, topOf, type Path } from '../path.js';
 import { ReadMemory } from '../read/memory.js';
 import type { ReaderSettings } from '../read/reader.js';
 import { SharedObjects } from '../read/shared-objects.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import { multipartLimits } from '../store.js';
 import type { ObjectStore } from '../store.js';
-import { TempSpace } from '../temp-space.js';
+import { TempSpace } from '../limits/temp-space.js';
 import { DirectoryTimes } from '../tree/directory-times.js';
 import { Tree } from '../tree/tree.js';
 import { StagedFiles } from '../write/staged-files.js';

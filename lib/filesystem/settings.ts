@@ -3,7 +3,7 @@
  */
 import { FsError } from '../errors.js';
 import type { AttributeSettings } from './attributes.js';
-import type { TempPlace } from '../temp-space.js';
+import type { TempPlace } from '../limits/temp-space.js';
 
 export interface FilesystemSettings extends AttributeSettings {
   readonly readOnly: boolean;

@@ -7,11 +7,11 @@
  * nothing of nothing is known.
  */
 import { LRUCache } from 'lru-cache';
-import { unlessAborted } from '../abort.js';
+import { unlessAborted } from '../concurrency/abort.js';
 import { systemClock, type Clock } from '../clock.js';
 import { FsError } from '../errors.js';
 import type { Log } from '../log.js';
-import { Budget } from '../budget.js';
+import { Budget } from '../limits/budget.js';
 import { askNss, type AskNss, type NssUser } from './nss.js';
 
 /** Whose a home is. */

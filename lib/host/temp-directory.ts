@@ -37,7 +37,7 @@ import type { UserAccount } from './accounts.js';
 import { makePrivateDirectory, ownDirectoryIn, privateDirectoriesIn } from './private-directory.js';
 import { isAlive, ownIdentity, ownPidNamespace, type ProcessIdentity } from './process-identity.js';
 import { asUser } from './run-as.js';
-import type { TempPlace } from '../temp-space.js';
+import type { TempPlace } from '../limits/temp-space.js';
 
 export interface TempDirectory {
   /** where it is now */

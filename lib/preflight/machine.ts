@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { dirname } from 'node:path';
-import { keepFree } from '../temp-space.js';
+import { keepFree } from '../limits/temp-space.js';
 import { messageOf } from '../host/failure.js';
 import { driverReadiness } from '../fuse/choose.js';
 import type { MountOptions } from '../options/mount-options.js';

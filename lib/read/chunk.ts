@@ -35,7 +35,7 @@ import type { HedgePolicy } from './hedging.js';
 import type { ReadMemory } from './memory.js';
 import { Progress } from './progress.js';
 import { Segment, segmentBytes } from './segment.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 /** For every abort: the one that AbortController makes has a stack, which costs more than all else about it. */

@@ -5,10 +5,10 @@
  * with room for one more (shares.ts). An idle reader keeps what it holds until another needs the room;
  * then it is evicted.
  */
-import { Budget } from '../budget.js';
+import { Budget } from '../limits/budget.js';
 import { BufferPool } from './buffer-pool.js';
 import type { Clock } from '../clock.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 
 /** One that holds bytes in the memory. */
 export interface MemoryUser {

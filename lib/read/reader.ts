@@ -6,7 +6,7 @@
  * on the same version. A file that was read from its beginning to its end is compared with the checksum
  * S3 keeps of it, and its last read fails where they differ.
  */
-import { mayBeOver } from '../earlier-answer.js';
+import { mayBeOver } from '../concurrency/earlier-answer.js';
 import { FsError, isStoreError, toFsError } from '../errors.js';
 import type { Chunk, ReadOptions } from './chunk.js';
 import { freshRun, planRead } from './read-plan.js';
@@ -15,7 +15,7 @@ import type { MemoryUser } from './memory.js';
 import type { Retention, SharedObject } from './shared-object.js';
 import type { SharedObjects } from './shared-objects.js';
 import type { Lend } from '../operations.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 export interface ReaderSettings {

@@ -12,7 +12,7 @@ import type { HedgePolicy } from './hedging.js';
 import type { Lend } from '../operations.js';
 import type { ReadMemory } from './memory.js';
 import { crc32OfSecond, wrongSum } from '../second-reading.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import type { ByteRange, ObjectInfo, ObjectStore } from '../store.js';
 
 /** Checksums remembered of one object: random reads of a large one would go on for ever. */

@@ -6,7 +6,7 @@ import { HedgePolicy } from './hedging.js';
 import type { ReadMemory } from './memory.js';
 import type { Key } from '../path.js';
 import { SharedObject } from './shared-object.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
 
 export class SharedObjects {

@@ -18,7 +18,7 @@ import type {
 
 import type { StoreError } from '../errors.js';
 import { isStoreError } from '../errors.js';
-import { inParallel } from '../in-parallel.js';
+import { inParallel } from '../concurrency/in-parallel.js';
 import { PartsRefused } from '../part-rules.js';
 import type { Key } from '../path.js';
 import { multipartLimits } from '../store.js';

@@ -14,7 +14,7 @@ import type {
   UploadPartCommandInput,
 } from '@aws-sdk/client-s3';
 
-import { unlessAborted } from '../abort.js';
+import { unlessAborted } from '../concurrency/abort.js';
 import { StoreError, isStoreError } from '../errors.js';
 import { PartsRefused } from '../part-rules.js';
 import type { PartRules } from '../part-rules.js';

@@ -8,7 +8,7 @@
  */
 import { HeadObjectCommand } from '@aws-sdk/client-s3';
 
-import { unlessAborted } from '../abort.js';
+import { unlessAborted } from '../concurrency/abort.js';
 import { StoreError, isStoreError } from '../errors.js';
 import type { Connection } from './connection/connection.js';
 import type { Listings } from './listing.js';

@@ -4,8 +4,8 @@
  *
  * Invariant: no request is in flight that nobody waits for.
  */
-import { unlessAborted } from '../abort.js';
-import { joined } from '../earlier-answer.js';
+import { unlessAborted } from '../concurrency/abort.js';
+import { joined } from '../concurrency/earlier-answer.js';
 import type { Path } from '../path.js';
 import { isWithin } from '../path.js';
 

@@ -12,8 +12,8 @@ import { classifyKey, markerOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { ListPage, ObjectStore } from '../store.js';
 import type { PageDirectory } from './subtree-page.js';
-import type { Holder } from '../shares.js';
-import type { TempSpace } from '../temp-space.js';
+import type { Holder } from '../limits/shares.js';
+import type { TempSpace } from '../limits/temp-space.js';
 
 export interface ListerSettings {
   readonly store: ObjectStore;

@@ -6,7 +6,7 @@
  * its start. What this mount changes meanwhile is logged for each: of that the page may be remembered
  * for nothing.
  */
-import { joined } from '../earlier-answer.js';
+import { joined } from '../concurrency/earlier-answer.js';
 import { isStoreError } from '../errors.js';
 import { isWithin, parentOf, sortsAfter } from '../path.js';
 import type { Path } from '../path.js';

@@ -9,8 +9,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { FsError } from '../errors.js';
 import type { Entry, Row, Snapshot } from './listing.js';
 import type { Path } from '../path.js';
-import type { Holder } from '../shares.js';
-import type { SpaceOwner, TempSpace } from '../temp-space.js';
+import type { Holder } from '../limits/shares.js';
+import type { SpaceOwner, TempSpace } from '../limits/temp-space.js';
 
 interface Page {
   /** index of its first row */

@@ -12,7 +12,7 @@ import { bytesLocal } from './held-record.js';
 import type { HeldRecord } from './held-record.js';
 import { pathOfKey } from '../path.js';
 import type { Publication } from './publication.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import type { StagedContent } from './staged-content.js';
 import type { WriteContext } from './write-context.js';
 

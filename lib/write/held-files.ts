@@ -21,7 +21,7 @@ import { crc32 } from 'node:zlib';
 import { FsError, systemErrorCode } from '../errors.js';
 import type { Key } from '../path.js';
 import type { ByteRange } from '../store.js';
-import type { TempPlace } from '../temp-space.js';
+import type { TempPlace } from '../limits/temp-space.js';
 import { bytesLocal, parseHeldRecord } from './held-record.js';
 import type { HeldPiece, HeldRecord } from './held-record.js';
 

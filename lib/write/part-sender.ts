@@ -5,9 +5,9 @@
  * read from the staged file as the connection takes it, again for each attempt, so that the parts of
  * up to 5 GiB that very large files need leave through little memory too.
  */
-import type { Budget } from '../budget.js';
+import type { Budget } from '../limits/budget.js';
 import type { StagedContent } from './staged-content.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import { sourceWindow } from '../store.js';
 import type { ByteRange, MultipartUpload, ObjectStore, UploadedPart } from '../store.js';
 

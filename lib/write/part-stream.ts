@@ -7,7 +7,7 @@
  * UploadPart). lib-storage cannot be used for this: it wants the whole body in order and parts of one
  * size, and sends no part twice.
  */
-import { Budget } from '../budget.js';
+import { Budget } from '../limits/budget.js';
 import { streamPartEnd } from './part-plan.js';
 import type { StreamCut, StreamedPart } from './part-plan.js';
 import type { PartSender } from './part-sender.js';

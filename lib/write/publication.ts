@@ -12,12 +12,12 @@
  * The commit carries the file's condition; until it succeeds nothing is visible. The caller holds the
  * file's lock, and ends a failed publication with `drop`.
  */
-import { unlessAborted } from '../abort.js';
+import { unlessAborted } from '../concurrency/abort.js';
 import { copyPartSize, planEqualParts, planParts } from './part-plan.js';
 import type { PlannedPart, StreamCut } from './part-plan.js';
 import { FsError, toFsError } from '../errors.js';
 import type { HeldStream } from './held-record.js';
-import { inParallel } from '../in-parallel.js';
+import { inParallel } from '../concurrency/in-parallel.js';
 import { withPartRemedies } from './part-remedies.js';
 import { PartSender } from './part-sender.js';
 import { PartStream } from './part-stream.js';
@@ -26,7 +26,7 @@ import { keyOf } from '../path.js';
 import type { Path } from '../path.js';
 import type { StagedContent } from './staged-content.js';
 import type { WriteContext } from './write-context.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import { multipartLimits } from '../store.js';
 import type {
   ByteRange,

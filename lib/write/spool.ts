@@ -11,8 +11,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { combineCrc32 } from '../crc32.js';
 import { FsError } from '../errors.js';
-import type { Holder } from '../shares.js';
-import type { SpaceOwner, TempSpace } from '../temp-space.js';
+import type { Holder } from '../limits/shares.js';
+import type { SpaceOwner, TempSpace } from '../limits/temp-space.js';
 
 /** Bytes per checksum: small enough to check cheaply, large enough to keep tables short. */
 const blockSize = 64 * 1024;

@@ -29,7 +29,7 @@ import { FsError, isFsError, isStoreError, toFsError } from '../errors.js';
 import { givenTimeName, textOfTime, timeOfMs, timeOfText } from '../file-time.js';
 import { HeldCopy } from './held-copy.js';
 import type { HeldRecord } from './held-record.js';
-import { Locks } from '../locks.js';
+import { Locks } from '../concurrency/locks.js';
 import { keyOf, pathOfKey } from '../path.js';
 import type { Path } from '../path.js';
 import { Publication } from './publication.js';
@@ -37,7 +37,7 @@ import { StagedContent } from './staged-content.js';
 import type { WriteContext } from './write-context.js';
 import { multipartLimits } from '../store.js';
 import type { Condition, ObjectInfo, Stored } from '../store.js';
-import type { SpaceHolder } from '../temp-space.js';
+import type { SpaceHolder } from '../limits/temp-space.js';
 
 /** What a file is opened on. */
 export interface StagedOrigin {

@@ -5,8 +5,8 @@
  * Taking bytes waits for nothing, and neither does handing them out. Its memory is part of
  * --memory-limit; where none is left, nothing is taken and the bytes go to the temp file as they come.
  */
-import type { Budget } from '../budget.js';
-import type { Holder } from '../shares.js';
+import type { Budget } from '../limits/budget.js';
+import type { Holder } from '../limits/shares.js';
 import type { ByteRange } from '../store.js';
 
 /** What a small file takes, and what a longer one gathers for each write to its temp file. */

@@ -1,13 +1,13 @@
 /** What all staged files of a mount share. */
-import type { Budget } from '../budget.js';
+import type { Budget } from '../limits/budget.js';
 import type { Clock } from '../clock.js';
 import type { HeldFiles } from './held-files.js';
 import type { Log } from '../log.js';
 import type { Path } from '../path.js';
 import type { ReaderSettings } from '../read/reader.js';
-import type { Holder } from '../shares.js';
+import type { Holder } from '../limits/shares.js';
 import type { ObjectInfo, ObjectStore } from '../store.js';
-import type { TempSpace } from '../temp-space.js';
+import type { TempSpace } from '../limits/temp-space.js';
 
 export interface WriteContext {
   readonly store: ObjectStore;

@@ -1,6 +1,6 @@
 /** The host's date may be set back or forth at any moment: lifetimes, deadlines and rests do not care. */
 import t, { type Test } from 'tap';
-import { TempSpace } from '../../lib/temp-space.js';
+import { TempSpace } from '../../lib/limits/temp-space.js';
 import { timeOfMs } from '../../lib/file-time.js';
 import { parsePath } from '../../lib/path.js';
 import { RefreshedCredentials } from '../../lib/s3/connection/refreshed-credentials.js';

@@ -4,7 +4,7 @@
  */
 import t, { type Test } from 'tap';
 import { isStoreError } from '../../lib/errors.js';
-import { inParallel } from '../../lib/in-parallel.js';
+import { inParallel } from '../../lib/concurrency/in-parallel.js';
 import type { Key } from '../../lib/path.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
 import type { GetOptions } from '../../lib/store.js';

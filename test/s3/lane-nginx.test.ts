@@ -10,7 +10,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { Child, endProcesses, sendSignal } from '../../lib/demo/child.js';
 import { freePort } from '../../lib/demo/sshd.js';
-import { inParallel } from '../../lib/in-parallel.js';
+import { inParallel } from '../../lib/concurrency/in-parallel.js';
 import type { Key } from '../../lib/path.js';
 import type { S3Store } from '../../lib/s3/s3-store.js';
 import type { ByteRange } from '../../lib/store.js';

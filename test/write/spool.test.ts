@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import t from 'tap';
 import { Spool } from '../../lib/write/spool.js';
-import { TempSpace } from '../../lib/temp-space.js';
+import { TempSpace } from '../../lib/limits/temp-space.js';
 import { mebibyte } from '../support/sizes.js';
 
 const segment = 16 * mebibyte;

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { parsePath } from '../../lib/path.js';
-import { Budget } from '../../lib/budget.js';
+import { Budget } from '../../lib/limits/budget.js';
 import { Tail, tailBytes } from '../../lib/write/tail.js';
 import { Program, useCore } from '../support/core.js';
 import { kibibyte, mebibyte } from '../support/sizes.js';

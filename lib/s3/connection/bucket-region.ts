@@ -10,7 +10,7 @@
  * time tries the other region, and the rest wait for what comes of it. Redirects to other hosts are
  * not followed: they come from login pages as often as from S3.
  */
-import { unlessAborted } from '../../abort.js';
+import { unlessAborted } from '../../concurrency/abort.js';
 import type { Log } from '../../log.js';
 import { errorFacts, isElsewhere, kindOf } from './s3-errors.js';
 import type { Sender } from './sender.js';

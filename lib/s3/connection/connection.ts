@@ -8,7 +8,7 @@ import { HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { S3Client, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3';
 import type { HttpRequest } from '@smithy/types';
 
-import { Budget } from '../../budget.js';
+import { Budget } from '../../limits/budget.js';
 import { systemClock } from '../../clock.js';
 import { isStoreError } from '../../errors.js';
 import type { StoreError } from '../../errors.js';

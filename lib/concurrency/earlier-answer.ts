@@ -1,5 +1,5 @@
 /** Requests that are shared: who joins one that is under way already gets its answer, but not its failure. */
-import { isStoreError } from './errors.js';
+import { isStoreError } from '../errors.js';
 
 /**
  * What a request under way answers, or where there is none what `ask` gives. One that fails for a while was

@@ -16,8 +16,8 @@ import { randomUUID } from 'node:crypto';
 import { promises as fs } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemClock, type Clock } from './clock.js';
-import { FsError, systemErrorCode } from './errors.js';
+import { systemClock, type Clock } from '../clock.js';
+import { FsError, systemErrorCode } from '../errors.js';
 import { Shares, type Holder } from './shares.js';
 
 /** A directory that can be made again. */

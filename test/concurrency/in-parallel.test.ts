@@ -1,6 +1,6 @@
 /** Many items at a time: order, width, and what happens after a failure. */
 import t from 'tap';
-import { inParallel } from '../lib/in-parallel.js';
+import { inParallel } from '../../lib/concurrency/in-parallel.js';
 
 /** Work that ends when the test says so. */
 class Gate {

@@ -1,5 +1,5 @@
 /** Waiting for what others may go on waiting for. */
-import { FsError } from './errors.js';
+import { FsError } from '../errors.js';
 
 /**
  * The outcome of `promise`, unless this caller gives up first; the promise itself goes on.

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Budget } from '../lib/budget.js';
-import { Locks } from '../lib/locks.js';
+import { Budget } from '../../lib/limits/budget.js';
+import { Locks } from '../../lib/concurrency/locks.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

@@ -2,11 +2,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import t from 'tap';
-import { Budget } from '../lib/budget.js';
-import { ReadMemory, type MemoryUser } from '../lib/read/memory.js';
-import { Shares, type Holder } from '../lib/shares.js';
-import { TempSpace, type SpaceOwner } from '../lib/temp-space.js';
-import { ManualClock } from './support/manual-clock.js';
+import { Budget } from '../../lib/limits/budget.js';
+import { ReadMemory, type MemoryUser } from '../../lib/read/memory.js';
+import { Shares, type Holder } from '../../lib/limits/shares.js';
+import { TempSpace, type SpaceOwner } from '../../lib/limits/temp-space.js';
+import { ManualClock } from '../support/manual-clock.js';
 
 /** Takes unit by unit as long as it may. @returns what it has then */
 function fill(shares: Shares, holder: Holder): number {
