@@ -18,6 +18,8 @@ import { until } from '../support/until.js';
 
 const always = Number.POSITIVE_INFINITY;
 
+// What they do is wait for timeouts.
+t.jobs = 2;
 forEachDriver(t, serverNames(), failureCases);
 
 async function failureCases(t: Test, setting: Setting): Promise<void> {
