@@ -36,15 +36,42 @@ const takenStatus = 9;
 export async function makeAccount(name: string): Promise<Account> {
   for (let number = 1; number < 100; number++) {
     const candidate = number === 1 ? name : `${name}-${number}`;
-    const existing = findLocalUser(candidate);
-    if (existing !== undefined && !isAbandoned(existing.comment)) continue;
-    if (existing !== undefined && !(await removeAbandoned(candidate))) continue;
-    if (!(await addUser(candidate))) continue;
-    const user = findLocalUser(candidate);
-    if (user === undefined) throw new Error(`useradd made ${candidate}, but it is not in passwd`);
-    return { ...user, remove: () => removeUser(user) };
+    const user = await alone(candidate, () => tryName(candidate));
+    if (user !== undefined) return { ...user, remove: () => removeUser(user) };
   }
   throw new Error(`all of the users ${name}, ${name}-2 … are taken`);
+}
+
+/**
+ * One process at a time is at a name: useradd(8) looks whether it is taken before it locks passwd, so that
+ * two make one user and each believes it theirs; and what is left over may be made anew between the look and
+ * the removal. A lock left by a killed process only keeps that one name from being used.
+ * @returns undefined where another process is at it
+ */
+async function alone<T>(name: string, work: () => Promise<T>): Promise<T | undefined> {
+  const lock = `/run/lock/s3jail-account-${name}`;
+  try {
+    mkdirSync(lock);
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return undefined;
+    throw error;
+  }
+  try {
+    return await work();
+  } finally {
+    rmdirSync(lock);
+  }
+}
+
+/** @returns undefined where the name is somebody else's */
+async function tryName(name: string): Promise<LocalUser | undefined> {
+  const existing = findLocalUser(name);
+  if (existing !== undefined && !isAbandoned(existing.comment)) return undefined;
+  if (existing !== undefined) await removeUser(existing);
+  if (!(await addUser(name))) return undefined;
+  const user = findLocalUser(name);
+  if (user === undefined) throw new Error(`useradd made ${name}, but it is not in passwd`);
+  return user;
 }
 
 /** @returns false if the name was taken meanwhile */
@@ -65,30 +92,6 @@ async function addUser(name: string): Promise<boolean> {
   if (ending.status === takenStatus) return false;
   if (ending.status !== 0) throw new Error(`useradd ${name} failed: ${ending.stderr.trim()}`);
   return true;
-}
-
-/**
- * One process at a time may take a left-over name: between the look and the removal another one could
- * have made the user anew. A lock left by a killed process only keeps that one name from being reused.
- * @returns false if another process is at it
- */
-async function removeAbandoned(name: string): Promise<boolean> {
-  const lock = `/run/lock/s3jail-account-${name}`;
-  try {
-    mkdirSync(lock);
-  } catch (error) {
-    if (systemErrorCode(error) === 'EEXIST') return false;
-    throw error;
-  }
-  try {
-    const user = findLocalUser(name);
-    if (user === undefined) return true;
-    if (!isAbandoned(user.comment)) return false;
-    await removeUser(user);
-    return true;
-  } finally {
-    rmdirSync(lock);
-  }
 }
 
 async function removeUser({ name, comment }: LocalUser): Promise<void> {
