@@ -20,9 +20,12 @@ export function ownIdentity(): ProcessIdentity {
   return { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
 }
 
-/** Number of the namespace that ids of this process belong to. */
+let pidNamespace: string | undefined;
+
+/** Number of the namespace that ids of this process belong to, which no process leaves. */
 export function ownPidNamespace(): string {
-  return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  pidNamespace ??= /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  return pidNamespace;
 }
 
 /** Whether the process, of this PID namespace, still runs; a zombie does not. */

@@ -6,18 +6,18 @@ export interface Wait {
 }
 
 export class Deadlines {
-  readonly limitMs: number;
+  readonly #limitMs: number;
   /** oldest first, with when each is over */
   readonly #waits = new Map<Wait, number>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(limitMs: number) {
-    this.limitMs = limitMs;
+    this.#limitMs = limitMs;
   }
 
   begin(wait: Wait): void {
-    this.#waits.set(wait, performance.now() + this.limitMs);
-    if (this.#timer === undefined) this.#arm(this.limitMs);
+    this.#waits.set(wait, performance.now() + this.#limitMs);
+    if (this.#timer === undefined) this.#arm(this.#limitMs);
     else if (this.#waits.size === 1) this.#timer.ref();
   }
 

@@ -135,7 +135,7 @@ class Observer {
 
   #limited(ask: LimitedCall): Promise<unknown> {
     const { operation, args, call, observe, contextAt, opens } = ask;
-    const { limitMs } = this.#deadlines;
+    const { deadlineMs } = this.#settings;
     const limited = new LimitedContext(args[contextAt] as RequestContext);
     return new Promise((resolve, reject) => {
       const work = call(...args.with(contextAt, limited));
@@ -144,7 +144,7 @@ class Observer {
           limited.abort();
           observe('EIO');
           this.#warn(operation, args[0]);
-          const seconds = limitMs / 1000;
+          const seconds = deadlineMs / 1000;
           reject(new FsError('EIO', `no answer from S3 in ${seconds} seconds (twice --timeout)`));
         },
       };

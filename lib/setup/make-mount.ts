@@ -51,7 +51,7 @@ async function makeUnitMount(plan: MountPlan, runMode: RunMode): Promise<void> {
   const isChanged = environment.isChanged || areKeysOther;
   // One that is made on demand is stopped because nobody looks.
   const isIdle = onDemand && !plan.isNew;
-  // One that nobody has yet is tried by its start, which is undone as all is: a third less time.
+  // One that nobody has yet is tried by its start, which is undone as all is: it is started once.
   const isItsOwnTrial = plan.isNew && !wasActive && !onDemand;
   if (isRunning && !isItsOwnTrial && (isChanged || !(wasActive || isIdle))) {
     const template = await templateText();
