@@ -154,6 +154,11 @@ const errnoByKind: Readonly<Record<StoreErrorKind, Errno>> = {
   invalid: 'EIO',
 };
 
+/** Whether a later request may well be answered: S3 was out of reach, or had too much to do. */
+export function mayBeOver(kind: StoreErrorKind): boolean {
+  return kind === 'unavailable' || kind === 'throttled';
+}
+
 /** The errno that a store failure becomes when no operation has a truer one. */
 export function errnoOfKind(kind: StoreErrorKind): Errno {
   return errnoByKind[kind];

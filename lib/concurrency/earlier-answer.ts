@@ -1,5 +1,5 @@
 /** Requests that are shared: who joins one that is under way already gets its answer, but not its failure. */
-import { isStoreError } from '../errors.js';
+import { isStoreError, mayBeOver } from '../errors.js';
 
 /**
  * What a request under way answers, or where there is none what `ask` gives. One that fails for a while was
@@ -13,12 +13,7 @@ export async function joined<T>(
   try {
     if (earlier !== undefined) return await earlier;
   } catch (error) {
-    if (!mayBeOver(error)) throw error;
+    if (!isStoreError(error) || !mayBeOver(error.kind)) throw error;
   }
   return await ask();
-}
-
-/** Whether a later request may well be answered: S3 was out of reach, or had too much to do. */
-export function mayBeOver(error: unknown): boolean {
-  return isStoreError(error, 'unavailable', 'throttled');
 }

@@ -6,8 +6,7 @@
  * on the same version. A file that was read from its beginning to its end is compared with the checksum
  * S3 keeps of it, and its last read fails where they differ.
  */
-import { mayBeOver } from '../concurrency/earlier-answer.js';
-import { FsError, isStoreError, toFsError } from '../errors.js';
+import { FsError, isStoreError, mayBeOver, toFsError } from '../errors.js';
 import type { Chunk, ReadOptions } from './chunk.js';
 import { freshRun, planRead } from './read-plan.js';
 import type { ReadRun } from './read-plan.js';
@@ -84,7 +83,8 @@ export class Reader implements Retention, MemoryUser {
       object.sweep();
       // A GET that was sent ahead, or for another reader.
       const isEarlier = chunks.some((chunk) => chunk.hasFailed && earlier.has(chunk));
-      if (isEarlier && mayBeOver(error)) return await this.read(offset, length, options);
+      if (isEarlier && isStoreError(error) && mayBeOver(error.kind))
+        return await this.read(offset, length, options);
       if (isStoreError(error, 'changed') && (await this.#renewed(info))) {
         return await this.read(offset, length, options);
       }

@@ -3,7 +3,7 @@
  * are tried again until it is back. Parts of an open upload cost money without showing anywhere.
  * What is left when the process ends is the business of whoever records uploads across restarts.
  */
-import { isStoreError } from '../errors.js';
+import { isStoreError, mayBeOver } from '../errors.js';
 import type { Log } from '../log.js';
 import type { MultipartUpload } from '../store.js';
 
@@ -62,7 +62,7 @@ export class AbandonedUploads {
         if (!isStoreError(error)) throw error;
         this.#log.debug({ key: upload.key, error: error.message }, 'a failed upload stays for now');
         // Still away; the others would fare no better.
-        if (error.kind === 'unavailable' || error.kind === 'throttled') return;
+        if (mayBeOver(error.kind)) return;
         this.#uploads.delete(upload.uploadId);
         this.#log.warn(
           { key: upload.key, uploadId: upload.uploadId, error: error.message },

@@ -13,7 +13,7 @@ import { runCommand } from '../../lib/demo/child.js';
 import { program } from '../../lib/demo/mount-process.js';
 import { customerFields, newCustomerKey } from '../support/customer-key.js';
 import { refusal } from '../support/embedded.js';
-import { minioProgram, startMinioOverTls } from '../support/minio-over-tls.js';
+import { testOnMinioOverTls } from '../support/minio-over-tls.js';
 import { mountForTest } from '../support/mounted.js';
 import { makeDirectory, makePlace } from '../support/place.js';
 import { useServer, type TestServer } from '../support/servers.js';
@@ -21,22 +21,13 @@ import { mebibyte } from '../support/sizes.js';
 
 t.setTimeout(600_000);
 
-const minio = minioProgram();
-
 void t.test('a mount under SSE-C, on the embedded endpoint', async (t) => {
   await customerKeyCases(t, await useServer(t, 'embedded'), []);
 });
 
-const why = minio === undefined ? ': not run, there is no program minio (scripts/servers)' : '';
-
-void t.test(
-  `a mount under SSE-C, on MinIO by TLS${why}`,
-  { skip: minio === undefined },
-  async (t) => {
-    const { server, url, caFile } = await startMinioOverTls(t, minio ?? '');
-    await customerKeyCases(t, server, ['--ca-bundle', caFile], url);
-  },
-);
+testOnMinioOverTls('a mount under SSE-C, on MinIO by TLS', async (t, { server, url, caFile }) => {
+  await customerKeyCases(t, server, ['--ca-bundle', caFile], url);
+});
 
 async function customerKeyCases(
   t: Test,

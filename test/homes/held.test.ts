@@ -8,8 +8,7 @@ import t from 'tap';
 import { sendSignal } from '../../lib/demo/child.js';
 import { askOne } from '../../lib/status/ask.js';
 import { endingOf } from '../support/command.js';
-import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
-import { addUser, mountHomes, stepsAs } from '../support/homes.js';
+import { addUser, mountHomesByProxy, stepsAs } from '../support/homes.js';
 import { mountForTest } from '../support/mounted.js';
 import { mebibyte } from '../support/sizes.js';
 import { until } from '../support/until.js';
@@ -41,19 +40,10 @@ const signerOf = ({ accessKeyId }: { readonly accessKeyId?: string | undefined }
 for (const more of [[], scoped]) {
   const credentials = more.length === 0 ? 'shared' : 'scoped';
   void t.test(`each user goes on with their own upload, ${credentials} credentials`, async (t) => {
-    const proxies: FaultProxy[] = [];
-    const { server, mounted, path, place } = await mountHomes(t, {
+    const { server, mounted, path, place, proxy } = await mountHomesByProxy(t, {
       isClosed: false,
       options: [...options, ...more],
-      url: async ({ url }) => {
-        const proxy = await startFaultProxy({ target: url });
-        t.teardown(() => proxy.close());
-        proxies.push(proxy);
-        return proxy.url;
-      },
     });
-    const [proxy] = proxies;
-    if (proxy === undefined) throw new Error('the mount asks past the proxy');
     await cutOff(alice, path('alice', 'file'));
     await cutOff(bob, path('bob', 'file'));
     t.same(await server.bucket.keys(), []);

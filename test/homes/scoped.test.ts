@@ -1,8 +1,7 @@
 /** Homes on a real mount that sign with sessions of their own: STS is asked for those in use alone. */
 import '../support/own-users.js';
 import t from 'tap';
-import { addUser, mountHomes, stepsAs } from '../support/homes.js';
-import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.js';
+import { addUser, mountHomesByProxy, stepsAs } from '../support/homes.js';
 
 t.setTimeout(120_000);
 
@@ -10,19 +9,10 @@ addUser('alice', 5001);
 addUser('bob', 5002);
 
 void t.test('a home that STS refuses is refused, and another works', async (t) => {
-  const proxies: FaultProxy[] = [];
-  const { server, path } = await mountHomes(t, {
+  const { server, path, proxy } = await mountHomesByProxy(t, {
     isClosed: false,
     options: ['--role-arn', 'arn:aws:iam::123456789012:role/homes', '--home-credentials', 'scoped'],
-    url: async ({ url }) => {
-      const proxy = await startFaultProxy({ target: url });
-      t.teardown(() => proxy.close());
-      proxies.push(proxy);
-      return proxy.url;
-    },
   });
-  const [proxy] = proxies;
-  if (proxy === undefined) throw new Error('the mount asks past the proxy');
   t.equal(proxy.counts().STS, 1, 'at the start for the mount alone');
   t.same(await stepsAs(5001, [['writeFile', path('alice', 'f'), 'text']]), [null]);
   const fault = { kind: 'status', status: 403, code: 'AccessDenied' } as const;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { startSshd, type Sshd } from '../../lib/demo/sshd.js';
 import { endingOf } from './command.js';
+import { startFaultProxy, type FaultProxy } from './fault-proxy.js';
 import { mountForTest, type Mounted } from './mounted.js';
 import { makeDirectory, makePlace } from './place.js';
 import { useServer, type ServerName, type TestServer } from './servers.js';
@@ -57,6 +58,22 @@ export async function mountHomes(t: Test, settings: HomesSettings): Promise<Home
     options: ['--homes', ...options],
   });
   return { server, mounted, place, path: (...names) => join(mountPoint, ...names) };
+}
+
+/** The same, with a proxy between the mount and the server. */
+export async function mountHomesByProxy(
+  t: Test,
+  settings: Omit<HomesSettings, 'url'>,
+): Promise<HomesMount & { readonly proxy: FaultProxy }> {
+  let proxy: FaultProxy | undefined;
+  const url = async ({ url: target }: TestServer): Promise<string> => {
+    proxy = await startFaultProxy({ target });
+    t.teardown(() => proxy?.close());
+    return proxy.url;
+  };
+  const mount = await mountHomes(t, { ...settings, url });
+  if (proxy === undefined) throw new Error('the mount asks past the proxy');
+  return { ...mount, proxy };
 }
 
 /** One sshd that puts each user into the own home. */

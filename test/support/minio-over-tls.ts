@@ -10,8 +10,9 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { connect } from 'node:tls';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
-import type { Test } from 'tap';
+import t, { type Test } from 'tap';
 import { Child } from '../../lib/demo/child.js';
+import { freePort } from '../../lib/demo/sshd.js';
 import { Bucket } from './bucket.js';
 import { makeCertificate } from './certificate.js';
 import { makeDirectory, makePlace } from './place.js';
@@ -27,15 +28,29 @@ export interface MinioOverTls {
   readonly caFile: string;
 }
 
+/** A test on it, or one whose name says why it is left out. */
+export function testOnMinioOverTls(
+  name: string,
+  cases: (t: Test, minio: MinioOverTls) => Promise<void>,
+): void {
+  const program = minioProgram();
+  if (program === undefined) {
+    const why = 'not run, there is no program minio (scripts/servers)';
+    void t.test(`${name}: ${why}`, { skip: true }, () => undefined);
+    return;
+  }
+  void t.test(name, async (t) => await cases(t, await startMinioOverTls(t, program)));
+}
+
 /** As scripts/servers finds it. */
-export function minioProgram(): string | undefined {
+function minioProgram(): string | undefined {
   const { S3JAIL_SERVER_PROGRAMS: named, XDG_CACHE_HOME: cache, PATH: path = '' } = process.env;
   const installed = named ?? join(cache ?? join(homedir(), '.cache'), 's3jail/servers');
   const places = [...path.split(delimiter), installed].map((place) => join(place, 'minio'));
   return places.find((place) => existsSync(place));
 }
 
-export async function startMinioOverTls(t: Test, program: string): Promise<MinioOverTls> {
+async function startMinioOverTls(t: Test, program: string): Promise<MinioOverTls> {
   const place = await makePlace(t);
   const data = await makeDirectory(place, 'data');
   const certs = join(place, 'certs');
@@ -76,14 +91,6 @@ export async function startMinioOverTls(t: Test, program: string): Promise<Minio
     url: `https://127.0.0.1:${port}`,
     caFile: certificate.file,
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 function answers(port: number): Promise<boolean> {

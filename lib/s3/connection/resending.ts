@@ -15,6 +15,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import type { ResponseMetadata } from '@smithy/types';
 
+import { mayBeOver } from '../../errors.js';
 import type { Log } from '../../log.js';
 import type { BucketRegion } from './bucket-region.js';
 import type { CredentialSource } from './credentials.js';
@@ -114,8 +115,7 @@ export class Resending {
 }
 
 function mayComeBack(error: unknown): boolean {
-  const kind = kindOf(errorFacts(error));
-  return (kind === 'unavailable' || kind === 'throttled') && !isSilence(error);
+  return mayBeOver(kindOf(errorFacts(error))) && !isSilence(error);
 }
 
 /** What the SDK counts for one call, for all of them: a write that was sent twice may be done. */

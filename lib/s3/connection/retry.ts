@@ -17,6 +17,7 @@ import type {
 } from '@smithy/types';
 
 import { systemClock } from '../../clock.js';
+import { mayBeOver } from '../../errors.js';
 import { backoffMs } from './retry-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 import { errorFacts, isElsewhere, isSilence, kindOf } from './s3-errors.js';
@@ -139,7 +140,7 @@ function mayPass(info: RetryErrorInfo): boolean {
   // It is asked for there instead: see bucket-region.ts.
   if (isElsewhere(facts) && facts.region !== undefined) return false;
   const kind = kindOf(facts);
-  if (kind === 'unavailable' || kind === 'throttled') return true;
+  if (mayBeOver(kind)) return true;
   // An answer that could not be parsed; asking again is harmless, writes are settled afterwards.
   return kind === 'corrupt' && facts.code === undefined;
 }

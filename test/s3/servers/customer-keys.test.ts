@@ -2,7 +2,7 @@
 import t from 'tap';
 import { customerKeyLaws } from '../../suites/customer-key-laws.js';
 import { deviationsOf } from '../../suites/store-deviations.js';
-import { minioProgram, startMinioOverTls } from '../../support/minio-over-tls.js';
+import { testOnMinioOverTls } from '../../support/minio-over-tls.js';
 import { testOnServer } from '../../support/servers.js';
 
 t.setTimeout(900_000);
@@ -11,10 +11,6 @@ void testOnServer(t, { server: 'garage', name: 'the laws under SSE-C on Garage' 
   customerKeyLaws(t, at, deviationsOf('garage')),
 );
 
-const program = minioProgram();
-const why = program === undefined ? ': not run, there is no program minio (scripts/servers)' : '';
-
-void t.test(`the laws under SSE-C on MinIO${why}`, { skip: program === undefined }, async (t) => {
-  const { server } = await startMinioOverTls(t, program ?? '');
+testOnMinioOverTls('the laws under SSE-C on MinIO', async (t, { server }) => {
   await customerKeyLaws(t, server, { ...deviationsOf('minio'), mistakesMarkers: true });
 });
